@@ -72,7 +72,7 @@ typedef struct oaki_totals {
 typedef struct oaki_root_sums {
     size_t bytes;               /* stacks and globals */
     size_t stack_bytes, data_bytes;
-    bool in_flight;             /* the mark keeps slots that a stopped fast path may be handing out */
+    bool in_flight;             /* slots that a stopped fast path may be handing out are kept */
 } oaki_root_sums;
 
 /* concurrent/thread.c: the collector's own thread, and the requests to it */
@@ -80,7 +80,7 @@ typedef struct oaki_background {
     oaki_waker waker;       /* for requests */
     unsigned int requested; /* AO_int: a cycle is to begin */
     AO_t forced;            /* a cycle is to begin even if pacing asks for none */
-    AO_t started;           /* 1: there is a thread; 2: never, as the system reports no dirty pages */
+    AO_t started;           /* 1: there is a thread; 2: never, without dirty-page tracking */
     AO_t not_before;        /* no thread could be started: the oaki_heap.cycle of the next try */
     AO_t clock;             /* the clock of its processor time; 0: none yet */
     AO_t assisted_ns;       /* time for which mutators have marked */
@@ -140,8 +140,8 @@ typedef struct oaki_sticky {
         size_t words; /* traced */
         size_t freed; /* bytes; of a full cycle, as if no more lived than before it */
     } full;               /* of the last full cycle */
-    unsigned skip;        /* full cycles until a minor one is tried; those of a growth don't count */
-    unsigned next_skip;   /* `skip` after the next minor cycle that doesn't pay */
+    unsigned skip;        /* full cycles, without those of a growth, until a minor one is tried */
+    unsigned next_skip;   /* `skip` after a minor cycle that doesn't pay */
     unsigned in_a_row;    /* minor cycles since the last full one */
 } oaki_sticky;
 

@@ -1,13 +1,15 @@
-/* begin.c - a concurrent cycle until its mark begins: is one due, PROTECT, the way into the init
- * pause, PREPARE; and the release of the pages' protection when the cycle is over.
+/* begin.c - a concurrent cycle until its mark begins, and the release of the pages' protection when
+ * the cycle is over.
  *
- * Pages are protected before anything is marked, so that writes are noted from then on; of a minor
- * cycle they still are. What was written before is forgotten by that: a stopped cycle that comes
- * meanwhile keeps no marks.
+ * The steps are: is a cycle due, PROTECT, the way into the init pause, PREPARE.
+ * Pages are protected before anything is marked, so writes are noted from then on. In a minor cycle
+ * they are protected already. Protecting forgets which pages were dirty before. So a stopped cycle
+ * that comes meanwhile keeps no marks for a minor one.
  *
- * Lock: the driver's, inside oaki_enter, for PROTECT and PREPARE; gc_lock for the way into the init
- * pause. Bound: a quantum of PROTECT is OAKI_TUNE_PROTECT_STEP bytes of the range, one of PREPARE
- * is OAKI_CHUNK. */
+ * Lock: the driver's, inside oaki_enter, for PROTECT and PREPARE. gc_lock for the way into the init
+ * pause.
+ * Bound: a quantum of PROTECT is OAKI_TUNE_PROTECT_STEP bytes of the range, one of PREPARE is
+ * OAKI_CHUNK. */
 #include "concurrent.h"
 #include "gc/contract.h"
 #include "gc/off.h"
@@ -23,11 +25,11 @@
 
 static oaki_concurrent *const self = &oaki_gc.concurrent;
 
-/* ---- is one due? ---- */
+/* ---- is a cycle due? ---- */
 
 typedef enum answer { NOT_NEEDED, DUE, REFUSED } answer;
 
-/* Asks the host, too: whatever it refers to then is in this thread's frames. */
+/* Asks the host, too. Its function may hold references, so this thread's frames are roots then. */
 static answer due(const oaki_driver *d)
 {
     oaki_thread *t = d->thread;
@@ -54,7 +56,7 @@ static void unlock(const oaki_driver *d)
     oaki_leave(d->thread);
 }
 
-/* The next pages of the step; true when it is through. */
+/* The next pages of a step. true when all are done. */
 static bool advance(oaki_progress *p, const oaki_driver *d, void (*fn)(size_t from, size_t to))
 {
     size_t step = d->end_ns ? OAKI_TUNE_PROTECT_BUDGET_STEP : OAKI_TUNE_PROTECT_STEP;
@@ -69,7 +71,7 @@ static bool advance(oaki_progress *p, const oaki_driver *d, void (*fn)(size_t fr
     return to == p->end;
 }
 
-/* Pages that a minor cycle wants to know of keep their protection. */
+/* If the next cycle may be minor, pages of old objects stay protected. */
 static void unprotect(size_t from, size_t to)
 {
     if (AO_load(&oaki_the_heap.sticky)) oaki_unprotect_sparse(from, to);
@@ -126,7 +128,8 @@ static oaki_stepped begin_mark(oaki_driver *d, bool minor)
     return OAKI_STEP_MORE;
 }
 
-/* For a driver with a budget: work that the way into the init pause would do at once. */
+/* For a driver with a budget: a part of the work that must be done before the init pause, which
+ * would do all of it at once. true: there may be more. */
 static bool clear_up(const oaki_driver *d)
 {
     if (AO_load(&oaki_the_heap.zones.ndead) > 0 && oaki_zones_reap_some()) return true;
@@ -172,8 +175,8 @@ oaki_stepped oaki_step_protect(oaki_driver *d)
     return over ? begin_mark(d, false) : OAKI_STEP_MORE;
 }
 
-/* Up to where the heap ended at the init pause. What it grows by afterwards is prepared as it is
- * allocated. true when it is through. */
+/* One chunk, up to the heap's end at the init pause. Memory by which the heap grows afterwards is
+ * prepared when it is allocated. true when all chunks are done. */
 static bool prepare_chunk(void)
 {
     oaki_progress *p = &self->progress;
@@ -186,7 +189,7 @@ static bool prepare_chunk(void)
     return false;
 }
 
-/* From MARK on what the mark sees stays true, or its page is dirty. */
+/* From MARK on, each word that the mark has read stays as it is, or its page is dirty. */
 oaki_stepped oaki_step_prepare(oaki_driver *d)
 {
     if (d->paused) {
@@ -231,7 +234,7 @@ void oaki_concurrent_begin(void)
     self->begun_ns = oaki_os_now_ns();
 }
 
-/* Pinned objects once more: some have come since they were queued, or before all were. */
+/* oaki_rescan_begin queues pinned objects once more, as some were allocated since. */
 void oaki_concurrent_final_pause(void)
 {
     OAKI_REQUIRES_STOPPED();
@@ -259,7 +262,7 @@ size_t oaki_concurrent_work(void)
     return oaki_workers_scanned() + oaki_preclean_protected() * oaki_plan_page_words();
 }
 
-/* Rounds have found large ones of that time too, so the two are not added. */
+/* Rounds also find large objects that were allocated during the mark, so the two are not added. */
 size_t oaki_concurrent_floating(void)
 {
     OAKI_REQUIRES_STOPPED();
@@ -281,7 +284,7 @@ void oaki_concurrent_give_up(void)
     oaki_cycle_abort();
 }
 
-/* ---- what others ask ---- */
+/* ---- queries ---- */
 
 bool oaki_concurrent_protecting(void)
 {

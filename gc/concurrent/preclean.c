@@ -1,16 +1,16 @@
 /* preclean.c - rescanning the pages that mutators dirty during a mark, until so few are left that
  * the final pause is short (docs/concurrent.md).
  *
- * A round protects the dirty pages again, and then rescans the words that marked objects have on
- * them. The shorter a round, the fewer pages become dirty meanwhile, unless mutators write them as
- * fast as they are rescanned. Then they are rescanned in short pauses, by all workers, and mutators
- * have little time between two of them, until a round has little to do.
- * Before that the roots are asked once more: what was allocated since the init pause may hang on
- * them. So are ephemerons, and objects whose mark functions want a stopped world.
+ * A round protects the dirty pages again, and then rescans the words of marked objects on them.
+ * The shorter a round, the fewer pages become dirty meanwhile, unless mutators dirty pages as fast
+ * as they are rescanned. Then all workers rescan them in short pauses, until a round has little to
+ * do. Mutators have little time between two such pauses.
+ * Before the pauses, the roots are queued once more: objects allocated since the init pause may
+ * hang on them. So are values of ephemerons, and objects whose mark functions want a stopped world.
  *
- * Owns: oaki_gc.preclean. Lock: as the quanta. Bound: a quantum is OAKI_TUNE_ROUND_MOST_PAGES
- * dirty pages while mutators run, about OAKI_TUNE_SLICE_NS in a pause; and what is traced from
- * there. */
+ * Owns: oaki_gc.preclean. Lock: as the quanta.
+ * Bound: a quantum is OAKI_TUNE_ROUND_MOST_PAGES dirty pages while mutators run, or about
+ * OAKI_TUNE_SLICE_NS in a pause, and the tracing from there. */
 #include "gc/contract.h"
 #include "gc/trace/trace.h"
 #include "gc/tuning.h"
@@ -31,7 +31,7 @@ static void rescan_run(size_t from, size_t to, void *ctx)
     oaki_rescan_pages(from, to, ctx);
 }
 
-/* Returns how many were dirty. */
+/* Returns the number of dirty pages. */
 static size_t rescan(oaki_progress *s, size_t step, size_t pages)
 {
     size_t to = OAKI_MIN(OAKI_ALIGN_DOWN(s->at, step) + step, s->end);
@@ -42,7 +42,7 @@ static size_t rescan(oaki_progress *s, size_t step, size_t pages)
     return n;
 }
 
-/* With a budget: as many pages as there is time for. */
+/* With a budget: the pages that there is time for. */
 static size_t most_pages(const oaki_driver *d)
 {
     if (!d->end_ns) return OAKI_TUNE_ROUND_MOST_PAGES;
@@ -64,7 +64,7 @@ bool oaki_quantum_round(oaki_progress *s, const oaki_driver *d)
     return true;
 }
 
-/* n pages were left to all workers, which took `ns`. */
+/* n pages were left to all workers, and took them `ns`. */
 static void learn(size_t n, uint64_t ns)
 {
     if (n == 0) return;
@@ -72,8 +72,8 @@ static void learn(size_t n, uint64_t ns)
     self->page_ns = OAKI_MIN(ns, OAKI_TUNE_SLICE_NS / OAKI_TUNE_SLICE_PAGES);
 }
 
-/* Small objects are rescanned as their pages are found, parts of large ones by all workers
- * afterwards: the pause is as long as both. */
+/* Small objects are rescanned when their pages are found. Parts of large objects are rescanned
+ * afterwards, by all workers. The pause is the sum of both. */
 bool oaki_quantum_paused_round(oaki_progress *s, const oaki_driver *d)
 {
     const oak_marker *m = oaki_worker(0);
@@ -95,7 +95,7 @@ bool oaki_quantum_paused_round(oaki_progress *s, const oaki_driver *d)
     return s->at < s->end;
 }
 
-/* What has been allocated since the init pause is marked before the final one then. */
+/* So objects allocated since the init pause are marked before the final pause. */
 bool oaki_quantum_roots(oaki_progress *s, const oaki_driver *d)
 {
     (void)s;
@@ -109,14 +109,14 @@ bool oaki_quantum_roots(oaki_progress *s, const oaki_driver *d)
 
 /* ---- rounds ---- */
 
-/* The cost of a round's rescan, in words. Most pages that are being allocated from cost the words
- * of their mark bits. */
+/* The cost of a round's rescan, in words. A dirty page costs its words of mark bits, even if no
+ * object on it is marked. */
 static size_t cost(void)
 {
     return oaki_workers_scanned() - self->scanned + self->dirty * 8;
 }
 
-/* So little that it is left to the final pause. With OAKUM_DEBUG=beside=2 nothing is. */
+/* So few words that they are left to the final pause. With OAKUM_DEBUG=beside=2 none are. */
 static bool is_little(size_t words)
 {
     return words <= (oaki_debug_switches.beside > 1 ? 0 : OAKI_TUNE_FEW_WORDS);
@@ -127,7 +127,7 @@ static bool hardly_shrinks(size_t now, size_t before)
     return now > before / 4 * 3;
 }
 
-/* Regions that are being allocated from may be protected by now. */
+/* Regions that mutators allocate from may be protected again by now. */
 static void forget_regions(void)
 {
     for (size_t i = 0; i < OAKI_REGIONS; i++) AO_store(&self->released[i], 0);
@@ -160,7 +160,7 @@ oaki_stage oaki_preclean_start(void)
     return clean();
 }
 
-/* Rounds in short pauses. Mutators have less and less of the time where that has no end. */
+/* Rounds in short pauses. Mutators get a smaller part of the time when rounds don't converge. */
 static oaki_stage clean_in_pauses(void)
 {
     self->before = SIZE_MAX;
@@ -175,7 +175,7 @@ static oaki_stage conclude(void)
     return is_little(self->rest) ? OAKI_STAGE_READY : clean_in_pauses();
 }
 
-/* The roots once more, if the mark is not a brief one; then values. */
+/* Next, the roots are queued once more, then values of ephemerons. A brief mark skips the roots. */
 static oaki_stage ask_roots(void)
 {
     if (self->roots++ == OAKI_TUNE_ROOT_PAUSES) return conclude();
@@ -246,9 +246,9 @@ size_t oaki_preclean_protected(void)
     return self->protected;
 }
 
-/* ---- allocated meanwhile ---- */
+/* ---- allocation during the mark ---- */
 
-/* To release protection is always safe: an unprotected page counts as dirty. */
+/* Releasing protection is always safe: an unprotected page counts as dirty. */
 void oaki_gc_will_write(size_t off, size_t bytes)
 {
     size_t region = off / OAKI_TUNE_REGION, to = OAKI_ALIGN_UP(off + bytes, OAKI_TUNE_REGION);

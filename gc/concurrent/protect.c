@@ -1,8 +1,8 @@
 /* protect.c - which pages are protected (protect.h).
  *
  * Bound: linear in the page table's entries, and for oaki_unprotect_sparse in the bits of the
- * pages. The world runs, so entries may be out of date. That costs faults, or a rescan of a page
- * for nothing: each round, and the final pause, ask about a page whatever was on it before. */
+ * pages. The world runs, so entries may be out of date. That costs faults, or a rescan for
+ * nothing. It misses no write: each round, and the final pause, ask about the page anew. */
 #include "protect.h"
 
 #include "concurrent.h"
@@ -17,8 +17,8 @@
 #define BLOCK ((size_t)512 << 10) /* bytes whose entries are examined at once */
 #define DENSE (OAKI_PAGE / 8 * 7) /* bytes of marked objects on a page that is nearly full */
 
-/* fn for each run of pages of which `is` is true, smaller gaps than `gap` included. It may end that
- * with false. */
+/* Calls fn for each run of pages for which `is` is true. Gaps of fewer than `gap` pages belong to
+ * the run. fn ends the walk by returning false. */
 OAKI_INLINE bool each_run(size_t from, size_t to, size_t gap, bool (*is)(size_t page),
                           bool (*fn)(size_t from, size_t to, void *ctx), void *ctx)
 {
@@ -43,7 +43,7 @@ static bool is_scanned(size_t page)
     return (e & OAKI_PTE_CLASS) != 0 && kind != OAKI_NOSCAN;
 }
 
-/* ---- protecting, asking ---- */
+/* ---- protecting, and finding dirty pages ---- */
 
 static bool protect(size_t from, size_t to, void *ctx)
 {
@@ -60,8 +60,8 @@ void oaki_protect_scanned(size_t from, size_t to)
 typedef struct taking {
     void (*fn)(size_t from, size_t to, void *ctx);
     void *ctx;
-    size_t left; /* pages to be found */
-    size_t at;   /* where the last one was */
+    size_t left; /* most pages to find */
+    size_t at;   /* where the search ended */
     bool refused;
 } taking;
 
@@ -169,8 +169,8 @@ static bool look(size_t from, size_t to, void *m)
     return oaki_dirty_take(from, to, false, oaki_rescan_pages, m) != SIZE_MAX;
 }
 
-/* is_scanned for all pages of a block, without a branch on each, so that several are examined at
- * once. */
+/* is_scanned for all pages of a block. It has no branch for each page, so the processor examines
+ * several at once. */
 static bool are_scanned(const oaki_pte *e)
 {
     unsigned other = 0;
@@ -179,7 +179,8 @@ static bool are_scanned(const oaki_pte *e)
     return other == 0;
 }
 
-/* Most pages of a large heap are scanned: blocks of them are asked about together. */
+/* Rescans the dirty pages of [from, to). Most pages of a large heap are scanned, so whole blocks of
+ * them go into one query. */
 static void look_at_all(size_t from, size_t to, oak_marker *m)
 {
     size_t at = from;
@@ -195,8 +196,8 @@ static void look_at_all(size_t from, size_t to, oak_marker *m)
     if (at < to) (void)look(at, to, m);
 }
 
-/* If the system refuses one part, tracking may have been restored before another is asked
- * about. Earlier writes there are not reported then, so all pages are rescanned. */
+/* If the system refuses for one part, tracking may be restored before the next part is queried.
+ * Then earlier writes to that part are not reported. So all pages are rescanned. */
 void oaki_rescan_dirty(oak_marker *m, size_t from, size_t to)
 {
     OAKI_REQUIRES_STOPPED();

@@ -1,10 +1,10 @@
 /* quantum.c - running one quantum of the concurrent mark, and counting what it costs.
  *
- * Any driver may run the next one, and any thread may end the mark with a pause of its own: so the
- * phase, the cycle's number and the stage are read anew under the driver's lock.
+ * Any driver may run the next quantum, and any thread may end the mark with a pause of its own. So
+ * the phase, the cycle's number and the stage are read anew under the driver's lock.
  *
- * Owns: the progress of oaki_gc.concurrent. Lock: `driver`, for worker 0 too, while mutators run;
- * in a pause, gc_lock. */
+ * Owns: the progress of oaki_gc.concurrent. Lock: while mutators run, `driver`, which also guards
+ * worker 0. In a pause, gc_lock. */
 #include "quantum.h"
 
 #include "gc/contract.h"
@@ -42,7 +42,7 @@ void oaki_concurrent_record(oaki_cycle *c)
     c->longest_failed = OAKI_MAX(c->longest_failed, self->failed_ns);
     c->first += c->between;
     c->concurrent_cpu = AO_load(&self->worked_ns);
-    /* not a store: releasing pages may add to it meanwhile */
+    /* not a store, as the release of pages may add to it meanwhile */
     oaki_count_sub(&self->worked_ns, c->concurrent_cpu);
     oaki_preclean_record(c);
 }
@@ -68,7 +68,7 @@ void oaki_stage_enter(oaki_stage stage)
     AO_store(&self->stage, (AO_t)stage);
 }
 
-/* Nobody has ended the mark, nor this stage. */
+/* No thread has ended the mark or this stage meanwhile. */
 static bool is_current(oaki_stage stage)
 {
     return oaki_is_marking_concurrently() && stage_now() == stage &&
@@ -138,9 +138,9 @@ void oaki_workers_extend(void)
     for (unsigned i = 0; i < oaki_workers_count(); i++) oaki_worker(i)->used = used;
 }
 
-/* Until end_ns, if that is not 0: by the clock, as after pages were protected each is looked up
- * anew, which takes some virtual machines 4 us for a word. Alone, as helpers might lose their
- * processors, and the mutator would wait for them. */
+/* end_ns: 0, or when to end. It is a time, as words differ in cost. Once pages were protected, a
+ * virtual machine may need microseconds for the first access to a page. With end_ns there are no
+ * helpers: a mutator would wait for one that has lost its processor. */
 static bool trace(unsigned helpers, uint64_t end_ns)
 {
     oak_marker *m = oaki_worker(0);
@@ -167,7 +167,7 @@ bool oaki_quantum_trace(oaki_progress *s, const oaki_driver *d)
     return trace(d->end_ns ? 0 : oaki_workers_helping(waiting), d->end_ns);
 }
 
-/* Tracing, whatever the stage is; an assist ends no stage. */
+/* Traces in every stage. An assist ends no stage. */
 bool oaki_quantum_assist(const oaki_driver *d)
 {
     OAKI_REQUIRES_INSIDE();

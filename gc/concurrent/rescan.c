@@ -1,17 +1,17 @@
-/* rescan.c - rescanning pages that became dirty during a mark: the words of marked objects on them.
+/* rescan.c - rescanning the words of marked objects on pages that became dirty during a mark.
  *
  * Unmarked objects are not rescanned: if one is marked later, all of it is traced. So a page costs
  * the mark bits of its slots, and the words of marked objects.
- * Lock: worker 0 is the caller's. Bound: linear in the pages, and in marked objects on them whose
- * mark functions know no parts: each of those once a batch (dirty.h). */
+ * Lock: the worker belongs to the caller. Bound: linear in the pages. An object whose mark function
+ * knows no parts is marked as a whole, once a batch (dirty.h). */
 #include "gc/contract.h"
 #include "gc/trace/sift.h"
 #include "runtime/contain.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
 
-#define SHARED ((size_t)4 << 10) /* bytes that are worth a lock */
-#define LOOK_PAGES 1024          /* between two readings of the clock */
+#define SHARED ((size_t)4 << 10) /* fewer bytes are not worth a lock */
+#define LOOK_PAGES 1024          /* pages between two readings of the clock */
 
 static bool is_marked(size_t slot)
 {
@@ -43,7 +43,8 @@ OAKI_NO_ASAN void oaki_trace_sift_tagged(oak_marker *m, const uintptr_t *p, cons
     else sift(m, p, end, OAKI_READ_ANY);
 }
 
-/* Of the objects of `size` bytes at 16 times each bit of `starts` from offset `off`, up to hi. */
+/* Sifts the words of objects of `size` bytes, up to hi. Each bit of `starts` is one that begins at
+ * offset `off` + 16 times the bit's number. */
 OAKI_INLINE void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, size_t hi,
                             bool tagged)
 {
@@ -54,7 +55,7 @@ OAKI_INLINE void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t s
     }
 }
 
-/* In a pause, a part of a large object is left to all workers. */
+/* In a pause, leaves a part of a large object to all workers. false: the caller rescans it. */
 static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
 {
     const char *base = (const char *)m->base;
@@ -65,8 +66,9 @@ static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
     return true;
 }
 
-/* An object may be on pages of several calls. Most pages of a minor cycle have only young objects:
- * the words of their mark bits decide alone. */
+/* Rescans the part of the page [lo, hi) of a span of small objects. An object may reach into pages
+ * of other calls. Most pages of a minor cycle have no marked objects, and cost only the test of
+ * their mark bits. */
 OAKI_INLINE void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, size_t lo,
                              size_t hi, bool tagged)
 {
@@ -134,7 +136,7 @@ static bool has_left_out(const oaki_span *s)
     return s->kind == OAKI_TYPED && (s->cls == OAKI_CLASS_LARGE || s->waits);
 }
 
-/* Memory that a thread has taken during the mark, and not handed out yet, has no type. */
+/* A slot of a thread's run that was taken during the mark, and not handed out yet, has no type. */
 static bool mark_left_out(oaki_span *s, void *ctx)
 {
     oak_marker *m = ctx;

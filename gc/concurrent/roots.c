@@ -1,14 +1,16 @@
-/* roots.c - quanta that queue what no stack and no global leads to: pinned objects, what records
- * keep alive in any case, what large registered ranges refer to, values of ephemerons, and what
- * objects refer to whose mark functions want a stopped world, as fibers.
+/* roots.c - quanta that queue objects to which no stack and no global leads.
  *
- * The final pause goes over all of them again: what is marked by then costs it a look, and not all
- * that hangs on it; and of tables only records that are not certain (objtable.h). A value whose key
- * dies in between stays for one cycle more.
+ * These are: pinned objects; objects that records keep alive in any case; objects that large
+ * registered ranges refer to; values of ephemerons; and objects that are reached only by mark
+ * functions that want a stopped world, as those of fibers.
  *
- * Lock: the driver's; of tables finalizer_lock, of registered ranges roots_lock. Bound: a quantum
- * is PINNED_PAGES of the heap, PINNED_OBJECTS, RECORDS of a table, ROOT_BYTES of a range or
- * SLICE_NS of a pause (OAKI_TUNE_..., gc/tuning.h); and what is traced from there. */
+ * The final pause goes over all of them again. An object that is marked by then costs it a test of
+ * a bit, and no tracing. Of tables it examines only records that are not certain (objtable.h). A
+ * value whose key dies in between stays for one more cycle.
+ *
+ * Lock: the driver's; for tables also finalizer_lock, for registered ranges roots_lock.
+ * Bound: a quantum is PINNED_PAGES of the heap, PINNED_OBJECTS, RECORDS of a table, ROOT_BYTES of a
+ * range or SLICE_NS of a pause (OAKI_TUNE_..., gc/tuning.h), and the tracing from there. */
 #include "gc/contract.h"
 #include "gc/host.h"
 #include "gc/refs/link.h"
@@ -32,7 +34,7 @@ static size_t queue_large(size_t page)
     return 1;
 }
 
-/* Those that begin on a page, of class and kind e. Returns how many. */
+/* Queues the unmarked objects that begin on a page. e: the page's entry. Returns their number. */
 static size_t queue_page(size_t page, oaki_pte e)
 {
     OAKI_REQUIRES_WORKER_ZERO();
@@ -70,10 +72,10 @@ void oaki_pinned_mark(void)
         page += n - 1;
         left--;
     }
-    OAKI_ASSERT(left == 0); /* npinned counts them */
+    OAKI_ASSERT(left == 0); /* npinned counts the spans */
 }
 
-/* Page by page, as spans come and go meanwhile. */
+/* Page by page, as spans come and go between two quanta. */
 bool oaki_quantum_pinned(oaki_progress *s, const oaki_driver *d)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -92,7 +94,7 @@ bool oaki_quantum_pinned(oaki_progress *s, const oaki_driver *d)
 
 /* ---- tables: progress goes through the numbers of records ---- */
 
-/* One table after the other: those whose records keep something alive, or all. */
+/* One table after the other. all: every table, not only those whose records keep objects alive. */
 static bool note_certain(oaki_progress *s, bool all)
 {
     size_t *table = &oaki_gc.concurrent.table;

@@ -1,11 +1,12 @@
-/* stages.c - MARK and PRECLEAN, stage by stage: what each one does, and which one follows.
+/* stages.c - the stages of MARK and PRECLEAN: the work of each one, and which one follows.
  *
- * MARK: what no stack leads to is queued, all is traced, then what ephemerons keep, and tables note
- * which records are certain. PRECLEAN: dirty pages are rescanned in rounds (preclean.c); between
- * them the roots are asked once more, values of ephemerons queued, and objects marked whose
- * functions want a stopped world.
+ * MARK: objects to which no stack leads are queued, and all is traced. Then values of ephemerons
+ * are traced, and tables note which records are certain.
+ * PRECLEAN: dirty pages are rescanned in rounds (preclean.c). Between rounds, the roots and the
+ * values of ephemerons are queued once more. Then short pauses call the mark functions that want a
+ * stopped world.
  *
- * Owns nothing but the order. Lock: `next` runs under the driver's lock, or in a pause. */
+ * Owns only the order. Lock: `next` runs under the driver's lock, or in a pause. */
 #include "concurrent.h"
 #include "gc/contract.h"
 #include "gc/refs/finalizer.h"
@@ -37,7 +38,7 @@ static oaki_stage pass(void)
     return OAKI_STAGE_VALUES;
 }
 
-/* What pairs keep is traced before tables are asked; after each of these the mark goes on. */
+/* Values of ephemerons are traced before tables note what is certain. */
 static oaki_stage after_trace(void)
 {
     oaki_gc.preclean.passes = 0;
@@ -106,8 +107,8 @@ const oaki_stage_plan oaki_stages[OAKI_STAGES] = {
                                   oaki_preclean_after_paused_round },
 };
 
-/* READY: the final pause, which the program may not want now. While it doesn't, dirty pages are
- * rescanned now and then, or the pause would have all of them. */
+/* READY: the final pause. The program may refuse it now. Until it allows the pause, dirty pages are
+ * rescanned now and then, so that the pause has few of them. */
 static oaki_stepped end(oaki_driver *d)
 {
     oaki_concurrent *c = &oaki_gc.concurrent;

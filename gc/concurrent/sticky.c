@@ -1,15 +1,14 @@
-/* sticky.c - sticky mark bits: minor cycles, which keep what the last cycle has marked.
+/* sticky.c - sticky mark bits: minor cycles, which keep the marks of the last cycle.
  *
  * After Demers, Weiser, Hayes, Boehm, Bobrow and Shenker (1990). Objects marked at the end of a
- * cycle are old, objects allocated afterwards are young, in the same places: nothing moves.
+ * cycle are old, objects allocated afterwards are new. Nothing moves.
  *
  * A minor cycle marks from the roots and from old objects on dirty pages. Its cost is that of the
- * young live objects and the dirty pages. Dead old objects stay until a full cycle, and so do their
- * finalizers and weak references. So a full one follows after OAKI_TUNE_STICKY_ROW minor ones,
- * however well they pay. A minor cycle is a concurrent one, or, in a smaller heap, one in a single
- * pause.
+ * new live objects and the dirty pages. Dead old objects stay until a full cycle, and so do their
+ * finalizers and weak references. So a full cycle follows after OAKI_TUNE_STICKY_ROW minor ones,
+ * however well they pay. A minor cycle is concurrent, or in a smaller heap a single pause.
  *
- * Owns: what full and minor cycles have cost and brought. Lock: written in a pause. Bound: O(1). */
+ * Owns: oaki_gc.sticky. Lock: written in a pause. Bound: O(1). */
 #include "sticky.h"
 
 #include "concurrent.h"
@@ -29,8 +28,8 @@ static oaki_sticky *const self = &oaki_gc.sticky;
 
 /* ---- does it pay? ---- */
 
-/* Each word traced freed at least a third more than in a full cycle: dead old objects, which a
- * minor cycle leaves, are a cost too. */
+/* Each traced word freed at least a third more bytes than in a full cycle. The margin pays for dead
+ * old objects, which a minor cycle leaves. */
 static bool is_cheaper(const work *minor, const work *full)
 {
     return (double)minor->words * (double)full->freed * 4 <=
@@ -49,7 +48,7 @@ static void after_minor(const work *w)
     self->next_skip = OAKI_MIN(self->skip * 4, OAKI_TUNE_STICKY_SKIP);
 }
 
-/* In a growth, young objects live on: a minor cycle would not show whether later ones pay. */
+/* In a growth, new objects stay alive, so a minor cycle would not show whether later ones pay. */
 static void after_full(const work *w, bool grows)
 {
     self->full = *w;
@@ -81,7 +80,7 @@ static bool is_wanted(void)
     return oaki_pace_live() >= OAKI_TUNE_STICKY_FROM || oaki_debug_switches.minor;
 }
 
-/* Tracking by faults alone is set up only when a concurrent mark needs it. */
+/* Tracking by faults is set up only when a concurrent mark needs it. */
 void oaki_sticky_prepare(void)
 {
     OAKI_REQUIRES_INSIDE();
@@ -104,8 +103,8 @@ void oaki_sticky_rescan(void)
     oaki_rescan_begin(oaki_dirty_refusals());
 }
 
-/* Pages that became old since the last full cycle stay unprotected, and are rescanned each time,
- * until they are a large enough part of the heap. */
+/* Pages that became old since the last full cycle stay unprotected, and each minor cycle rescans
+ * them. Once they are a large enough part of the heap, they are protected. */
 bool oaki_sticky_keep(bool minor)
 {
     OAKI_REQUIRES_STOPPED();

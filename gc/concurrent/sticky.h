@@ -1,4 +1,4 @@
-/* sticky.h - minor collections: whether the next collection is one (docs/concurrent.md). */
+/* sticky.h - minor cycles: is the next cycle one (docs/concurrent.md)? */
 #ifndef OAKI_STICKY_H
 #define OAKI_STICKY_H
 
@@ -8,7 +8,7 @@
  * before. Live bytes and goal are known. Is the next cycle to be a minor one? */
 bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated);
 
-/* ---- in one pause, where the heap is too small to be marked concurrently ---- */
+/* ---- minor cycles in one pause, in heaps too small for a concurrent mark ---- */
 
 /* Before the pause: starts dirty tracking, if it is wanted. */
 void oaki_sticky_prepare(void);
@@ -16,11 +16,11 @@ void oaki_sticky_prepare(void);
 /* No concurrent mark is under way: can the cycle that begins now be a minor one? */
 bool oaki_sticky_begins(void);
 
-/* In a minor one: queues the objects that old objects on dirty pages refer to. */
+/* In a minor cycle: queues pinned objects and the rescan of old objects on dirty pages. */
 void oaki_sticky_rescan(void);
 
-/* After the mark of a cycle that was due, when M is final: protects old pages, so that the next
- * cycle can be minor. false: it can't. */
+/* M is final, in a cycle that was due by pacing: protects pages of old objects, so that the next
+ * cycle can be minor. false: it can't be. */
 bool oaki_sticky_keep(bool minor);
 
 #endif

@@ -1,8 +1,8 @@
-/* thread.c - the collector's own thread: it drives each concurrent cycle that is requested, from
- * the first step to the last.
+/* thread.c - the collector's own thread.
  *
- * Its frames are no roots, but where it calls functions of the program's.
- * Owns: oaki_gc.background. Lock: AO_t fields, by any thread. */
+ * It drives each requested concurrent cycle from the first step to the last.
+ * Its frames are roots only while it calls functions of the program.
+ * Owns: oaki_gc.background. Lock: none; its fields are atomic, and any thread uses them. */
 #include "concurrent.h"
 #include "gc/off.h"
 #include "gc/pace.h"
@@ -16,8 +16,8 @@ static oaki_background *const self = &oaki_gc.background;
 
 /* ---- driving ---- */
 
-/* A large heap's growth is touched ahead between two quanta (runtime/ahead.c). Past the goal an
- * allocating thread may wait for nothing, and only the mark's end helps. */
+/* Between two quanta, the pages of a large heap's growth are touched ahead (runtime/ahead.c). Past
+ * the goal this gets little time: allocating threads wait for the mark's end. */
 static void between_steps(const oaki_driver *d)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -25,7 +25,7 @@ static void between_steps(const oaki_driver *d)
     if (d->nap_ns) oaki_os_sleep_exactly_ns(d->nap_ns);
 }
 
-/* The program allows no pause: what has been done is dropped. */
+/* The program allows no pause: the cycle is given up. */
 static void give_up(oaki_thread *t)
 {
     AO_fetch_and_add1(&self->refusals);
@@ -36,7 +36,7 @@ static void give_up(oaki_thread *t)
     oaki_leave(t);
 }
 
-/* Drives one cycle to its end, which answers requests that come meanwhile too. Was there one? */
+/* Drives one cycle to its end, which also answers requests that come meanwhile. Was there one? */
 static bool drive(oaki_thread *t)
 {
     oaki_driver d = { .thread = t, .why = OAKI_GC_DUE };
@@ -60,7 +60,8 @@ static bool drive(oaki_thread *t)
     return true;
 }
 
-/* The functions called may take long, or wait for mutators, which collect themselves meanwhile. */
+/* The program's functions may take long, or wait for mutators. Meanwhile mutators collect in pauses
+ * of their own. */
 static void report(oaki_thread *t)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -69,7 +70,7 @@ static void report(oaki_thread *t)
     oaki_event_over(t);
     AO_store(&self->reporting, 0);
     (void)oaki_enter();
-    (void)oaki_dirty_start(); /* in a child, if it has forked */
+    (void)oaki_dirty_start(); /* again, if such a function has forked and this is the child */
     oaki_leave(t);
 }
 
@@ -115,9 +116,9 @@ static void *collector(void *arg)
 
 /* ---- starting it ---- */
 
-/* A thread is started outside of oaki_enter, as that takes locks of the host. Without a thread, or
- * without dirty tracking for it, mutators collect in pauses, and the next collection tries
- * again. */
+/* Starting a thread takes locks of the host, so it is done outside of oaki_enter. Without a thread,
+ * or without dirty-page tracking for it, mutators collect in pauses. After the next collection
+ * another try is made. */
 static OAKI_COLD bool spawn(oaki_thread *t)
 {
     OAKI_REQUIRES_INSIDE();
@@ -164,8 +165,7 @@ void oaki_background_wake(void)
     oaki_waker_wake(&self->waker, 1);
 }
 
-/* If a function that the collector's thread called has forked, that thread is the child's only
- * one. */
+/* Where a function called by the collector's thread forks, that thread is the child's only one. */
 void oaki_background_reset(void)
 {
     const oaki_thread *t = oaki_thread_self();
@@ -173,7 +173,7 @@ void oaki_background_reset(void)
     AO_store(&self->started, own);
     AO_store(&self->clock, own ? (AO_t)oaki_os_thread_clock() : 0);
     AO_store(&self->not_before, 0);
-    if (!own) AO_store(&self->reporting, 0); /* it is at it still */
+    if (!own) AO_store(&self->reporting, 0); /* else it is still calling that function */
     AO_store(&self->refusals, 0);
     AO_store(&self->waiting, 0);
     AO_store(&self->forced, 0);
