@@ -159,6 +159,18 @@ typedef struct oaki_sweeper {
     bool started;
 } oaki_sweeper;
 
+#define OAKI_RUNNERS 16 /* finalizers at the same time whose start times are noted */
+
+/* refs/finalrun.c: the finalizer thread, and the finalizers that run; any thread */
+typedef struct oaki_finalrun {
+    unsigned int thread; /* AO_int: is there a finalizer thread? */
+    oaki_waker waker;    /* finalizers are ready */
+    AO_t notify;         /* void (*)(void): the program's notifier */
+    AO_t since[OAKI_RUNNERS]; /* when a running one began, or 0 */
+    AO_t ran;            /* finalizers that have returned */
+    bool each;           /* oaki_finalizers_notify_each */
+} oaki_finalrun;
+
 /* zone.c: zones that are to be destroyed */
 typedef struct oaki_closing {
     AO_t zones; /* in state OAKI_ZONE_CLOSING */
@@ -186,6 +198,7 @@ typedef struct oaki_collector {
     oaki_plan plan;
     oaki_events events;
     oaki_host host;
+    oaki_finalrun finalrun;
     oaki_closing closing;
     AO_t disabled;              /* nested calls of oak_gc_disable (off.c) */
     oaki_debug_state debug;

@@ -1,6 +1,6 @@
 /* host.c - hooks of a host with marking rules of its own, and periods without a collection.
  *
- * Owns: oaki_gc.host; the rule for displacements (trace.h), which the marker reads.
+ * Owns: oaki_gc.host, with the rules for words, which the marker reads (trace/reading.h).
  * With verify=1, also the list of objects that hooks have marked unscanned, as the verifier
  * skips the words of these.
  * Lock: gc_lock, or the world is stopped. Memory for the list is mapped from the system. Without
@@ -9,6 +9,7 @@
 #include "gc/concurrent/concurrent.h"
 #include "host.h"
 
+#include "gc/trace/reading.h"
 #include "gc/trace/trace.h"
 #include "runtime/contain.h"
 #include "runtime/os.h"
@@ -16,9 +17,6 @@
 #include <string.h>
 
 #define UNSCANNED_MIN ((size_t)512)
-
-oaki_mark_rule oaki_displacements;
-oaki_reading oaki_words_read;
 
 static oaki_host *const host = &oaki_gc.host;
 
@@ -149,9 +147,9 @@ void oaki_reading_update(void)
                                             [OAKI_TAG_MASKED] = OAKI_READ_MASKED,
                                             [OAKI_TAG_ROTATED] = OAKI_READ_ROTATED,
                                             [OAKI_TAG_SHIFTED] = OAKI_READ_SHIFTED };
-    bool strict = oaki_displacements.strict;
-    if (oaki_tags.n == 0) oaki_words_read = strict ? OAKI_READ_STRICT : OAKI_READ_PLAIN;
-    else oaki_words_read = strict ? OAKI_READ_ANY : by_form[oaki_tags.form];
+    bool strict = host->displacements.strict;
+    if (oaki_tags.n == 0) host->words_read = strict ? OAKI_READ_STRICT : OAKI_READ_PLAIN;
+    else host->words_read = strict ? OAKI_READ_ANY : by_form[oaki_tags.form];
 }
 
 int oaki_mark_tags(const oak_pointer_tag *tag, size_t n, const char **wrong)
@@ -171,7 +169,8 @@ int oaki_mark_tags(const oak_pointer_tag *tag, size_t n, const char **wrong)
 
 int oaki_mark_displacements(const uint64_t *allowed, size_t nbits)
 {
-    oaki_mark_rule *r = &oaki_displacements;
+    oaki_mark_rule *r = &host->displacements;
+    OAKI_REQUIRES_OUTSIDE();
     oaki_thread *t = oaki_gc_stop_begin();
     if (!t) return -1;
     r->strict = allowed != NULL;
@@ -187,5 +186,5 @@ int oaki_mark_displacements(const uint64_t *allowed, size_t nbits)
 
 bool oaki_mark_is_strict(void)
 {
-    return oaki_displacements.strict;
+    return host->displacements.strict;
 }

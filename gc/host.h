@@ -13,8 +13,26 @@
 #include "runtime/collector.h"
 
 #define OAKI_HOST_HOOKS 8
+#define OAKI_DISPLACEMENTS 8192
 
-/* Hooks, and with verify=1 objects that these marked unscanned (host.c). */
+/* Which interior pointers count. */
+typedef struct oaki_mark_rule {
+    bool strict;
+    uint64_t allowed[OAKI_DISPLACEMENTS / 64]; /* bit 0 is set */
+} oaki_mark_rule;
+
+/* How the words of objects, data and ranges are read (trace/reading.h). The marker's loops are
+ * compiled for each way, so a loop that reads plain pointers pays nothing for the others. */
+typedef enum oaki_reading {
+    OAKI_READ_PLAIN,  /* words that lie in the range */
+    OAKI_READ_STRICT, /* those at allowed displacements */
+    OAKI_READ_MASKED, /* also by the one tag, of this form (runtime/tags.h) */
+    OAKI_READ_ROTATED,
+    OAKI_READ_SHIFTED,
+    OAKI_READ_ANY     /* also by tags; at allowed displacements, if those are limited */
+} oaki_reading;
+
+/* Hooks, the rules for words, and with verify=1 objects that hooks marked unscanned (host.c). */
 typedef struct oaki_host {
     AO_t off;    /* bool (*)(void), or 0 */
     AO_t unless; /* bool (*)(oaki_gc_why), or 0 */
@@ -26,6 +44,8 @@ typedef struct oaki_host {
     bool any_unscanned; /* in the last mark */
     size_t *unscanned;  /* offsets */
     size_t n, cap;
+    oaki_reading words_read; /* follows from displacements and oaki_tags */
+    oaki_mark_rule displacements;
 } oaki_host;
 
 /* ---- roots ---- */
@@ -53,8 +73,6 @@ void oaki_mark_displaced(oak_marker *m, const void *p);
 void oaki_mark_unscanned(oak_marker *m, void *obj);
 
 /* ---- which pointers into an object count ---- */
-
-#define OAKI_DISPLACEMENTS 8192
 
 /* With NULL, as without this call, every pointer into an object counts. Otherwise a word counts
  * only if it points to an object's start, or to start + d where bit d of `allowed` is set. That

@@ -9,6 +9,7 @@
 #include "graph.h"
 
 #include "gc/debug/edges.h"
+#include "gc/trace/reading.h"
 #include "gc/trace/trace.h"
 #include "runtime/os.h"
 #include "runtime/track.h"

@@ -14,6 +14,7 @@
 #include "rootwords.h"
 
 #include "gc/debug/edges.h"
+#include "gc/trace/reading.h"
 #include "gc/trace/trace.h"
 #include "runtime/fiber.h"
 #include "runtime/print.h"

@@ -14,6 +14,13 @@ typedef struct oaki_broken {
     const void *at;
 } oaki_broken;
 
+/* verify.c: the calling thread's own stack, as far as the collector's frames and those of returned
+ * calls reach. It may be part of a range or an object of the program. Its words there have changed
+ * since the mark, so they are not checked. */
+typedef struct oaki_own_stack {
+    const char *lo, *hi;
+} oaki_own_stack;
+
 #define OAKI_REACHED 4096
 
 /* edges.c: marking that reports each object */
@@ -50,9 +57,11 @@ typedef struct oaki_precise {
 
 typedef struct oaki_debug_state {
     oaki_broken broken;
+    oaki_own_stack own;
     oaki_reached reached;
     oaki_edges edges;
     oaki_precise precise;
+    size_t visits; /* objtable.c: uncertain records visited (tests); finalizer_lock */
 } oaki_debug_state;
 
 #endif

@@ -19,6 +19,7 @@
 #include "edges.h"
 
 #include "gc/contract.h"
+#include "gc/trace/reading.h"
 #include "gc/trace/trace.h"
 #include "runtime/contain.h"
 #include "runtime/guard.h"

@@ -13,11 +13,13 @@
 #include "edges.h"
 #include "gc/contract.h"
 #include "gc/refs/link.h"
+#include "gc/trace/reading.h"
 #include "gc/trace/trace.h"
 #include "runtime/track.h"
 #include <oakum/gc.h>
 
 static oaki_broken *const broken = &oaki_gc.debug.broken;
+static oaki_own_stack *const own = &oaki_gc.debug.own;
 
 static void report(const char *by, const void *at, const char *how)
 {
@@ -27,16 +29,11 @@ static void report(const char *by, const void *at, const char *how)
     broken->how = how;
 }
 
-/* The calling thread's own stack, as far as the collector's frames and those of returned calls
- * reach. It may be part of a range or an object of the program. Its words there have changed
- * since the mark, so they are not checked. */
-static const char *own_lo, *own_hi;
-
 static OAKI_NOINLINE void find_own(void)
 {
     const char *here = __builtin_frame_address(0);
-    own_lo = here - OAK_STACK_MIN;
-    own_hi = oaki_thread_self()->sp;
+    own->lo = here - OAK_STACK_MIN;
+    own->hi = oaki_thread_self()->sp;
 }
 
 /* any: the word counts whichever byte of an object it points to. */
@@ -44,7 +41,7 @@ OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const
 {
     size_t to[OAKI_WORD_REFS];
     unsigned n = oaki_word_refs(w, AO_load(&oaki_the_heap.used), to);
-    if (n == 0 || ((const char *)at >= own_lo && (const char *)at < own_hi)) return;
+    if (n == 0 || ((const char *)at >= own->lo && (const char *)at < own->hi)) return;
     for (; n > 0; n--) {
         size_t slot = any || oaki_mark_counts(to[n - 1]) ? oaki_slot_offset(to[n - 1]) : SIZE_MAX;
         if (slot != SIZE_MAX && !oaki_mark_get(slot))

@@ -1,13 +1,13 @@
 /* finalrun.c - running ready finalizers: their thread, oak_finalizers_run, and the notifier.
  *
- * Owns: the finalizer thread, which is started by the first registration and in a forked child by
- *   the first need, and sleeps in a blocking region; and the start times of what runs.
+ * Owns: oaki_gc.finalrun. The first registration starts the finalizer thread, in a forked child the
+ *   first need. The thread sleeps in a blocking region.
  *
- * Invariants: a finalizer runs outside oaki_enter, with no lock held. Its object and ctx go from
- *   the record to the call in a frame of run_one, on the stack of an attached thread, which the
- *   collector scans.
+ * Invariants: a finalizer runs outside oaki_enter, with no lock held. The record's object and ctx
+ *   go to the call in a frame of run_one. The collector scans it, as the thread is attached.
  * Lock: none; what is shared is atomic. */
 #include "finalizer.h"
+#include "gc/collector.h"
 #include "gc/host.h"
 #include "runtime/contain.h"
 #include "runtime/os.h"
@@ -16,35 +16,27 @@
 #include "tables.h"
 #include <string.h>
 
-#define RUNNERS 16       /* finalizers at the same time whose start times are noted */
 #define AWAIT_NS 100000000u  /* a thread that needs memory waits so long for ready finalizers, */
 #define AWAIT_NAP_NS 100000u /* and checks so often */
 #define LATELY_NS 8000000u   /* oaki_os_lately_ns may be so much behind */
 
 enum { THREAD_NONE = 0, THREAD_STARTED };
 
-static struct {
-    unsigned int thread; /* AO_int */
-    oaki_waker waker;    /* finalizers are ready */
-    AO_t notify;         /* void (*)(void) */
-    AO_t since[RUNNERS]; /* when it began, or 0 */
-    AO_t ran;            /* that have returned */
-    bool each;           /* oaki_finalizers_notify_each */
-} self;
+static oaki_finalrun *const self = &oaki_gc.finalrun;
 
 /* ---- running ---- */
 
 /* The calling thread's place among them, or NULL. */
 static __thread AO_t *running __attribute__((tls_model("initial-exec")));
 
-/* A place for the start times of who runs some, or NULL. From one to the next it tells of the one
- * before, so that nobody who waits for all of them sees a gap. */
+/* A place for the start times of the finalizers that a thread runs, or NULL. Between two of them it
+ * keeps the time of the last one, so that a thread that waits for all of them sees no gap. */
 static AO_t *clock_take(void)
 {
     AO_t now = (AO_t)oaki_os_lately_ns();
-    for (unsigned i = 0; i < RUNNERS; i++)
-        if (AO_load(&self.since[i]) == 0 && AO_compare_and_swap_full(&self.since[i], 0, now))
-            return &self.since[i];
+    for (unsigned i = 0; i < OAKI_RUNNERS; i++)
+        if (AO_load(&self->since[i]) == 0 && AO_compare_and_swap_full(&self->since[i], 0, now))
+            return &self->since[i];
     return NULL;
 }
 
@@ -64,7 +56,7 @@ static OAKI_NOINLINE bool run_one(AO_t *since)
         r.fn.finalizer(r.obj, r.ctx);
     else
         r.fn.cleanup(r.ctx);
-    oaki_count_add(&self.ran, 1);
+    oaki_count_add(&self->ran, 1);
     return true;
 }
 
@@ -103,8 +95,8 @@ size_t oak_finalizers_run(void)
 uint64_t oak_finalizer_running_ns(void)
 {
     AO_t first = 0;
-    for (unsigned i = 0; i < RUNNERS; i++) {
-        AO_t t = AO_load(&self.since[i]);
+    for (unsigned i = 0; i < OAKI_RUNNERS; i++) {
+        AO_t t = AO_load(&self->since[i]);
         if (t != 0 && (first == 0 || t < first)) first = t;
     }
     if (first == 0) return 0;
@@ -116,7 +108,7 @@ uint64_t oak_finalizer_running_ns(void)
 
 size_t oaki_gc_finalizers_ran(void)
 {
-    return oaki_count_get(&self.ran);
+    return oaki_count_get(&self->ran);
 }
 
 /* Are there any that another thread runs, or is about to? One that ran before the wait began may be
@@ -125,7 +117,7 @@ static bool are_under_way(uint64_t waited_ns)
 {
     uint64_t running = oak_finalizer_running_ns();
     if (running > 0) return running < waited_ns + LATELY_NS;
-    return oaki_finalizers_ready() > 0 && AO_int_load(&self.thread) == THREAD_STARTED;
+    return oaki_finalizers_ready() > 0 && AO_int_load(&self->thread) == THREAD_STARTED;
 }
 
 bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran)
@@ -148,7 +140,7 @@ bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran)
 /* A finalizer has ended it; the next need starts another. */
 OAKI_UNWIND_ACTION(oaki_finalizer_thread_left)
 {
-    AO_int_store_release(&self.thread, THREAD_NONE);
+    AO_int_store_release(&self->thread, THREAD_NONE);
 }
 
 static void *thread_main(void *arg)
@@ -156,14 +148,14 @@ static void *thread_main(void *arg)
     OAKI_ON_UNWIND(oaki_finalizer_thread_left);
     oaki_thread *t = oaki_thread_attach_self();
     if (!t) {
-        AO_int_store_release(&self.thread, THREAD_NONE); /* the next need tries again */
+        AO_int_store_release(&self->thread, THREAD_NONE); /* the next need tries again */
         return arg;
     }
     for (;;) {
-        unsigned seen = oaki_waker_calls(&self.waker);
+        unsigned seen = oaki_waker_calls(&self->waker);
         run_all();
         oaki_blocking_begin(t);
-        oaki_waker_wait(&self.waker, &seen);
+        oaki_waker_wait(&self->waker, &seen);
         oaki_blocking_end(t);
     }
 }
@@ -171,18 +163,18 @@ static void *thread_main(void *arg)
 void oaki_finalizer_thread_ensure(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    if (!oaki_the_heap.config.finalizer_thread || AO_int_load(&self.thread) == THREAD_STARTED ||
-        !AO_int_compare_and_swap_full(&self.thread, THREAD_NONE, THREAD_STARTED))
+    if (!oaki_the_heap.config.finalizer_thread || AO_int_load(&self->thread) == THREAD_STARTED ||
+        !AO_int_compare_and_swap_full(&self->thread, THREAD_NONE, THREAD_STARTED))
         return;
     if (oaki_thread_spawn("oak-finalizer", thread_main, NULL, true) != 0)
-        AO_int_store_release(&self.thread, THREAD_NONE);
+        AO_int_store_release(&self->thread, THREAD_NONE);
 }
 
 /* The child has the thread that called fork, and no other. */
 void oaki_finalrun_reset(void)
 {
-    AO_int_store(&self.thread, THREAD_NONE);
-    for (unsigned i = 0; i < RUNNERS; i++) AO_store(&self.since[i], 0);
+    AO_int_store(&self->thread, THREAD_NONE);
+    for (unsigned i = 0; i < OAKI_RUNNERS; i++) AO_store(&self->since[i], 0);
 }
 
 /* ---- after a collection ---- */
@@ -190,26 +182,26 @@ void oaki_finalrun_reset(void)
 void (*oak_finalizer_notify(void (*fn)(void)))(void)
 {
     for (;;) {
-        AO_t old = AO_load(&self.notify);
-        if (AO_compare_and_swap_full(&self.notify, old, (AO_t)fn)) return (void (*)(void))old;
+        AO_t old = AO_load(&self->notify);
+        if (AO_compare_and_swap_full(&self->notify, old, (AO_t)fn)) return (void (*)(void))old;
     }
 }
 
 void oaki_finalizers_notify_each(void)
 {
-    self.each = true;
+    self->each = true;
 }
 
 static void wake_or_notify(bool fresh)
 {
     OAKI_REQUIRES_OUTSIDE();
     oaki_finalizer_thread_ensure();
-    if (AO_int_load(&self.thread) == THREAD_STARTED) {
-        oaki_waker_wake(&self.waker, 1);
+    if (AO_int_load(&self->thread) == THREAD_STARTED) {
+        oaki_waker_wake(&self->waker, 1);
         return;
     }
-    void (*fn)(void) = (void (*)(void))AO_load_acquire(&self.notify);
-    if (fn && (fresh || self.each)) fn();
+    void (*fn)(void) = (void (*)(void))AO_load_acquire(&self->notify);
+    if (fn && (fresh || self->each)) fn();
 }
 
 void oaki_finalizers_dispatch(void)

@@ -9,6 +9,7 @@
  *   passed by for their states take one step. */
 #include "objtable.h"
 
+#include "gc/collector.h"
 #include <errno.h>
 #include <string.h>
 
@@ -284,18 +285,16 @@ static uint32_t find_other(const oaki_objtable *t, uint32_t from, unsigned mask,
     return n;
 }
 
-static size_t visits; /* finalizer_lock */
-
 uint32_t oaki_objtable_next_uncertain(const oaki_objtable *t, uint32_t from)
 {
     uint32_t i = find_other(t, from, OAKI_RECORD_CERTAIN, OAKI_RECORD_CERTAIN);
-    visits += i < t->records.len;
+    oaki_gc.debug.visits += i < t->records.len;
     return i;
 }
 
 size_t oaki_objtable_visits(void)
 {
-    return visits;
+    return oaki_gc.debug.visits;
 }
 
 void oaki_objtable_each_uncertain(const oaki_objtable *t, oaki_objtable_fn *expect,

@@ -6,6 +6,7 @@
 #ifndef OAKI_HOT_H
 #define OAKI_HOT_H
 
+#include "reading.h"
 #include "trace.h"
 #include <string.h>
 
@@ -38,7 +39,8 @@ extern OAKI_HIDDEN oaki_class_info oaki_class_infos[OAKI_PTE_SPANCLASS + 1];
 OAKI_INLINE bool oaki_is_allowed(size_t d)
 {
     return d == 0 ||
-           (d < OAKI_DISPLACEMENTS && (oaki_displacements.allowed[d / 64] >> (d % 64) & 1));
+           (d < OAKI_DISPLACEMENTS &&
+            (oaki_gc.host.displacements.allowed[d / 64] >> (d % 64) & 1));
 }
 
 /* ---- the hot state: a worker's fields in registers while a loop runs ---- */

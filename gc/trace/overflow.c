@@ -6,6 +6,7 @@
  * Owns nothing. Lock: as the marker that is given. Bound: a rescan is O(marked objects), plus
  * the objects that it finds. */
 #include "gc/contract.h"
+#include "reading.h"
 #include "trace.h"
 
 void oaki_overflow_mark(oak_marker *m, size_t off)

@@ -6,13 +6,14 @@
  *
  * Owns nothing. Lock: as the marker that is given. Bound: O(1) a word. */
 #include "gc/contract.h"
+#include "reading.h"
 #include "runtime/collector.h"
 #include "runtime/track.h"
 #include "trace.h"
 
 OAKI_INLINE void push_any(oak_marker *m, uintptr_t word)
 {
-    if (OAKI_UNLIKELY(oaki_displacements.strict)) {
+    if (OAKI_UNLIKELY(oaki_gc.host.displacements.strict)) {
         size_t off = word - m->base, slot = off < m->used ? oaki_slot_offset(off) : SIZE_MAX;
         if (slot == SIZE_MAX) return;
         word = m->base + slot;

@@ -367,15 +367,15 @@ OAKI_NO_ASAN static OAKI_NOINLINE void follow_alone(oaki_hot *h, oak_marker *m)
 
 OAKI_NO_ASAN static OAKI_NOINLINE void follow_otherwise(oaki_hot *h, oak_marker *m)
 {
-    if (oaki_words_read == OAKI_READ_PLAIN)
+    if (oaki_gc.host.words_read == OAKI_READ_PLAIN)
         follow_range(h, m, m->shared_bits, OAKI_READ_PLAIN);
-    else if (oaki_words_read == OAKI_READ_STRICT)
+    else if (oaki_gc.host.words_read == OAKI_READ_STRICT)
         follow_range(h, m, m->shared_bits, OAKI_READ_STRICT);
-    else if (oaki_words_read == OAKI_READ_ROTATED)
+    else if (oaki_gc.host.words_read == OAKI_READ_ROTATED)
         follow_range(h, m, m->shared_bits, OAKI_READ_ROTATED);
-    else if (oaki_words_read == OAKI_READ_SHIFTED)
+    else if (oaki_gc.host.words_read == OAKI_READ_SHIFTED)
         follow_range(h, m, m->shared_bits, OAKI_READ_SHIFTED);
-    else if (oaki_words_read == OAKI_READ_MASKED)
+    else if (oaki_gc.host.words_read == OAKI_READ_MASKED)
         follow_range(h, m, m->shared_bits, OAKI_READ_MASKED);
     else
         follow_range(h, m, m->shared_bits, OAKI_READ_ANY);
@@ -402,7 +402,7 @@ static void next_of_range(oaki_hot *h, oak_marker *m)
 {
     if (m->range_typed)
         queue_range(h, m);
-    else if (m->shared_bits || oaki_words_read != OAKI_READ_PLAIN)
+    else if (m->shared_bits || oaki_gc.host.words_read != OAKI_READ_PLAIN)
         follow_otherwise(h, m);
     else
         follow_alone(h, m);
@@ -516,7 +516,7 @@ static OAKI_NOINLINE void loop_otherwise(oak_marker *m)
 {
 #define CASE(name, how) \
     case OAKI_READ_##how: loop_##name(m); break;
-    switch (oaki_words_read) {
+    switch (oaki_gc.host.words_read) {
         LOOPS(CASE)
     default: loop_strictly(m); break;
     }
@@ -529,7 +529,7 @@ OAKI_NO_ASAN void oaki_trace_local(oak_marker *m)
     OAKI_REQUIRES_WORKER(m);
     OAKI_ASSERT(m->base == oaki_the_heap.base && m->used <= AO_load(&oaki_the_heap.used));
     do {
-        if (OAKI_UNLIKELY(oaki_words_read != OAKI_READ_PLAIN))
+        if (OAKI_UNLIKELY(oaki_gc.host.words_read != OAKI_READ_PLAIN))
             loop_otherwise(m);
         else if (m->shared_bits)
             loop(m, true, OAKI_READ_PLAIN);

@@ -2,6 +2,7 @@
  * that is scanned, in each kind of mark, and no longer than it is there. */
 #include "runtime/tags.h"
 #include "gc/host.h"
+#include "gc/trace/reading.h"
 #include "gc/trace/trace.h"
 #include "runtime/options.h"
 #include "tests/heap.h"
@@ -318,7 +319,7 @@ START_TEST(a_tagged_word_keeps_its_object)
     kind = &kinds[(size_t)_i % OAKI_COUNT(kinds)];
     begin(test_config());
     ck_assert_uint_ge(oaki_tags.n, 1);
-    ck_assert_int_ge(oaki_words_read, OAKI_READ_MASKED);
+    ck_assert_int_ge(oaki_gc.host.words_read, OAKI_READ_MASKED);
     for (size_t i = 0; i < OAKI_COUNT(places); i++) check_place(&places[i], false);
     test_assert_sound();
 }
