@@ -80,6 +80,8 @@ void oaki_cycle_swept(void)
 oaki_stepped oaki_collector_step(oaki_driver *d)
 {
     d->nap_ns = 0;
+    OAKI_REQUIRES_SELF(d->thread);
+    OAKI_ASSERT(d->paused || d->assists || !d->thread->in_runtime);
     if (d->assists && !oaki_is_marking_concurrently()) return OAKI_STEP_OVER;
     switch (oaki_phase_now()) {
     case OAKI_PHASE_IDLE:

@@ -420,6 +420,8 @@ bool oaki_trace_some(oak_marker *m, size_t words)
 
 bool oaki_trace_together(oak_marker *m, uint64_t ns, unsigned helpers)
 {
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_ASSERT(m == oaki_worker(0) && helpers < shared.nworkers);
     m->end_ns = oaki_os_now_ns() + ns;
     begin_drain(m, true, helpers);
     if (work_in_sight()) wake_helpers();

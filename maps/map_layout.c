@@ -9,6 +9,7 @@
 #include "inspect.h"
 #include "map.h"
 #include "parts.h"
+#include "runtime/contract.h"
 #include "runtime/heap.h"
 #include "runtime/meta.h"
 #include "runtime/track.h"
@@ -171,6 +172,7 @@ static size_t held_at(const char *p)
 size_t oaki_map_array_held(const oak_map *m, unsigned i)
 {
     const struct oak_map_array_ *a = &m->array[i];
+    OAKI_REQUIRES_STOPPED();
     char *const *dir = a->dir;
     size_t n = OAKI_COUNT(m->few_dir[i]), stride = oaki_map_stride(m, a);
     size_t bytes = a->tags == m->few_tags[i] ? 0 : held_at(a->tags);

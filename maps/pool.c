@@ -248,6 +248,7 @@ OAKI_INLINE int put_own(oak_pool *p, const oaki_thread *t, void *obj, oaki_magaz
 {
     oaki_magazine *m = own(p, t);
     size_t n = m ? AO_load(&m->n) : OAKI_POOL_ROOM;
+    OAKI_REQUIRES_INSIDE();
     if (m && n > 0 && OAKI_UNLIKELY((void *)AO_load(&m->item[n - 1]) == obj)) return PUT_TWICE;
     if (OAKI_UNLIKELY(n == OAKI_POOL_ROOM)) {
         if (!spare) return NEEDS_SPARE;

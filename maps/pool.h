@@ -5,6 +5,7 @@
 #ifndef OAKI_POOL_H
 #define OAKI_POOL_H
 
+#include "runtime/contract.h"
 #include "runtime/heap.h"
 #include <oakum/heap.h>
 #include <oakum/pool.h>
@@ -45,6 +46,7 @@ OAKI_INLINE bool oaki_pool_debugging(void)
 /* The object's size by the pool's function: user code, called outside of oaki_enter. */
 OAKI_INLINE size_t oaki_pool_size_of(const oak_pool *p, const void *obj)
 {
+    OAKI_REQUIRES_OUTSIDE();
     return p->size ? p->size(obj, p->ctx) : oak_usable_size(obj);
 }
 

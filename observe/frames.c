@@ -5,6 +5,7 @@
  * Bound: OAKI_FRAMES names. A known name is found in O(1). A merge is O(frames * hidden ranges). */
 #include "frames.h"
 #include "runtime/contain.h"
+#include "runtime/contract.h"
 #include "runtime/heap.h"
 #include "runtime/meta.h"
 #include "runtime/thread.h"
@@ -150,6 +151,7 @@ size_t oaki_frames_merge(uintptr_t *pc, size_t n, size_t max)
 {
     uintptr_t all[OAKI_STACK_FRAMES];
     oaki_thread *t = oaki_thread_self();
+    OAKI_REQUIRES_OUTSIDE();
     const oak_frame_source *s = t ? t->frames : NULL;
     if (OAKI_LIKELY(!s)) return n;
     t->frames = NULL;

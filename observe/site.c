@@ -10,6 +10,7 @@
 #include "frames.h"
 #include "gc/gc.h"
 #include "gc/refs/objtable.h"
+#include "runtime/contract.h"
 #include "symbol.h"
 #include <errno.h>
 #include <oakum/gc.h>
@@ -266,6 +267,7 @@ static void resized(void *obj, size_t bytes)
 static void after_mark(void *ctx)
 {
     (void)ctx;
+    OAKI_REQUIRES_STOPPED();
     for (size_t i = self.samples.records.len; i > 0; i--) {
         const sample *r = oaki_objtable_at(&self.samples, (uint32_t)i - 1);
         if (!oaki_is_marked(r->link.obj)) remove_sample((uint32_t)i - 1);
@@ -341,6 +343,7 @@ long oaki_sites_read(oaki_site_reading **out)
 
 const oaki_site *oaki_site_of(const void *obj)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     uint32_t i = oaki_objtable_first(&self.samples, obj);
     const oaki_site *s = NULL;
@@ -361,6 +364,7 @@ void oaki_samples_visit(void (*fn)(void *obj, size_t bytes, double weight, const
                                    void *ctx),
                         void *ctx)
 {
+    OAKI_REQUIRES_STOPPED();
     for (size_t i = 0; i < self.samples.records.len; i++) {
         const sample *r = oaki_objtable_at(&self.samples, (uint32_t)i);
         fn(r->link.obj, r->bytes, r->weight, r->site, ctx);
@@ -372,6 +376,7 @@ size_t oaki_site_format(const oaki_site *s, unsigned frames, char *buf, size_t n
     oak_frame f[OAKI_SYMBOL_INLINED];
     size_t len = 0;
     unsigned shown = 0;
+    OAKI_REQUIRES_OUTSIDE();
     if (n == 0) return 0;
     buf[0] = '\0';
     for (size_t i = 0; i < s->nframes && shown < frames; i++) {
@@ -394,6 +399,7 @@ size_t oaki_site_format(const oaki_site *s, unsigned frames, char *buf, size_t n
 const char *oaki_sites_check(void)
 {
     uint64_t live = 0;
+    OAKI_REQUIRES_STOPPED();
     for (size_t i = 0; i < self.sites.len; i++) {
         const oaki_site *s = ((oaki_site **)self.sites.items)[i];
         live += s->live_samples;

@@ -3,6 +3,7 @@
  * Owns: struct self: written by the first call of oaki_stack_find_own, and constant from then on.
  * Bound: O(frames), and one search of a table for each of Oakum's own. */
 #include "stack.h"
+#include "runtime/contract.h"
 #include "runtime/meta.h"
 #include "runtime/thread.h"
 #include "unwind.h"
@@ -92,6 +93,7 @@ static void init(void)
 
 void oaki_stack_init(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
     (void)pthread_once(&self.once, init);
 }
 

@@ -195,6 +195,8 @@ static int stop_and_serve(oaki_thread *t, const oaki_room_look *l)
 OAKI_NOINLINE bool oaki_room_stop(oaki_thread *t, const oaki_room_look *l)
 {
     int error = AO_load(&room.runs_on) ? EBUSY : EAGAIN;
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_SELF(t);
     while (error == EAGAIN) {
         oaki_roots_refresh(t);
         oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
@@ -271,6 +273,8 @@ static bool collect_for(oaki_thread *t, oaki_want *w)
 bool oaki_room_make(oaki_thread *t, oaki_want *w)
 {
     oaki_patience *p = &t->patience;
+    OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_SELF(t);
     w->thread = t;
     if (is_hopeless(w) || (room.host && !room.host->waits())) return false;
     bool got = sweep_for(t, w);

@@ -122,8 +122,7 @@ bool oaki_zones_hold_back(const oaki_span *s, const void *p);
         oaki_made;                                              \
     })
 
-/* The thread won't come back: takes it out of all zones. threads_lock held, or called by the thread
- * itself. */
+/* The thread won't come back: takes it out of all zones. threads_lock held. */
 void oaki_zones_leave_all(struct oaki_thread *t);
 /* World stopped, thread gone: flushes the caches of all zones that it is in. */
 void oaki_zones_flush(struct oaki_thread *t);

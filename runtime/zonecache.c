@@ -304,6 +304,7 @@ static void leave_chain(oaki_mcache **chain)
 /* From here on its current cache is a parked one, and must not be used. */
 void oaki_zones_leave_all(oaki_thread *t)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     leave_chain(&t->zones);
     leave_chain(&t->native_zones);
     t->mcache = t->home;

@@ -123,6 +123,7 @@ static OAKI_NOINLINE void run_paused(oaki_driver *d, oaki_stage stage)
 void oaki_quantum_run(oaki_driver *d)
 {
     oaki_stage stage = stage_now();
+    OAKI_REQUIRES_OUTSIDE();
     if (stage == OAKI_STAGE_READY) return;
     if (oaki_stages[stage].paused) run_paused(d, stage);
     else run_running(d, stage);
