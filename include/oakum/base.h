@@ -106,18 +106,18 @@ enum {
     OAK_TAG_FROM_HEAP = 2
 };
 
-/** How the program hides a pointer in a word, as in a NaN box. A word with (word & mask) == value
- * refers to the object that contains the address
+/** How the program hides a pointer in a word, as in a NaN box. If (word & mask) == value, the word
+ * refers to the object that contains this address:
  *
  *     offset + ((word & ~(mask | ignore)) >> shift)
  *
  * A negative shift is one to the left. The bits that are neither in mask nor in ignore, nor shifted
- * out, are one run of bits: the pointer's. Without OAK_TAG_FROM_HEAP they have to express every
- * address (47 bits). offset is a multiple of what the lowest of them counts. A tag that is all zero
- * is none. */
+ * out, must be one run: the pointer's bits. Without OAK_TAG_FROM_HEAP they have to express every
+ * address (47 bits). offset is a multiple of the value of the lowest of these bits. A tag whose
+ * fields are all zero is no tag. */
 typedef struct oak_pointer_tag {
     uint64_t mask, value;
-    uint64_t ignore; /* bits that say nothing of the pointer, and may be any */
+    uint64_t ignore; /* bits that are not the pointer's, and may have any value */
     int64_t offset;
     int shift; /* -8 to 16 */
     unsigned flags;
@@ -150,11 +150,11 @@ typedef struct oak_config {
 #define OAK_OPTION_FIELD(field, type, def, min, max, help) oak_option_##type field;
     OAK_OPTIONS(OAK_OPTION_FIELD)
 #undef OAK_OPTION_FIELD
-    /* By which a word is also a reference, beside a pointer as it is: on stacks, in registers, in
-     * global data and registered ranges, in objects without a type, and where a type's bitmap says.
-     * No two may take the same word. Fixed from the start on. In the environment:
-     * OAKUM_POINTER_TAGS, a list of nan-fffc (or other upper 16 bits), top-byte, shift-N and
-     * compressed-N. */
+    /* Tagged words that are references in addition to plain pointers. They count on stacks, in
+     * registers, in global data and registered ranges, in objects without a type, and in the words
+     * of a type's bitmap. No two tags may fit the same word. Fixed from the start on. In the
+     * environment: OAKUM_POINTER_TAGS, a list of nan-fffc (or other upper 16 bits), top-byte,
+     * shift-N and compressed-N. */
     oak_pointer_tag pointer_tags[OAK_POINTER_TAGS];
 } oak_config;
 

@@ -1,13 +1,13 @@
-/* exceptions.hpp - every C++ exception of the program is a root, whoever throws it.
+/* exceptions.hpp - every C++ exception in the process is a root, whichever library throws it.
  *
  * Include it in one source file of the program itself, not of a library. It defines functions of
  * the C++ ABI: __cxa_allocate_exception, __cxa_free_exception, __cxa_throw and
  * __cxa_init_primary_exception. They call those of the C++ library, libstdc++ or libc++abi, which
  * must be a shared one. For a program that can't do this, see oakum/cxx/throw.hpp.
  *
- * From then on, an object lives while an exception refers to it: from before the exception's
- * constructor runs until its last handler and std::exception_ptr are gone, in whatever thread or
- * memory. An exception's own bytes are roots, not the host's memory that it refers to. Exceptions
+ * From then on, an object lives while an exception refers to it. An exception counts from before
+ * its constructor runs until its last handler and std::exception_ptr are gone, in any thread. Its
+ * own bytes are roots, wherever it lies, but not the host's memory that it refers to. Exceptions
  * that were allocated before Oakum has started are not covered. A throw attaches its thread.
  *
  * Cost: two acquisitions of a lock, and two of the roots' lock, for each exception.

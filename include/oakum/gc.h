@@ -12,22 +12,22 @@ OAK_BEGIN_DECLS
 OAK_API void oak_collect(void);
 
 /** Do collection work on the calling thread for about budget_us microseconds: for a main loop that
- * has a little time in each turn. A step starts a cycle if one is due, or nearly is; it marks,
+ * has a little time in each turn. A step starts a cycle if one is due, or nearly is. It marks,
  * sweeps, and removes records of dead objects. Returns true while work is left: a cycle is under
- * way, or spans are unswept. 0 does no work and tells the same.
+ * way, or memory is unswept. With 0 it does no work, and returns the same.
  *
  * Worst case: twice the budget and one pause. A cycle has two pauses, and short ones before the
  * second; no call has more than one. A pause is the stop-the-world part of a concurrent cycle, with
- * the removal of records that follows the last one. Where there is no concurrent marking
- * (oak_config.concurrent is 0, or the system reports no dirty pages), or where a whole mark is
- * expected to take less than the budget, the pause is the whole mark.
+ * the removal of records that follows the last one. The pause is the whole mark in two cases: a
+ * whole mark is expected to take less than the budget, or there is no concurrent marking, because
+ * oak_config.concurrent is 0 or the system reports no dirty pages.
  *
  * Other threads collect as without steps: a thread that allocates past the heap goal completes the
  * cycle. Any thread; two that step at once take turns. While collections are disabled a cycle is
  * not completed. Finalizers run as after any other collection. */
 OAK_API bool oak_collect_step(unsigned budget_us);
 
-/** Set how far the heap grows between two collections, in percent of the bytes that the last one
+/** Set the growth of the heap between two collections, in percent of the bytes that the last one
  * left alive. -1 turns automatic collection off, except for the memory limit. A value below -1
  * changes nothing. Returns the previous value. */
 OAK_API int oak_set_gc_percent(int percent);
@@ -149,8 +149,8 @@ OAK_API int oak_root_add(void *p, size_t n);
 /** Remove a range that oak_root_add has added. Returns 0, or -1 with ENOENT. */
 OAK_API int oak_root_remove(void *p, size_t n);
 
-/** Exclude [p, p + n) from the roots: the collector doesn't read it, neither as data of the program
- * and its libraries nor as part of an added range. Returns 0, or -1 with errno. */
+/** Exclude [p, p + n) from the roots. The collector reads it neither as data of the program and its
+ * libraries nor as part of an added range. Returns 0, or -1 with errno. */
 OAK_API int oak_root_exclude(void *p, size_t n);
 
 /* ---- fibers: stacks that the program itself switches ---- */

@@ -141,15 +141,15 @@ typedef struct oak_map_iter {
     struct oak_map_order_ *given; /* in orders that a new seed has ended */
 } oak_map_iter;
 
-/** Starts at a position that the map chooses. As long as the map isn't written, it is the same one,
- * and so the order is the same. */
+/** Starts at a position that the map chooses. While the map isn't written, the position stays the
+ * same, and so does the order. */
 OAK_API void oak_map_iter_init(oak_map_iter *it, const oak_map *m);
 
 /** Starts at a random position. */
 OAK_API void oak_map_iter_init_random(oak_map_iter *it, const oak_map *m);
 
-/** Advances to the next entry, the first included. Returns false at the end, with key NULL and
- * errno 0. Returns false with ENOMEM when there is no memory for a unit of more than OAK_MAP_UNIT
+/** Advances to the next entry; the first call to the first one. Returns false at the end, with key
+ * NULL and errno 0. Returns false with ENOMEM without memory for a unit of more than OAK_MAP_UNIT
  * keys, or for the record of an order that a new seed has ended. */
 OAK_API bool oak_map_iter_next(oak_map_iter *it);
 

@@ -10,20 +10,19 @@
 OAK_BEGIN_DECLS
 
 /** Looks up `n` keys, which lie one behind the other, key_size bytes each. Sets values[i] to the
- * value's slot of key i, or to NULL when it is absent. Returns how many keys are present. A key may
- * occur more than once. Memory for several keys is fetched at the same time, so keys in any order
- * cost a fraction of a loop of oak_map_get.
+ * value's slot of key i, or to NULL when it is absent. Returns the number of keys that are present.
+ * A key may occur more than once. Memory for several keys is fetched at the same time, so keys in
+ * any order cost a fraction of a loop of oak_map_get.
  *
- * `values` has room for n slots, and may be NULL: then the keys are only counted. Where m or `keys`
- * is NULL, nothing is present. Any number of threads may do it at the same time; it never writes to
- * the map, allocates nothing and so never collects, unless the type's own functions do. If a hash
- * leaves by longjmp, the slots of earlier batches of 16 are set. */
+ * `values` has room for n slots. If it is NULL, the keys are only counted. Where m or `keys` is
+ * NULL, no key is present. Any number of threads may call this at the same time. It never writes to
+ * the map. It allocates nothing, and so never collects, unless the type's own functions do. If a
+ * hash leaves by longjmp, the slots of earlier batches of 16 are set. */
 OAK_API size_t oak_map_get_many(const oak_map *m, const void *keys, size_t n, void **values);
 
 /** Makes room for `n` entries in all: until there are more, no put resizes the map. Moves all
  * entries in one step, O(entries + n / 15). The new room is not touched before it is used, and is
- * kept as that of a hint. A map that has the room already stays as it is, and so does the room that
- * it has.
+ * kept like that of a hint. A map with enough room stays as it is, and keeps its room.
  *
  * A write: the thread is attached, slots are stale after it, and other calls must not be
  * concurrent. It allocates, and may collect. Returns 0; -1 with ENOMEM when memory is exhausted,
@@ -31,11 +30,11 @@ OAK_API size_t oak_map_get_many(const oak_map *m, const void *keys, size_t n, vo
  * held. */
 OAK_API int oak_map_reserve(oak_map *m, size_t n);
 
-/** Deletes the entries for which `keep` returns false, in one pass, and gives back the memory that
- * is no longer needed. Returns how many were deleted. keep is called once for each entry, in any
- * order. It may change the value and allocate, and may read the map. A write to the map by it is
- * fatal. An entry is deleted as soon as keep has refused it, so keep may leave by longjmp: the
- * entries that it has seen are dealt with, the others stay.
+/** Deletes the entries for which `keep` returns false, in one pass, and gives back memory that this
+ * frees. Returns the number of deleted entries. keep is called once for each entry, in any order.
+ * It may change the value, allocate, and read the map. A write to the map by keep is fatal. An
+ * entry is deleted as soon as keep has refused it. So keep may leave by longjmp: entries that it
+ * has refused are gone, the others stay.
  *
  * A write as oak_map_delete is. Memory is allocated only for a smaller array at the end. Without it
  * the map stays large, and later deletes try again. A NULL map has no entries; a NULL keep deletes

@@ -418,8 +418,8 @@ OAK_MAP_INLINE_ void oak_map_stored_(void)
 }
 
 /* Adds an absent key to its home, if that has room and no resize is under way or due; the library
- * does the rest. The entry is stored before its tag, and for scanned types its page is made dirty
- * after the tag, as a concurrent mark may have read the tags in between. */
+ * does the rest. The entry is stored before its tag. A concurrent mark may read the tags in
+ * between, so for scanned types the entry's page is made dirty after the tag. */
 OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, uint64_t hash, const void *key)
 {

@@ -43,7 +43,7 @@ OAK_API void *oak_pool_get(oak_pool *p);
 OAK_API void oak_pool_put(oak_pool *p, void *obj);
 
 typedef struct oak_pool_stats {
-    size_t objects;        /* held now; exact while nobody gets or puts */
+    size_t objects;        /* held now; exact while no thread gets or puts */
     size_t bytes, largest; /* of them, by the pool's measure of size */
     uint64_t gets, made;   /* gets, and those that found no object */
     uint64_t puts, dropped;/* puts, and those whose object was too large, or found no memory */

@@ -84,7 +84,7 @@ typedef struct oak_profile oak_profile;
 /** Flags of a reading. */
 enum {
     /** The figures of this moment. Without this flag they are those of the end of the last
-     * collection, as in Go: later allocations are left out, as they had no chance to die. */
+     * collection, as in Go. Later allocations are left out then, as they had no chance to die. */
     OAK_PROFILE_NOW = 1,
     /** Makes allocated memory the default view of `go tool pprof`, instead of memory in use. */
     OAK_PROFILE_ALLOCS = 2

@@ -1,9 +1,9 @@
 /* shardmap.h - a map in parts, each a default map with a lock of its own, for many threads at once.
  *
  * Values are copied in and out, as another thread may change the map. An operation holds the lock
- * of one part, and never two; so it is atomic in that part. Compared with a sync map (syncmap.h),
- * values have any size and are updated in place, entries take a third of the memory, and no entry
- * is allocated alone. But threads that read one part wait for each other.
+ * of one part, and never two; so it is atomic in that part. In contrast to a sync map (syncmap.h),
+ * values have any size and are updated in place. Entries take a third of the memory, and none is
+ * allocated alone. But threads that read one part wait for each other.
  *
  * Some functions are called with a lock held: an update's, a range's, a custom hash and equal. They
  * may allocate and collect. They must not use a sharded map, which is fatal, or another structure

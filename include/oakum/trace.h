@@ -1,5 +1,7 @@
-/* trace.h - a trace of events over time, on one clock: collections with their phases, sweeping by
- * allocating threads, resizes of maps, the size of the heap, and the program's own spans.
+/* trace.h - a trace of events over time, on one clock.
+ *
+ * Events are collections with their phases, sweeping by allocating threads, resizes of maps, the
+ * size of the heap, and the program's own spans.
  *
  * A trace is written as JSON in Chrome's trace-event format, which https://ui.perfetto.dev and
  * chrome://tracing open. Each thread has a buffer for its events. When it is full, further events

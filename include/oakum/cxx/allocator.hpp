@@ -1,9 +1,9 @@
 /* allocator.hpp - oak::allocator: memory of the heap for containers.
  *
  * A container's buffer is an object of the heap. It lives while a root or a live object refers to
- * it, so the container itself has to be where the collector looks: on a stack, in a global
- * variable, in an object of the heap. A container in memory of the host's malloc needs
- * oak::pinned_allocator. Containers free their buffers at once, as with any allocator. */
+ * it. So the container itself has to be in scanned memory: on a stack, in a global variable, or in
+ * an object of the heap. A container in memory of the host's malloc needs oak::pinned_allocator.
+ * Containers free their buffers at once, as with any allocator. */
 #ifndef OAKUM_CXX_ALLOCATOR_HPP
 #define OAKUM_CXX_ALLOCATOR_HPP
 

@@ -1,9 +1,9 @@
-/* base.hpp - what the C++ headers share: how errors are reported, and what is scanned.
+/* base.hpp - shared by the C++ headers: how errors are reported, and which memory is scanned.
  *
  * An allocation that fails throws std::bad_alloc, and an array of too many elements throws
  * std::bad_array_new_length. Without exceptions (-fno-exceptions) both are fatal errors of Oakum.
- * Functions that the collector or a map calls are noexcept: an exception that leaves one calls
- * std::terminate, as it must not pass through frames of C.
+ * Functions that the collector or a map calls are noexcept, as an exception must not pass through
+ * frames of C. One that leaves such a function calls std::terminate.
  *
  * C++17 or later. Needs no RTTI, except where said. */
 #ifndef OAKUM_CXX_BASE_HPP

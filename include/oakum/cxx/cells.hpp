@@ -1,8 +1,8 @@
 /* cells.hpp - how oak::map and oak::set keep keys and values in the entries of an oak_map.
  *
  * An oak_map moves entries as bytes, and runs no destructors. So an entry holds a trivially
- * copyable key or value itself, and a pointer to an object of its own ("boxed") for any other, or
- * for one that is aligned to more than 16. Private: only the header map.hpp uses it.
+ * copyable key or value itself, if it is aligned to 16 at most. Any other is "boxed": the entry has
+ * a pointer to an object of its own. Private: only the header map.hpp uses it.
  *
  * A key's or value's cell is `stored`. A key has: the type that lookups take (`lookup`), the type
  * that iterators give (`reference`), a `stored` for a lookup (probe), and one to keep (own). */

@@ -1,8 +1,8 @@
 /* make.hpp - oak::make: objects of the heap, whose destructors are finalizers.
  *
- * Nobody has to destroy such an object. If its destructor does something, the destructor runs once
- * the object is unreachable: on the finalizer thread, or in oak_finalizers_run. It runs at no
- * particular time, and not at the program's end. The memory goes with a later collection.
+ * The program need not destroy such an object. If its destructor is not trivial, it runs once the
+ * object is unreachable: on the finalizer thread, or in oak_finalizers_run. It runs at no
+ * particular time, and not at the program's end. A later collection frees the memory.
  *
  * Order (oak::destructor::ordered): an object is destroyed before the objects that it refers to, so
  * its destructor may use those. Objects with destructors that refer to each other in a cycle are

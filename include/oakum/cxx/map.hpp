@@ -1,21 +1,21 @@
 /* map.hpp - oak::map and oak::set: the default map (map.h) with types, iterators and ranges.
  *
- * An oak::map refers to a map in the heap, as a pointer does: a copy refers to the same map, which
+ * An oak::map refers to a map in the heap, as a pointer does. A copy refers to the same map, which
  * lives while anything refers to it. So it is passed by value, and held in objects of the heap. A
  * map in memory of the host's malloc needs an oak::root of its handle().
  *
  * Keys: numbers, enums and pointers are compared by value, const char * by its text. std::string
- * keys are copied into the map, and std::string_view keys are not: their text must stay as it is.
+ * keys are copied into the map. std::string_view keys are not, so their text must stay as it is.
  * Both are looked up by std::string_view. Other types need std::hash or a Hash. A class without
  * either is compared by its bytes, if it has no padding. Hash and Equal have no state, and must not
  * throw: std::terminate is called.
  *
  * Values may be of any type, move-only ones included. Keys and values that are trivially copyable
- * are in the map. Others are objects of oak::make: erase and clear destroy them at once, and they
- * are finalized some time after the map has gone (make.hpp tells about cycles). Numbers are not
- * scanned; see OAK_MAP_DEFINE.
+ * are in the map. Others are objects of oak::make: erase and clear destroy them at once. Those of a
+ * dead map are finalized some time later (for cycles, see make.hpp). Numbers are not scanned; see
+ * OAK_MAP_DEFINE.
  *
- * Threads, and what a write makes stale: as map.h says. Any number of threads may read a map at the
+ * Threads and stale pointers: as in map.h. Any number of threads may read a map at the
  * same time. A pointer or reference to a value in the map is valid until the next erase, clear, or
  * insertion of a new key; one to an object of oak::make, until its key is erased.
  *
@@ -256,8 +256,8 @@ template <class K, class V, class Hash, class Equal> class table
             return std::is_trivially_constructible<V, A...>::value;
     }
 
-    /* Constructs the value only if the key is absent, and before the map is written: the arguments
-     * may refer to other entries, and constructors may use the map. */
+    /* Constructs the value only if the key is absent, and before the map is written. So the
+     * arguments may refer to other entries, and constructors may use the map. */
     template <class Q, class... A> std::pair<void *, bool> add(Q &&key, A &&...args)
     {
         lookup k = key;

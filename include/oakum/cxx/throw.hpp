@@ -1,4 +1,4 @@
-/* throw.hpp - oak::throw_: an exception that keeps alive what it refers to.
+/* throw.hpp - oak::throw_: an exception that keeps the objects alive that it refers to.
  *
  * The C++ library keeps exceptions in memory of the host's malloc, which the collector doesn't
  * scan. So an object that only an exception refers to dies, unless one of these is true:
@@ -7,8 +7,8 @@
  * - the program includes <oakum/exceptions.hpp>, which covers every throw of all its libraries.
  *
  * Each covers an exception from its construction until its last handler and std::exception_ptr are
- * gone: rethrown, nested, and in other threads too. Covered is the exception object itself. What it
- * refers to in other memory of the host's, as by a std::vector, is not scanned.
+ * gone: rethrown, nested, and in other threads too. The exception object itself is scanned. Other
+ * memory of the host's that it refers to, as by a std::vector, is not.
  *
  * Not for programs without exceptions or RTTI. */
 #ifndef OAKUM_CXX_THROW_HPP
