@@ -32,7 +32,7 @@ static bool take_turn(void)
 
 static void give_turn(void)
 {
-    OAKI_INVARIANT(AO_load(&self->turn) == me(), "another thread has the turn to tell of cycles");
+    OAKI_INVARIANT(AO_load(&self->turn) == me(), "another thread has the turn to report cycles");
     AO_store_release(&self->turn, 0);
     AO_nop_full();
 }
@@ -54,7 +54,7 @@ void oaki_event_note(const oaki_cycle *c)
     AO_t tail = AO_load(&self->tail);
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_ASSERT(tail - AO_load(&self->head) <= OAKI_EVENTS);
-    if (AO_load(&self->told_to) == 0) return;
+    if (AO_load(&self->nlisteners) == 0) return;
     if (tail - AO_load_acquire(&self->head) == OAKI_EVENTS) {
         self->lost++;
         return;
@@ -71,7 +71,7 @@ static bool waiting(void)
     return AO_load(&self->head) != AO_load_acquire(&self->tail);
 }
 
-static void tell_all(void)
+static void report_all(void)
 {
     OAKI_REQUIRES_OUTSIDE();
     OAKI_ASSERT(AO_load(&self->turn) == me());
@@ -86,13 +86,13 @@ static void tell_all(void)
 
 /* A listener that does I/O could be cancelled there while it has the turn, so cancellation is
  * disabled. */
-static void tell_in_turn(void)
+static void report_in_turn(void)
 {
     int cancel, saved = errno;
     if (OAKI_LIKELY(!waiting())) return;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     while (waiting() && take_turn()) {
-        tell_all();
+        report_all();
         give_turn();
     }
     pthread_setcancelstate(cancel, &cancel);
@@ -106,7 +106,7 @@ void oaki_event_over(oaki_thread *t)
     OAKI_REQUIRES_RUNNING();
     bool bare = t->bare;
     t->bare = false;
-    tell_in_turn();
+    report_in_turn();
     oaki_finalizers_dispatch();
     oaki_scavenger_spawn();
     oaki_ahead_spawn();
@@ -117,7 +117,7 @@ void oaki_event_over(oaki_thread *t)
 void oaki_gc_flush_events(void)
 {
     AO_t end = AO_load_acquire(&self->tail);
-    tell_in_turn();
+    report_in_turn();
     while (AO_load(&self->turn) != me() && (intptr_t)(end - AO_load_acquire(&self->head)) > 0)
         oaki_os_sleep_ns(WAIT_NS);
     /* the last event is taken, but may still be in the listeners */
@@ -142,10 +142,10 @@ int oaki_gc_on_cycle(oaki_cycle_fn fn, void *ctx)
     if (i == OAKI_LISTENERS && (i = find(NULL, NULL)) < OAKI_LISTENERS) {
         self->listener[i].ctx = ctx;
         self->listener[i].fn = fn;
-        AO_fetch_and_add1(&self->told_to);
+        AO_fetch_and_add1(&self->nlisteners);
     }
     if (waited) give_turn();
-    tell_in_turn();
+    report_in_turn();
     if (i < OAKI_LISTENERS) return 0;
     errno = ENOMEM;
     return -1;
@@ -158,11 +158,11 @@ void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx)
     if (i < OAKI_LISTENERS) {
         self->listener[i].fn = NULL;
         self->listener[i].ctx = NULL;
-        OAKI_ASSERT(AO_load(&self->told_to) > 0);
-        AO_fetch_and_sub1(&self->told_to);
+        OAKI_ASSERT(AO_load(&self->nlisteners) > 0);
+        AO_fetch_and_sub1(&self->nlisteners);
     }
     if (waited) give_turn();
-    tell_in_turn();
+    report_in_turn();
 }
 
 /* ---- start ---- */

@@ -101,7 +101,7 @@ typedef void (*oaki_cycle_fn)(const oaki_cycle *c, void *ctx);
 /* Listeners, and events to report (event.c). */
 typedef struct oaki_events {
     AO_t turn;
-    AO_t told_to; /* number of listeners */
+    AO_t nlisteners;
     struct {
         oaki_cycle_fn fn;
         void *ctx;

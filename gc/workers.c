@@ -24,11 +24,11 @@
 #include "settings.h"
 
 /* Bytes of the heap in one rescan task: a small one wastes a system call, */
-#define LOOK_LEAST ((size_t)2 << 20)
+#define RESCAN_LEAST ((size_t)2 << 20)
 /* a large one is too much for one worker, which scans all its objects but the large ones */
-#define LOOK_MOST ((size_t)16 << 20)
-#define LOOKS 64
-#define LOOK_ALONE ((size_t)16 << 20) /* bytes that worker 0 rescans before it wakes helpers */
+#define RESCAN_MOST ((size_t)16 << 20)
+#define RESCAN_TASKS 64
+#define RESCAN_ALONE ((size_t)16 << 20) /* bytes that worker 0 rescans before it wakes helpers */
 
 static struct {
     oaki_spin lock;
@@ -41,9 +41,9 @@ static struct {
     oaki_waker drains;    /* that woke the helpers */
     unsigned int waiting; /* AO_int: donated segments not taken yet; lock */
     oaki_mark_segment *chunks;
-    AO_t look_at; /* offset of the next rescan task, and the size of one */
-    size_t look_bytes;
-    size_t look_end;         /* there are no tasks from here on */
+    AO_t rescan_at;          /* offset of the next rescan task */
+    size_t rescan_bytes;     /* of a task */
+    size_t rescan_end;       /* there are no tasks from here on */
     unsigned int overflowed; /* AO_int */
     size_t wake_after;       /* words that worker 0 traces in a drain before it wakes helpers */
     bool called;             /* worker 0 has woken the helpers for this drain; its own */
@@ -117,7 +117,7 @@ void oaki_workers_discard(void)
     shared.chunks = NULL;
     AO_int_store(&shared.waiting, 0);
     oaki_ranges_forget();
-    shared.look_end = 0;
+    shared.rescan_end = 0;
     AO_int_store(&shared.overflowed, 0);
     oaki_mark_release();
 }
@@ -238,10 +238,10 @@ void oaki_workers_rescan_begin(size_t end)
         shared.workers[i].rescanned = 0;
         shared.workers[i].rescans = true;
     }
-    AO_store(&shared.look_at, 0);
-    shared.look_bytes = OAKI_MAX(OAKI_MIN(end / LOOKS, LOOK_MOST), LOOK_LEAST);
-    shared.look_bytes = OAKI_ALIGN_DOWN(shared.look_bytes, LOOK_LEAST);
-    shared.look_end = end;
+    AO_store(&shared.rescan_at, 0);
+    shared.rescan_bytes = OAKI_MAX(OAKI_MIN(end / RESCAN_TASKS, RESCAN_MOST), RESCAN_LEAST);
+    shared.rescan_bytes = OAKI_ALIGN_DOWN(shared.rescan_bytes, RESCAN_LEAST);
+    shared.rescan_end = end;
 }
 
 size_t oaki_workers_rescan_words(void)
@@ -266,19 +266,19 @@ static oaki_mark_segment *take_chunk(void)
     return c;
 }
 
-static bool look_in_sight(void)
+static bool rescan_in_sight(void)
 {
-    return AO_load(&shared.look_at) < shared.look_end;
+    return AO_load(&shared.rescan_at) < shared.rescan_end;
 }
 
-static bool take_look(oak_marker *m)
+static bool take_rescan(oak_marker *m)
 {
-    OAKI_ASSERT(!look_in_sight() || oaki_world_stopped());
-    if (!look_in_sight()) return false;
-    size_t from = AO_fetch_and_add(&shared.look_at, shared.look_bytes);
-    if (from >= shared.look_end) return false;
-    if (m->id == 0 && from >= LOOK_ALONE) wake_helpers();
-    oaki_rescan_dirty(m, from, OAKI_MIN(from + shared.look_bytes, shared.look_end));
+    OAKI_ASSERT(!rescan_in_sight() || oaki_world_stopped());
+    if (!rescan_in_sight()) return false;
+    size_t from = AO_fetch_and_add(&shared.rescan_at, shared.rescan_bytes);
+    if (from >= shared.rescan_end) return false;
+    if (m->id == 0 && from >= RESCAN_ALONE) wake_helpers();
+    oaki_rescan_dirty(m, from, OAKI_MIN(from + shared.rescan_bytes, shared.rescan_end));
     return true;
 }
 
@@ -295,7 +295,7 @@ bool oaki_worklist_steal(oak_marker *m)
         return true;
     }
     oaki_range r;
-    if (!oaki_ranges_take(&r)) return take_look(m);
+    if (!oaki_ranges_take(&r)) return take_rescan(m);
     if (oaki_workers_idle()) (void)anybody_there(m);
     oaki_trace_range_later(m, r.lo, r.hi, r.typed);
     return true;
@@ -308,7 +308,7 @@ static bool work_in_sight(void)
     oaki_spin_lock(&shared.lock);
     bool any = shared.chunks != NULL;
     oaki_spin_unlock(&shared.lock);
-    return any || oaki_ranges_any() || look_in_sight();
+    return any || oaki_ranges_any() || rescan_in_sight();
 }
 
 /* The worker has no work left. Returns false when no worker has any, or its quantum is over. */
@@ -448,14 +448,14 @@ static void drain_once(oak_marker *m)
         if (!work_in_sight()) break;
         AO_int_store(&shared.busy, 1); /* alone, with work left by the last helpers to leave */
     }
-    shared.look_end = 0;
+    shared.rescan_end = 0;
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = false;
     end_drain();
 }
 
 void oaki_workers_rescan_finish(void)
 {
-    if (look_in_sight()) oaki_mark_drain();
+    if (rescan_in_sight()) oaki_mark_drain();
 }
 
 void oaki_mark_drain(void)

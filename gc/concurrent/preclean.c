@@ -144,7 +144,7 @@ static oaki_stage begin_round(oaki_stage stage)
 }
 
 /* Rounds while mutators run. */
-static oaki_stage clean(void)
+static oaki_stage start_rounds(void)
 {
     self->before = SIZE_MAX;
     self->round = 0;
@@ -157,11 +157,11 @@ static oaki_stage clean(void)
 oaki_stage oaki_preclean_start(void)
 {
     self->roots = 0;
-    return clean();
+    return start_rounds();
 }
 
 /* Rounds in short pauses. Mutators get a smaller part of the time when rounds don't converge. */
-static oaki_stage clean_in_pauses(void)
+static oaki_stage start_paused_rounds(void)
 {
     self->before = SIZE_MAX;
     self->round = 0;
@@ -172,11 +172,11 @@ static oaki_stage clean_in_pauses(void)
 
 static oaki_stage conclude(void)
 {
-    return is_little(self->rest) ? OAKI_STAGE_READY : clean_in_pauses();
+    return is_little(self->rest) ? OAKI_STAGE_READY : start_paused_rounds();
 }
 
 /* Next, the roots are queued once more, then values of ephemerons. A brief mark skips the roots. */
-static oaki_stage ask_roots(void)
+static oaki_stage queue_roots(void)
 {
     if (self->roots++ == OAKI_TUNE_ROOT_PAUSES) return conclude();
     self->roots_scanned = oaki_workers_scanned();
@@ -189,8 +189,8 @@ static oaki_stage ask_roots(void)
 oaki_stage oaki_preclean_after_round(void)
 {
     self->rest = cost();
-    if (is_little(self->rest) || hardly_shrinks(self->rest, self->before)) return ask_roots();
-    if (++self->round == OAKI_TUNE_ROUNDS) return ask_roots();
+    if (is_little(self->rest) || hardly_shrinks(self->rest, self->before)) return queue_roots();
+    if (++self->round == OAKI_TUNE_ROUNDS) return queue_roots();
     self->before = self->rest;
     return begin_round(OAKI_STAGE_ROUND);
 }
@@ -198,7 +198,7 @@ oaki_stage oaki_preclean_after_round(void)
 oaki_stage oaki_preclean_after_roots(void)
 {
     bool little = oaki_workers_scanned() - self->roots_scanned <= OAKI_TUNE_FEW_WORDS;
-    return little ? conclude() : clean();
+    return little ? conclude() : start_rounds();
 }
 
 oaki_stage oaki_preclean_after_paused_round(void)

@@ -147,7 +147,7 @@ void oaki_unprotect_sparse(size_t from, size_t to)
 
 /* ---- in the final pause ---- */
 
-static bool is_told(void)
+static bool is_tracked(void)
 {
     return oaki_dirty_refusals() == oaki_gc.concurrent.refusals;
 }
@@ -164,7 +164,7 @@ void oaki_rescan_begin(size_t before)
     oaki_mark_left_out(m);
 }
 
-static bool look(size_t from, size_t to, void *m)
+static bool rescan(size_t from, size_t to, void *m)
 {
     return oaki_dirty_take(from, to, false, oaki_rescan_pages, m) != SIZE_MAX;
 }
@@ -181,19 +181,19 @@ static bool are_scanned(const oaki_pte *e)
 
 /* Rescans the dirty pages of [from, to). Most pages of a large heap are scanned, so whole blocks of
  * them go into one query. */
-static void look_at_all(size_t from, size_t to, oak_marker *m)
+static void rescan_all(size_t from, size_t to, oak_marker *m)
 {
     size_t at = from;
     for (size_t block = from, end; block < to; block = end) {
         end = OAKI_MIN(block + BLOCK, to);
         if (end - block == BLOCK && are_scanned(oaki_the_heap.pte + (block >> OAKI_PAGE_SHIFT)))
             continue;
-        if ((at < block && !look(at, block, m)) ||
-            !each_run(block, end, GAP, is_scanned, look, m))
+        if ((at < block && !rescan(at, block, m)) ||
+            !each_run(block, end, GAP, is_scanned, rescan, m))
             return;
         at = end;
     }
-    if (at < to) (void)look(at, to, m);
+    if (at < to) (void)rescan(at, to, m);
 }
 
 /* If the system refuses for one part, tracking may be restored before the next part is queried.
@@ -204,7 +204,7 @@ void oaki_rescan_dirty(oak_marker *m, size_t from, size_t to)
     OAKI_REQUIRES_WORKER(m);
     OAKI_ASSERT(m->rescans && !m->concurrent);
     size_t before = m->scanned;
-    if (is_told()) look_at_all(from, to, m);
-    if (!is_told()) oaki_rescan_pages(from, to, m);
+    if (is_tracked()) rescan_all(from, to, m);
+    if (!is_tracked()) oaki_rescan_pages(from, to, m);
     m->rescanned += m->scanned - before;
 }

@@ -11,7 +11,7 @@
 #include "runtime/os.h"
 
 #define SHARED ((size_t)4 << 10) /* fewer bytes are not worth a lock */
-#define LOOK_PAGES 1024          /* pages between two readings of the clock */
+#define CLOCK_PAGES 1024         /* pages between two readings of the clock */
 
 static bool is_marked(size_t slot)
 {
@@ -69,8 +69,8 @@ static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
 /* Rescans the part of the page [lo, hi) of a span of small objects. An object may reach into pages
  * of other calls. Most pages of a minor cycle have no marked objects, and cost only the test of
  * their mark bits. */
-OAKI_INLINE void clean_slots(oak_marker *m, size_t first, unsigned cls, bool typed, size_t lo,
-                             size_t hi, bool tagged)
+OAKI_INLINE void rescan_slots(oak_marker *m, size_t first, unsigned cls, bool typed, size_t lo,
+                              size_t hi, bool tagged)
 {
     const oaki_class *c = &oaki_classes[cls];
     const uint64_t *starts = oaki_class_starts[cls] + ((lo - first) >> 10);
@@ -109,7 +109,7 @@ OAKI_INLINE void rescan_pages(oak_marker *m, size_t from, size_t to, bool tagged
         size_t first = oaki_page_first(page) << OAKI_PAGE_SHIFT;
         if (cls == OAKI_CLASS_LARGE) first = oaki_span_slot(oaki_span_of_offset(first));
         if (cls != OAKI_CLASS_LARGE) {
-            clean_slots(m, first, cls, kind == OAKI_TYPED, lo, hi, tagged);
+            rescan_slots(m, first, cls, kind == OAKI_TYPED, lo, hi, tagged);
             continue;
         }
         OAKI_ASSERT(lo >= first);
@@ -169,7 +169,7 @@ void oaki_mark_left_out_until(oak_marker *m, size_t *page, size_t end, uint64_t 
     oaki_heap *h = &oaki_the_heap;
     bool late = false;
     for (size_t at = *page; at < end && !late; *page = ++at) {
-        if (at % LOOK_PAGES == 0) late = oaki_os_now_ns() > ns;
+        if (at % CLOCK_PAGES == 0) late = oaki_os_now_ns() > ns;
         oaki_pte e = h->pte[at];
         if (!(e & OAKI_PTE_CLASS) || oaki_pte_kind(e) != OAKI_TYPED) continue;
         oaki_span *s = &h->spans[oaki_page_first(at)];

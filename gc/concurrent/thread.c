@@ -126,12 +126,12 @@ static OAKI_COLD bool spawn(oaki_thread *t)
     AO_t next = AO_load(&oaki_the_heap.cycle) + 1;
     if (AO_load(&self->not_before) == next) return false;
     if (!AO_compare_and_swap_full(&self->started, 0, 1)) return AO_load(&self->started) == 1;
-    bool told = oaki_dirty_start(), here = told && oaki_dirty_here();
+    bool tracked = oaki_dirty_start(), here = tracked && oaki_dirty_here();
     oaki_leave(t);
     bool runs = here && oaki_thread_spawn("oakum/gc", collector, NULL, false) == 0;
     (void)oaki_enter();
     if (!runs) AO_store(&self->not_before, next);
-    if (!runs) AO_store_release(&self->started, told ? 0 : 2);
+    if (!runs) AO_store_release(&self->started, tracked ? 0 : 2);
     return runs;
 }
 

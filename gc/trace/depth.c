@@ -4,7 +4,7 @@
  * Owns: nothing between two calls. When bits are shared, the loop holds copies of a page's words
  * of M while it stays on the page. A marker that works alone sets bits in place.
  * Lock: as the loop in trace.c, which calls it.
- * Bound: OAKI_DEPTH_WINDOW words a call, plus the lists followed (follow_list). */
+ * Bound: OAKI_DEPTH_WINDOW words a call, plus the lists followed (trace_list). */
 #include "gc/contract.h"
 #include "hot.h"
 #include "runtime/track.h"
@@ -85,8 +85,8 @@ typedef struct chased {
 /* The newest word of the queue is an object's only reference, as in a list. Follows it at once,
  * and the words after it, while they lead to unmarked objects on the page that is held. The last
  * word, which leads elsewhere, stays in the queue. */
-OAKI_NO_ASAN OAKI_INLINE chased follow_list(oaki_hot *h, held *b, size_t size, unsigned tail,
-                                            bool shared, const oaki_reader r)
+OAKI_NO_ASAN OAKI_INLINE chased trace_list(oaki_hot *h, held *b, size_t size, unsigned tail,
+                                           bool shared, const oaki_reader r)
 {
     const bool strict = oaki_reads_strictly(r.how);
     const uintptr_t base = h->base;
@@ -116,15 +116,15 @@ OAKI_NO_ASAN OAKI_INLINE chased follow_list(oaki_hot *h, held *b, size_t size, u
 OAKI_NO_ASAN static OAKI_NOINLINE chased chase_alone(oaki_hot *h, held *b, size_t size,
                                                      unsigned tail, bool strict)
 {
-    return strict ? follow_list(h, b, size, tail, false, oaki_reader_load(OAKI_READ_STRICT)) :
-                    follow_list(h, b, size, tail, false, oaki_reader_load(OAKI_READ_PLAIN));
+    return strict ? trace_list(h, b, size, tail, false, oaki_reader_load(OAKI_READ_STRICT)) :
+                    trace_list(h, b, size, tail, false, oaki_reader_load(OAKI_READ_PLAIN));
 }
 
 OAKI_NO_ASAN static OAKI_NOINLINE chased chase_together(oaki_hot *h, held *b, size_t size,
                                                         unsigned tail, bool strict)
 {
-    return strict ? follow_list(h, b, size, tail, true, oaki_reader_load(OAKI_READ_STRICT)) :
-                    follow_list(h, b, size, tail, true, oaki_reader_load(OAKI_READ_PLAIN));
+    return strict ? trace_list(h, b, size, tail, true, oaki_reader_load(OAKI_READ_STRICT)) :
+                    trace_list(h, b, size, tail, true, oaki_reader_load(OAKI_READ_PLAIN));
 }
 
 OAKI_NO_ASAN static OAKI_NOINLINE chased chase_tagged(oaki_hot *h, held *b, size_t size,
@@ -132,12 +132,12 @@ OAKI_NO_ASAN static OAKI_NOINLINE chased chase_tagged(oaki_hot *h, held *b, size
 {
     switch (how) {
     case OAKI_READ_ROTATED:
-        return follow_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_ROTATED));
+        return trace_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_ROTATED));
     case OAKI_READ_SHIFTED:
-        return follow_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_SHIFTED));
+        return trace_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_SHIFTED));
     case OAKI_READ_MASKED:
-        return follow_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_MASKED));
-    default: return follow_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_ANY));
+        return trace_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_MASKED));
+    default: return trace_list(h, b, size, tail, shared, oaki_reader_load(OAKI_READ_ANY));
     }
 }
 

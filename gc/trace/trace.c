@@ -332,8 +332,8 @@ static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
 /* Sifts a range's next words and enters their objects directly, without the queue. Ends when
  * there is enough for a batch, an object that took long was scanned, or the quantum is over.
  * Words that lead nowhere count towards the quantum, too. */
-OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shared,
-                                           oaki_reading how)
+OAKI_NO_ASAN OAKI_INLINE void trace_range(oaki_hot *h, oak_marker *m, bool shared,
+                                          oaki_reading how)
 {
     const oaki_reader r = oaki_reader_load(how);
     const ptrdiff_t block = (ptrdiff_t)oaki_sift_words(how);
@@ -360,25 +360,25 @@ OAKI_NO_ASAN OAKI_INLINE void follow_range(oaki_hot *h, oak_marker *m, bool shar
 
 _Static_assert(BLOCK <= OAKI_SIFT && BLOCK + OAKI_DELAY < OAKI_LINE, "a block fits the delay line");
 
-OAKI_NO_ASAN static OAKI_NOINLINE void follow_alone(oaki_hot *h, oak_marker *m)
+OAKI_NO_ASAN static OAKI_NOINLINE void trace_range_alone(oaki_hot *h, oak_marker *m)
 {
-    follow_range(h, m, false, OAKI_READ_PLAIN);
+    trace_range(h, m, false, OAKI_READ_PLAIN);
 }
 
-OAKI_NO_ASAN static OAKI_NOINLINE void follow_otherwise(oaki_hot *h, oak_marker *m)
+OAKI_NO_ASAN static OAKI_NOINLINE void trace_range_otherwise(oaki_hot *h, oak_marker *m)
 {
     if (oaki_gc.host.words_read == OAKI_READ_PLAIN)
-        follow_range(h, m, m->shared_bits, OAKI_READ_PLAIN);
+        trace_range(h, m, m->shared_bits, OAKI_READ_PLAIN);
     else if (oaki_gc.host.words_read == OAKI_READ_STRICT)
-        follow_range(h, m, m->shared_bits, OAKI_READ_STRICT);
+        trace_range(h, m, m->shared_bits, OAKI_READ_STRICT);
     else if (oaki_gc.host.words_read == OAKI_READ_ROTATED)
-        follow_range(h, m, m->shared_bits, OAKI_READ_ROTATED);
+        trace_range(h, m, m->shared_bits, OAKI_READ_ROTATED);
     else if (oaki_gc.host.words_read == OAKI_READ_SHIFTED)
-        follow_range(h, m, m->shared_bits, OAKI_READ_SHIFTED);
+        trace_range(h, m, m->shared_bits, OAKI_READ_SHIFTED);
     else if (oaki_gc.host.words_read == OAKI_READ_MASKED)
-        follow_range(h, m, m->shared_bits, OAKI_READ_MASKED);
+        trace_range(h, m, m->shared_bits, OAKI_READ_MASKED);
     else
-        follow_range(h, m, m->shared_bits, OAKI_READ_ANY);
+        trace_range(h, m, m->shared_bits, OAKI_READ_ANY);
 }
 
 /* Queues the next words of a typed range. */
@@ -403,9 +403,9 @@ static void next_of_range(oaki_hot *h, oak_marker *m)
     if (m->range_typed)
         queue_range(h, m);
     else if (m->shared_bits || oaki_gc.host.words_read != OAKI_READ_PLAIN)
-        follow_otherwise(h, m);
+        trace_range_otherwise(h, m);
     else
-        follow_alone(h, m);
+        trace_range_alone(h, m);
 }
 
 /* The queue has run low: gets words from the stack, from a range, or from the delay line. It may
