@@ -204,7 +204,7 @@ void oaki_mark_wipe(size_t off, size_t bytes)
 }
 
 /* Sets A before it clears bits of M: a clear bit of M means an object. */
-static OAKI_NOINLINE void allocate_beside(size_t off, size_t bytes)
+static OAKI_NOINLINE void allocate_in_mark(size_t off, size_t bytes)
 {
     OAKI_REQUIRES_RUNNING();
     oaki_heap *h = &oaki_the_heap;
@@ -221,7 +221,7 @@ void oaki_bits_allocate(size_t off, size_t bytes)
     OAKI_REQUIRES_INSIDE();
     OAKI_CHECK_SLOW(oaki_bits_none(oaki_the_heap.alloc, off, bytes)); /* handed out once */
     if (OAKI_UNLIKELY(oaki_is_marking()))
-        allocate_beside(off, bytes);
+        allocate_in_mark(off, bytes);
     else
         oaki_bits_set(oaki_the_heap.alloc, off, bytes);
 }
