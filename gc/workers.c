@@ -10,7 +10,7 @@
  * waits for worker 0. Helpers then donate all that they have, and are at rest before the quantum
  * ends. A quarter of the workers takes part, and one more for each throttled mutator.
  *
- * Owns: `shared`. Lock: shared.lock, a spin lock, guards what was donated, and who may join.
+ * Owns: `shared`. Lock: shared.lock, a spin lock, guards donated segments and the seats of a drain.
  * Without memory for a segment, objects are marked without being traced, and the overflow is noted.
  * The drain then traces all marked objects again, until a pass has marked none that way. */
 #include "contract.h"

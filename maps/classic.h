@@ -8,18 +8,22 @@
  * a map grows, `oldbuckets` is the previous array. A write evacuates the old bucket that it
  * touches, and the one at `nevacuate`; a bucket is evacuated with its whole chain.
  *
- * Invariants: - an entry is in one place that lookups see: its old bucket's chain until that is
- * evacuated, its new bucket's from then on. - the overflow pointers of an array without pointers
- * are not scanned, so each overflow bucket of such a map is also in a list (`extra->overflow` for
- * the current array, `extra->oldoverflow` for the old one). An iterator holds both lists. `extra`
- * and its list exist from the moment such a map has buckets, so that starting an iterator neither
- * allocates nor writes more than a flag. (Go makes the list when it is first needed; the difference
- * is at most 72 bytes a map.) - in a growth to the same size, evacuated buckets leave the old list,
- * a few in each step, unless an iterator may read them. (Go keeps the list whole until the growth
- * ends, and so for a moment more than three arrays' bytes.) - a preallocated overflow bucket with a
- * NULL overflow pointer is followed by another. The last one points to the array instead. Lock:
- * none. The caller excludes all other calls during a write; a flag detects most violations. Readers
- * load `flags` atomically, as another reader may be starting an iterator. */
+ * Invariants:
+ * - An entry is in one place that lookups see: its old bucket's chain until that is evacuated, its
+ *   new bucket's from then on.
+ * - The overflow pointers of an array without pointers are not scanned. So each overflow bucket of
+ *   such a map is also in a list: `extra->overflow` for the current array, `extra->oldoverflow` for
+ *   the old one. An iterator holds both lists. `extra` and its list exist from the moment such a
+ *   map has buckets. So starting an iterator neither allocates nor writes more than a flag. (Go
+ *   makes the list when it is first needed. The difference is at most 72 bytes a map.)
+ * - In a growth to the same size, evacuated buckets leave the old list, a few in each step, unless
+ *   an iterator may read them. (Go keeps the list whole until the growth ends, and so for a moment
+ *   more than three arrays' bytes.)
+ * - A preallocated overflow bucket with a NULL overflow pointer is followed by another. The last
+ *   one points to the array.
+ *
+ * Lock: none. The caller excludes all other calls during a write; a flag detects most violations.
+ * Readers load `flags` atomically, as another reader may be starting an iterator. */
 #ifndef OAKI_MAPS_CLASSIC_H
 #define OAKI_MAPS_CLASSIC_H
 

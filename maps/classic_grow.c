@@ -1,12 +1,12 @@
 /* classic_grow.c - the classic map's arrays: making, overflow buckets, growth, evacuation.
  *
- * A map grows when one more entry would bring it above 6.5 a bucket, to twice the buckets, or when
- * it has about as many overflow buckets as buckets, to as many. The new array is made at once; the
+ * A map grows to twice the buckets when one more entry would bring it above 6.5 a bucket. It grows
+ * to as many buckets when it has about as many overflow buckets. The new array is made at once. The
  * entries move later, an old bucket with its chain at a time, in writes only.
  *
  * Owns:       buckets, oldbuckets, B, nevacuate, noverflow and `extra`.
- * Invariants: those of classic.h; a destination bucket is empty before its old bucket is evacuated,
- *             so that an evacuation that runs out of memory can be undone by wiping it.
+ * Invariants: those of classic.h. A destination bucket is empty before its old bucket is evacuated.
+ *             So wiping it undoes an evacuation that runs out of memory.
  * Lock:       none; all here is part of a write.
  * Bound:      evacuating is O(one chain); growing allocates, and zeroes, an array. */
 #include "classic.h"

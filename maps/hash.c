@@ -1,8 +1,8 @@
 /* hash.c - byte, string and float hashing, seeds.
  *
  * Owns:       the secret and the counter from which oaki_hash_random makes its numbers, and the
- *             number that lasts. A number that becomes public, as in a NaN's payload, tells nothing
- *             about later ones, such as a map's seed.
+ *             number that lasts. From a number that becomes public, as in a NaN's payload, later
+ *             ones, such as a map's seed, can't be computed.
  * Invariants: both words of the secret are 0 only until the first number is asked for, and in the
  *             child of a fork until its first.
  * Lock:       none; atomic words. */

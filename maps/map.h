@@ -15,16 +15,19 @@
  *
  * The frontier is `last`: a resize has evacuated the positions up to it from array[1] to array[0].
  *
- * Invariants (docs/maps.md shows that they suffice): - An entry whose position p is at most m->last
- * is in array[0], else in array[1]. At rest `last` is UINT64_MAX. - An entry of home h lies in the
- * first group at or behind h that had a free slot when it came. It went past the groups before that
- * one, and in each of these, bit (tag modulo 8) of byte 15 is set. In array[0] a bit is set only as
- * long as there is such an entry, so deletes leave no trace. - Tags of groups that are in a segment
- * are sound. Tags of other groups are not read unless they were zeroed. A resize fills an array
- * from its beginning. - A slot's tag is written after its entry, and cleared in the old array after
- * it is written in the new one. So in each stop the tags cover every entry. - Segments belong to
- * the map alone. A segment is freed as soon as its last home has moved. Lock: none; the map's
- * callers exclude each other. `busy` is set while a write is under way. */
+ * Invariants (docs/maps.md shows that they suffice):
+ * - An entry whose position p is at most m->last is in array[0], else in array[1]. At rest `last`
+ *   is UINT64_MAX.
+ * - An entry of home h lies in the first group at or behind h that had a free slot when it came.
+ *   It went past the groups before that one. In each of these, bit (tag modulo 8) of byte 15 is
+ *   set. In array[0] a bit is set only while there is such an entry, so deletes leave no trace.
+ * - Tags of groups that are in a segment are sound. Tags of other groups are not read unless they
+ *   were zeroed. A resize fills an array from its beginning.
+ * - A slot's tag is written after its entry, and cleared in the old array after it is written in
+ *   the new one. So in each pause the tags cover every entry.
+ * - Segments belong to the map alone. A segment is freed as soon as its last home has moved.
+ *
+ * Lock: none; the map's callers exclude each other. `busy` is set while a write is under way. */
 #ifndef OAKI_MAP_H
 #define OAKI_MAP_H
 

@@ -10,15 +10,18 @@
  * root, so that an object lives until the second collection even if the pool is unreachable. The
  * victims are those of Go's sync.Pool; magazines are Bonwick and Adams's (2001).
  *
- * Invariants: - a pool that has magazines is in the list; turn(), in a collection's stop, is all
- * that takes one out. - magazines are only added to cells, except by turn. `full` and `victims` are
- * stacks (Treiber's). A magazine is pushed to `full` at most once in its life. It becomes a victim
- * at most once between two collections, and no push or pop is under way in a collection. Its memory
- * isn't reused while a thread holds a pointer to it. So a compare and swap of the head meets no ABA
- * problem. - places above a magazine's n are 0. Lock: none. Magazines are changed inside
- * oaki_enter, where no thread is ever stopped, so turn() finds no change half done. User code and
- * allocation are outside of it. Bound: get and put O(1), and the threads that share a cell; in
- * debug mode O(objects). */
+ * Invariants:
+ * - A pool that has magazines is in the list. Only turn(), in a pause, takes one out.
+ * - Magazines are only added to cells, except by turn.
+ * - `full` and `victims` are stacks (Treiber's). A magazine is pushed to `full` at most once in its
+ *   life. It becomes a victim at most once between two collections, and no push or pop is under way
+ *   in a collection. Its memory isn't reused while a thread holds a pointer to it. So a compare and
+ *   swap of the head meets no ABA problem.
+ * - Places above a magazine's n are 0.
+ *
+ * Lock: none. Magazines are changed inside oaki_enter, where no thread is ever stopped, so turn()
+ * finds no change half done. User code and allocation are outside of it.
+ * Bound: get and put O(1), and the threads that share a cell; in debug mode O(objects). */
 #include "pool.h"
 #include "contract.h"
 #include "gc/gc.h"

@@ -1,11 +1,15 @@
 /* shardmap.c - a map in parts, each a default map behind a lock.
  *
  * Owns: struct oak_shardmap and its parts; the part, if any, that the calling thread is in.
- * Invariants: - a key's hash under the whole map's seed selects its part. The parts' maps have
- * seeds of their own, so a part's keys are spread evenly in it. - a part's map is NULL until a key
- * is put into it, and reads as empty. - a thread is in one part at most, of all sharded maps. Lock:
- * each part's (maplock.h). A stop counts threads that wait for it as blocked. It halts the holder
- * like any thread, as no collection takes the lock. Bound: a default map's, and the wait. */
+ * Invariants:
+ * - A key's hash under the whole map's seed selects its part. The parts' maps have seeds of their
+ *   own, so a part's keys are spread evenly in it.
+ * - A part's map is NULL until a key is put into it, and reads as empty.
+ * - A thread is in one part at most, of all sharded maps.
+ *
+ * Lock: each part's (maplock.h). A stop counts threads that wait for it as blocked. It halts the
+ * holder like any thread, as no collection takes the lock.
+ * Bound: a default map's, and the wait. */
 #include "hash.h"
 #include "inner.h"
 #include "map.h"

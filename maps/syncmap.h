@@ -1,19 +1,23 @@
 /* syncmap.h - the sync map's structures, and how its files divide the work.
  *
- * syncmap.c       the operations syncmap_trie.c  the trie: finding a place, adding, unlinking,
- * freezing; the walk in hash order syncmap_stats.c what it looks like inside, and whether the rules
- * below hold
+ * syncmap.c        the operations
+ * syncmap_trie.c   the trie: finding a place, adding, unlinking, freezing; the walk in hash order
+ * syncmap_stats.c  statistics, and whether the rules below hold
  *
  * A trie over seeded 64-bit hashes, four bits a level from the top. A slot is a word: 0, a node, an
- * entry, or a list of entries that share a hash. Tags in the low bits of the pointer tell which;
- * the collector takes a tagged word for a pointer into the object. Slots change by compare and
- * swap. Lists and entries never change, except an entry's value.
+ * entry, or a list of entries that share a hash. Tags in the low bits of the pointer distinguish
+ * them. The collector takes a tagged word for a pointer into the object. Slots change by compare
+ * and swap. Lists and entries never change, except an entry's value.
  *
- * Invariants: - an entry whose value is OAKI_SYNC_DEAD is deleted, for good. The thread that
- * deleted it unlinks it; others may do so before. - no two entries of a trie that are not deleted
- * have equal keys. - a slot with the frozen bit never changes again. The node that replaces a
- * frozen one has the same content, so a reader may be in either. - entries never move from one root
- * to another. Lock: none. docs/maps-built-on.md shows why each operation is linearizable. */
+ * Invariants:
+ * - An entry whose value is OAKI_SYNC_DEAD is deleted, for good. The thread that deleted it unlinks
+ *   it; others may do so before.
+ * - No two entries of a trie that are not deleted have equal keys.
+ * - A slot with the frozen bit never changes again. The node that replaces a frozen one has the
+ *   same content, so a reader may be in either.
+ * - Entries never move from one root to another.
+ *
+ * Lock: none. docs/maps-built-on.md shows why each operation is linearizable. */
 #ifndef OAKI_SYNCMAP_H
 #define OAKI_SYNCMAP_H
 

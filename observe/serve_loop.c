@@ -1,11 +1,12 @@
-/* serve_loop.c - the thread for all the server's input and output. It accepts, lets libmicrohttpd
- * read and write, and limits how long a client may stay.
+/* serve_loop.c - the thread for all the server's input and output.
+ *
+ * It accepts, lets libmicrohttpd read and write, and limits how long a client may stay.
  *
  * Owns: the_server's daemon and clients. Once the daemon is there, only this thread calls
  * libmicrohttpd. In a child of a fork, where it doesn't run, open descriptors are only closed.
  * Invariants: each connection has a client from before libmicrohttpd knows of it until after it was
- * closed. libmicrohttpd gets a connection only when there is something to read, so look_ahead sees
- * a first request before it.
+ * closed. libmicrohttpd gets a connection only when there are bytes to read. So look_ahead sees a
+ * first request before libmicrohttpd does.
  * Bound: max_clients connections, and a time limit for each (serve.h). If no place is free and
  * another client waits, the slowest one is cut earlier. */
 #include "foreign.h"

@@ -15,7 +15,7 @@
  * Cycles: an ordered object that is reachable from itself waits for ever, and so do the objects
  * that it reaches. They are counted without a traversal for each. Waiting objects are grouped by
  * age, the number of collections that they have waited for. The contents of the groups are marked
- * one group after the other, young ones first. If a group is marked entirely by its own contents,
+ * one group after the other, new ones first. If a group is marked entirely by its own contents,
  * each object in it is reachable from one in it. Followed backwards, these paths end in a cycle. So
  * all objects of the group are stuck, and so is all that they mark. A group in which one was ready
  * proves nothing: its members are counted once the ready ones are gone. So the count is never too
@@ -137,7 +137,7 @@ static size_t ordered_waiting(void)
            oaki_count_get(&oaki_final.waiting[OAK_FINALIZER_UNREACHABLE]);
 }
 
-/* An object's place, for whom its pointers to itself don't count. */
+/* The place of an object whose pointers to itself don't count. */
 typedef struct place {
     size_t slot, size;
 } place;
@@ -214,8 +214,8 @@ static void count(tally *t, const record *r)
     t->bytes += oaki_object_size(oaki_heap_offset(r->link.obj));
 }
 
-/* Take those off the list that are marked already, on account of a younger group. Returns how many
- * remain. */
+/* Takes objects off the list that a newer group has marked already. Returns the number that
+ * remains. */
 static size_t drop_marked(uint32_t *list, tally *dropped)
 {
     size_t left = 0;

@@ -171,7 +171,7 @@ const char *oaki_deferred_check(void)
     return rule;
 }
 
-/* Nobody was in the midst of a change, and the child's next mark is to know of them. */
+/* No thread was in the middle of a change. The records stay, for the child's next mark. */
 void oaki_deferred_reset(void)
 {
     oaki_lock_reset(&self.lock);

@@ -185,8 +185,8 @@ static void add_work(uint32_t i)
     self.work = i;
 }
 
-/* The record of obj if it is a handle itself, or OAKI_RECORD_NONE. Only the table tells handles
- * from other objects. */
+/* The record of obj if it is a handle itself, or OAKI_RECORD_NONE. Only the table
+ * distinguishes handles from other objects. */
 static uint32_t record_of_handle(const void *obj)
 {
     if (oaki_object_size(oaki_heap_offset(obj)) < sizeof(oak_ephemeron)) return OAKI_RECORD_NONE;

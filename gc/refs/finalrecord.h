@@ -8,7 +8,7 @@
 
 enum { OAKI_FINAL_WAITING = 0, OAKI_FINAL_READY };
 
-/* one more kind, beside those of gc.h */
+/* one more kind than gc.h has */
 enum { OAKI_FINAL_CLEANUP = OAK_FINALIZER_UNREACHABLE + 1 };
 
 #define OAKI_FINAL_KINDS (OAKI_FINAL_CLEANUP + 1)

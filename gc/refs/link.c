@@ -422,7 +422,7 @@ static void table_forget(void *obj)
     for (sort *s = sorts; s < sorts + 2; s++) {
         uint32_t i;
         if (s->table.records.len == 0) continue;
-        (void)oaki_objtable_index(&s->table); /* without memory, the next looks at each record */
+        (void)oaki_objtable_index(&s->table); /* without memory, the next line walks the records */
         while ((i = oaki_objtable_first(&s->table, obj)) != OAKI_RECORD_NONE) record_clear(s, i);
         drop_links_in(s, obj, size);
     }

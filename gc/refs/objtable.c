@@ -269,8 +269,8 @@ void oaki_objtable_remove(oaki_objtable *t, uint32_t i)
 
 #define EACH_BYTE ((uint64_t)0x0101010101010101)
 
-/* The first from `from` on one of whose bits `mask` differs from `bits`, or records.len. What is in
- * a word behind the last one is not looked at. */
+/* The first from `from` on one of whose bits `mask` differs from `bits`, or records.len.
+ * Bytes of a word behind the last record are ignored. */
 static uint32_t find_other(const oaki_objtable *t, uint32_t from, unsigned mask, unsigned bits)
 {
     uint32_t i = from, n = (uint32_t)t->records.len;

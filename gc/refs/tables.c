@@ -1,14 +1,13 @@
-/* tables.c - the tables of records about objects, one after the other: what a cycle, oak_free and
- * the end of a zone ask of all of them.
+/* tables.c - all object tables: loops over them for a cycle, for oak_free and for a zone's end.
  *
- * A pause clears what the program can read: words of weak references, ephemerons and links. It
- * flags the records of what has gone, and they are reclaimed with the world running. A look-up of
- * an object meanwhile, whose place may have been a dead one's, passes by what is flagged.
+ * A pause clears the words that the program can read: those of weak references, ephemerons and
+ * links. It flags the records of dead objects, which are reclaimed while the world runs. Meanwhile
+ * a new object may lie where a dead one was, so a look-up skips flagged records.
  *
  * Owns: the order of the tables. Invariant: no record is flagged or certain when a mark begins. The
- *   thread that ends a cycle has gc_lock until all is reclaimed, so no other holder of it sees a
- *   flag; what an aborted mark has noted as certain is forgotten in the next init pause.
- * Lock: finalizer_lock, for some records at a time. Bound: O(what has gone), and a byte of each
+ *   thread that ends a cycle holds gc_lock until all is reclaimed, so no other holder sees a flag.
+ *   Records that an aborted mark left certain lose that in the next init pause.
+ * Lock: finalizer_lock, for some records at a time. Bound: O(flagged records), and a byte of each
  * record. */
 #include "tables.h"
 
@@ -19,7 +18,7 @@
 #include "runtime/os.h"
 #include "runtime/thread.h"
 
-/* Those that keep something alive come first. */
+/* Tables whose records keep objects alive come first. */
 static const oaki_table_ops *const tables[OAKI_TABLES] = {
     &oaki_held_table,        &oaki_finalizers_table, &oaki_weak_table,
     &oaki_short_links_table, &oaki_long_links_table, &oaki_ephemerons_table
