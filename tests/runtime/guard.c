@@ -426,6 +426,7 @@ START_TEST(pages_behind_stay_closed_where_faults_tell_of_writes)
     test_heap_start(c);
     if (oaki_os_page_size() > OAKI_PAGE) return;
     oaki_guard.page = true;
+    oaki_thread *t = oaki_enter();
     ck_assert(oaki_dirty_start());
     size_t n = 6 << OAKI_PAGE_SHIFT;
     oaki_span *s = oaki_pages_alloc(8, 1, OAKI_CLASS_LARGE, OAKI_SCAN);
@@ -442,6 +443,7 @@ START_TEST(pages_behind_stay_closed_where_faults_tell_of_writes)
     ck_assert(may_be_read(p + n - 1));
     oaki_pages_free(s);
     ck_assert(may_be_read(p + n));
+    oaki_leave(t);
 }
 END_TEST
 
