@@ -116,7 +116,7 @@ static size_t count_granules(size_t g, size_t n)
     return count;
 }
 
-/* SIZE_MAX: a slot is partly allocated. A span that is full or empty is not looked at by slots. */
+/* SIZE_MAX: a slot is partly allocated. Slots of a full or an empty span are not checked. */
 static size_t count_allocated(const oaki_span *s)
 {
     size_t n = 0, off = oaki_span_slot(s), g = off >> OAKI_GRANULE_SHIFT;

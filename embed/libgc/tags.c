@@ -27,7 +27,7 @@ const char *lgc_tags_wrong(void)
     return oaki_tags_check(&tag, 1, 0, &which);
 }
 
-/* Before the start, start.c looks at them: one without the other need not be sound. */
+/* Before the start, start.c reads them: one without the other need not be sound. */
 static void changed(void)
 {
     oak_pointer_tag tag;

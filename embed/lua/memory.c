@@ -18,7 +18,7 @@ int oaki_lua_no_memory(lua_State *L)
     return luaL_error(L, "oakum: no memory, and yet 2 EiB"); /* not reached */
 }
 
-/* A script's hook would be told of the call. */
+/* A script's hook would see the call. */
 void oaki_lua_make_room(lua_State *L)
 {
     int saved = errno, mask = lua_gethookmask(L), count = lua_gethookcount(L);

@@ -49,7 +49,7 @@ typedef struct walk {
     const oaki_extent *own;
     size_t nown;
     int pagemap;
-    pages *pages; /* of some that are looked at together */
+    pages *pages; /* of mappings that are examined together */
     bool shared; /* the current mapping is shared */
     bool written_once; /* it is of a file and read-only now: only written pages count */
     bool swaps;  /* some of it may be swapped */

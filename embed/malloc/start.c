@@ -142,7 +142,8 @@ bool oaki_is_process(void)
     return self.pid == oaki_os_pid();
 }
 
-/* One at a time. The name is in no frame, as who ends the program may have a small stack. */
+/* One at a time. The name is in no frame, as the thread that ends the program may have a small
+ * stack. */
 static void save_profile(void)
 {
     static char name[4096];
