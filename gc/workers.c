@@ -55,7 +55,6 @@ static struct {
 } shared;
 
 #ifdef OAKI_DEBUG
-
 bool oaki_workers_are_at_rest(void)
 {
     return !AO_int_load(&shared.open) && !AO_int_load(&shared.awake) && !shared.called;
