@@ -12,10 +12,11 @@
  *
  * Owns: the helper thread, `poked`, `asked`, `wanted`; `rest_until` is the leader's.
  * Invariants: pages touched ahead and still free count as free memory that is backed. In a heap of
- * at least FROM there are at most near_end() + STEP of them. Besides, there are at most WANTED_MOST
- * of those wanted within the last PATIENCE_NS.
+ * at least FROM there are at most oaki_ahead_near() + STEP of them. Besides, there are at most
+ * WANTED_MOST of those wanted within the last PATIENCE_NS.
  * Lock: pages_lock while a step is chosen and noted, by a helper (thread.h) or inside oaki_enter.
  * None while the system works: the pages stay in their free run, and may be taken. */
+#include "cost.h"
 #include "heap.h"
 #include "os.h"
 #include "waker.h"
@@ -25,6 +26,8 @@
 #define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages kept touched ahead; */
 #define NEAR_PART 32                              /* in a large heap this part of it, */
 #define NEAR_MOST ((size_t)16 << 20 >> OAKI_PAGE_SHIFT) /* but no more than this */
+#define DEAR_NS 1000000u /* a fresh huge page is dear: so many times as much is kept */
+#define DEAR_TIMES 4
 #define STEP ((size_t)2 << 20 >> OAKI_PAGE_SHIFT)
 #define REST 3 /* rest of the leader, in units of its last step's time, */
 #define REST_MOST_NS UINT64_C(2500000) /* but no longer: mutators would do slow steps themselves */
@@ -49,17 +52,19 @@ static void poke(void)
 }
 
 /* Pages to keep touched ahead. A leading marker alternates with its own work, and a large heap
- * grows by more meanwhile. */
-static size_t near_end(void)
+ * grows by more meanwhile. So it does where a huge page takes the system long. */
+size_t oaki_ahead_near(void)
 {
-    return OAKI_MIN(OAKI_MAX(AO_load(&oaki_the_heap.pages_inuse) / NEAR_PART, NEAR), NEAR_MOST);
+    bool dear = oaki_cost_of(OAKI_COST_fresh_huge) > DEAR_NS;
+    size_t near = OAKI_MAX(AO_load(&oaki_the_heap.pages_inuse) / NEAR_PART, NEAR);
+    return OAKI_MIN(dear ? near * DEAR_TIMES : near, NEAR_MOST);
 }
 
 void oaki_ahead_taken(size_t page, size_t n)
 {
     oaki_heap *h = &oaki_the_heap;
     OAKI_ASSERT(!oaki_lock_is_mine(&h->pages_lock)); /* its holder must not make system calls */
-    if (OAKI_LIKELY(page + n + near_end() <= AO_load(&h->touched))) return;
+    if (OAKI_LIKELY(page + n + oaki_ahead_near() <= AO_load(&h->touched))) return;
     if (!AO_int_load(&ahead.started)) return;
     AO_store(&h->touched, NOT_YET); /* once; the step notes how far it came */
     AO_store(&ahead.like, n);
@@ -111,7 +116,7 @@ bool oaki_ahead_step(size_t near, size_t least, bool led)
 static bool step(bool led)
 {
     AO_int_store(&ahead.asked, 0);
-    bool more = oaki_ahead_step(near_end(), FROM >> OAKI_PAGE_SHIFT, led);
+    bool more = oaki_ahead_step(oaki_ahead_near(), FROM >> OAKI_PAGE_SHIFT, led);
     if (more) AO_int_store(&ahead.asked, 1);
     AO_nop_full(); /* as in oaki_ahead_lead */
     return more;

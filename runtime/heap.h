@@ -338,6 +338,8 @@ void oaki_ahead_led_step(bool late);
  * none. */
 bool oaki_ahead_step(size_t near, size_t least, bool led);
 int oaki_ahead_init(void);
+/* Pages that are kept touched ahead, by the heap's size and the cost of fresh memory. */
+size_t oaki_ahead_near(void);
 /* Starts the helper thread if the heap is large enough; like oaki_scavenger_spawn. */
 void oaki_ahead_spawn(void);
 

@@ -1,5 +1,6 @@
 /* ahead.c - tests of runtime/ahead.c: memory is touched before it is taken, what is counted stays
  * true, and zeroed memory is zero whatever was touched. */
+#include "runtime/cost.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -79,6 +80,23 @@ START_TEST(not_while_as_much_is_free_elsewhere)
     (void)oak_scavenge();
     ck_assert_uint_gt(touch(8 * MB >> OAKI_PAGE_SHIFT, 1), 2); /* nothing is backed elsewhere */
     ck_assert_ptr_nonnull(p[0]);
+}
+END_TEST
+
+/* By the heap's size, and four times as far where a fresh huge page takes more than a ms. */
+START_TEST(how_far_depends_on_what_fresh_memory_costs)
+{
+    start(false);
+    size_t small = oaki_ahead_near();
+    ck_assert_uint_eq(small, 2 * MB >> OAKI_PAGE_SHIFT);
+    oaki_cost_force(OAKI_COST_fresh_huge, 1000000);
+    ck_assert_uint_eq(oaki_ahead_near(), small);
+    oaki_cost_force(OAKI_COST_fresh_huge, 1000001);
+    ck_assert_uint_eq(oaki_ahead_near(), 4 * small);
+    ck_assert_ptr_nonnull(oak_alloc_noscan(400 * MB));
+    ck_assert_uint_eq(oaki_ahead_near(), 16 * MB >> OAKI_PAGE_SHIFT);
+    oaki_cost_force(OAKI_COST_fresh_huge, 1);
+    ck_assert_uint_lt(oaki_ahead_near(), 16 * MB >> OAKI_PAGE_SHIFT);
 }
 END_TEST
 
@@ -315,6 +333,7 @@ Suite *suite_runtime_ahead(void)
     Suite *s = suite_create("runtime_ahead");
     TCase *tc = tcase_create("ahead");
     tcase_add_test(tc, what_is_near_is_touched_and_counted);
+    tcase_add_test(tc, how_far_depends_on_what_fresh_memory_costs);
     tcase_add_test(tc, not_while_as_much_is_free_elsewhere);
     tcase_add_test(tc, not_past_the_memory_limit);
     tcase_add_test(tc, what_is_zeroed_is_zero);
