@@ -44,7 +44,7 @@ typedef struct oaki_heap {
     size_t committed;         /* bytes, at least `used`; pages_lock */
     AO_t started;
     oak_config config;
-    bool dirty_noscan; /* set by a host at its start: small noscan objects are not zeroed */
+    uint8_t dirty_kinds; /* bits, set by a host: small objects of these kinds are not zeroed */
 
     /* page heap: pages_lock */
     oaki_lock pages_lock;

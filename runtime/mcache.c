@@ -132,7 +132,7 @@ static OAKI_COLD char *take_sampled(oaki_mcache *mc, unsigned sc, size_t size)
 
 static bool needs_zero(const oaki_span *s)
 {
-    return s->needzero && !(s->kind == OAKI_NOSCAN && oaki_the_heap.dirty_noscan);
+    return s->needzero && !(oaki_the_heap.dirty_kinds >> s->kind & 1);
 }
 
 /* Slots of the class in that many bytes. */

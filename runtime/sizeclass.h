@@ -30,6 +30,15 @@ extern OAKI_HIDDEN const uint64_t *oaki_class_starts[OAKI_CLASSES];
 
 void oaki_sizeclass_init(void);
 
+/* Does a slot begin that many bytes into a span of the class? Past the last slot, too, where one
+ * more could. False for the classes without slots. The remainder of `in / size` is what is left of
+ * the product below 2^32, less than the reciprocal's error (Lemire, Kaser and Kurz, 2019). */
+OAKI_INLINE bool oaki_class_divides(unsigned cls, size_t in)
+{
+    uint32_t magic = oaki_classes[cls].magic;
+    return (uint32_t)in * magic < magic;
+}
+
 /* Requires n <= OAKI_SMALL_MAX. */
 OAKI_INLINE unsigned oaki_class_of(size_t n)
 {

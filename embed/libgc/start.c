@@ -100,7 +100,7 @@ static void start(void)
         oaki_log("oakum: libgc: OAKUM_DEBUG=guard is for Oakum's own functions: ignored\n");
     }
     (void)oak_set_fatal_handler(on_fatal);
-    oaki_the_heap.dirty_noscan = true; /* GC_malloc_atomic need not return zeroes */
+    oaki_the_heap.dirty_kinds = 1 << OAKI_NOSCAN; /* GC_malloc_atomic need not return zeroes */
     lgc_roots_init();
     lgc_final_init();
     lgc_push_init();

@@ -11,6 +11,10 @@
 #include <pthread.h>
 #include <string.h>
 
+#define DEPTH_BYTES ((size_t)16 << 10) /* of slots in a stack, at most, within: */
+#define DEPTH_LEAST 16
+#define DEPTH_MOST 256
+
 static struct {
     pthread_once_t once;
     pthread_key_t key;
@@ -18,36 +22,106 @@ static struct {
     oaki_cache *first;
 } self = { .once = PTHREAD_ONCE_INIT };
 
-/* Free the older half of a stack, which is at its beginning. */
-void oaki_cache_drain(oaki_cache *c, unsigned cls)
+static void *nothing[2];
+
+oaki_cache oaki_cache_none = {
+    .of = { [0 ... OAKI_CACHE_CLASSES - 1] = { .top = &nothing[1], .end = &nothing[1] } },
+    .first = { [0 ... OAKI_CACHE_CLASSES - 1] = &nothing[1] },
+};
+
+static size_t depth(unsigned cls)
 {
-    unsigned n = (c->n[cls] + 1) / 2;
-    for (unsigned i = 0; i < n; i++) {
-        void *p = c->slot[cls][i];
-        oaki_free_here(oaki_tls_thread, p, oaki_heap_offset(p));
-    }
-    c->n[cls] -= n;
-    memmove(c->slot[cls], c->slot[cls] + n, c->n[cls] * sizeof c->slot[cls][0]);
+    size_t size = oaki_classes[cls].size;
+    if (size == 0 || size > OAKI_CACHE_BYTES) return 0;
+    return OAKI_MIN(OAKI_MAX(DEPTH_BYTES / size, (size_t)DEPTH_LEAST), (size_t)DEPTH_MOST);
 }
 
-OAKI_COLD void oaki_cache_look(const oaki_cache *c, unsigned cls, const void *p)
+static size_t cache_bytes(void)
 {
-    for (unsigned i = 0; i < c->n[cls]; i++)
-        if (c->slot[cls][i] == p)
-            oak_fatal("oakum: free: %p is free memory: was it freed already?", p);
+    size_t places = 0;
+    for (unsigned cls = 0; cls < OAKI_CACHE_CLASSES; cls++) places += 1 + depth(cls);
+    return sizeof(oaki_cache) + places * sizeof(void *);
+}
+
+static oaki_cache *new_cache(void)
+{
+    OAKI_REQUIRES_INSIDE();
+    oaki_cache *c = oaki_meta_zalloc(cache_bytes(), OAKI_META_MCACHE);
+    if (!c) return NULL;
+    void **place = c->place;
+    for (unsigned cls = 0; cls < OAKI_CACHE_CLASSES; cls++) {
+        c->first[cls] = c->of[cls].top = place + 1; /* behind a NULL */
+        place = c->of[cls].end = place + 1 + depth(cls);
+    }
+    return c;
+}
+
+/* Free the n lowest slots of a stack, the oldest. A signal handler finds it empty meanwhile. */
+static size_t drain(oaki_cache *c, unsigned cls, size_t n)
+{
+    OAKI_REQUIRES_INSIDE();
+    oaki_stack *s = &c->of[cls];
+    void **first = c->first[cls], **top = s->top;
+    OAKI_ASSERT(n <= (size_t)(top - first));
+    s->top = first;
+    AO_compiler_barrier();
+    oaki_free_batch(first, n, cls);
+    memmove(first, first + n, ((size_t)(top - first) - n) * sizeof *first);
+    AO_compiler_barrier();
+    s->top = top - n;
+    return n * oaki_classes[cls].size;
+}
+
+static bool has(const oaki_cache *c, unsigned cls, const void *p)
+{
+    void **at = c->first[cls], **top = c->of[cls].top;
+    while (at < top && *at != p) at++;
+    return at < top;
+}
+
+/* Fatal if p is in some thread's cache. The owner of another cache may change it meanwhile. But a
+ * block that the caller may free left its cache before, and one that was freed before is in it. */
+static OAKI_COLD void look(oaki_thread *t, unsigned cls, const void *p)
+{
+    bool found = false;
+    oaki_lock_acquire_parked(t, &oaki_the_heap.threads_lock);
+    for (const oaki_cache *c = self.first; c && !found; c = c->next) found = has(c, cls, p);
+    oaki_lock_release(&oaki_the_heap.threads_lock);
+    if (found) oak_fatal("oakum: free: %p is free memory: was it freed already?", p);
+}
+
+bool oaki_cache_put_slow(void *p, size_t off)
+{
+    oaki_cache *c = oaki_my.cache;
+    unsigned cls = oaki_cache_class(off);
+    oaki_stack *s = &c->of[cls];
+    size_t room = (size_t)(s->end - c->first[cls]), bytes = 0;
+    if (cls == 0 || room == 0) return false;
+    uintptr_t *word = p;
+    oaki_thread *t = oaki_enter();
+    if (OAKI_UNLIKELY(word[1] == OAKI_CACHE_KEY)) look(t, cls, p);
+    if (s->top == s->end) bytes = drain(c, cls, (room + 1) / 2);
+    word[1] = OAKI_CACHE_KEY;
+    *s->top++ = p;
+    oaki_leave(t);
+    oaki_freed_add(bytes);
+    return true;
 }
 
 static bool drain_all(oaki_cache *c)
 {
-    bool some = false;
+    size_t bytes = 0;
+    oaki_thread *t = oaki_enter();
     for (unsigned cls = 0; cls < OAKI_CACHE_CLASSES; cls++)
-        for (; c->n[cls] > 0; some = true) oaki_cache_drain(c, cls);
-    return some;
+        bytes += drain(c, cls, (size_t)(c->of[cls].top - c->first[cls]));
+    oaki_leave(t);
+    oaki_freed_add(bytes);
+    return bytes > 0;
 }
 
 bool oaki_cache_empty(void)
 {
-    return oaki_my.cache && drain_all(oaki_my.cache);
+    return drain_all(oaki_my.cache);
 }
 
 /* ---- in a pause ---- */
@@ -72,7 +146,7 @@ void oaki_caches_empty(void)
     if (self.first) oaki_roots_visit(find_busy, NULL);
     for (oaki_cache *c = self.first; c; c = c->next) {
         for (unsigned cls = 0; cls < OAKI_CACHE_CLASSES && !c->busy; cls++)
-            while (c->n[cls] > 0) oaki_free_deferred(c->slot[cls][--c->n[cls]]);
+            while (c->of[cls].top > c->first[cls]) oaki_free_deferred(*--c->of[cls].top);
     }
 }
 
@@ -91,7 +165,7 @@ static void list(oaki_thread *t, oaki_cache *c, bool in)
 /* Drop the caches of other threads, which are not in the child. They may be inconsistent. */
 static void after_fork(void)
 {
-    self.first = oaki_my.cache;
+    self.first = oaki_my.cache == &oaki_cache_none ? NULL : oaki_my.cache;
     if (self.first) self.first->next = NULL;
 }
 
@@ -103,7 +177,7 @@ void oaki_caches_init(void)
 static void give_up(void *value)
 {
     oaki_cache *c = value;
-    oaki_my.cache = NULL;
+    oaki_my.cache = &oaki_cache_none;
     oaki_my.no_cache = true;
     if (!oaki_can_enter()) return;
     oaki_thread *t = oaki_enter();
@@ -111,7 +185,7 @@ static void give_up(void *value)
     oaki_leave(t);
     (void)drain_all(c);
     t = oaki_enter();
-    oaki_meta_free(c, sizeof *c, OAKI_META_MCACHE);
+    oaki_meta_free(c, cache_bytes(), OAKI_META_MCACHE);
     oaki_leave(t);
 }
 
@@ -126,10 +200,11 @@ void oaki_cache_make(void)
     oaki_my.no_cache = true;
     (void)pthread_once(&self.once, make_key);
     oaki_thread *t = oaki_enter();
-    oaki_cache *c = self.ready ? oaki_meta_zalloc(sizeof *c, OAKI_META_MCACHE) : NULL;
+    oaki_cache *c = self.ready ? new_cache() : NULL;
     oaki_leave(t);
     if (!c) return;
     if (pthread_setspecific(self.key, c) == 0) {
+        oaki_the_heap.dirty_kinds = 1 << OAKI_SCAN;
         oaki_my.cache = c;
         t = oaki_enter();
         c->thread = t;
@@ -138,6 +213,6 @@ void oaki_cache_make(void)
         return;
     }
     t = oaki_enter();
-    oaki_meta_free(c, sizeof *c, OAKI_META_MCACHE);
+    oaki_meta_free(c, cache_bytes(), OAKI_META_MCACHE);
     oaki_leave(t);
 }

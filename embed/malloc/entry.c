@@ -7,8 +7,9 @@
  * runtime or fork, it gets memory from the side range. An interrupted fast path can't be detected,
  * so it isn't used when leaks are looked for.
  *
- * A small object is zero when malloc returns it, as a run is cleared when a thread takes it. So
- * calloc of a small object is malloc. Sizes above PTRDIFF_MAX fail, as in glibc.
+ * While threads have caches, a small block isn't zero when malloc returns it (cache.h), and calloc
+ * clears it. Otherwise it is, as a run is cleared when a thread takes it: no stale word in a block
+ * counts as a reference. Sizes above PTRDIFF_MAX fail, as in glibc.
  *
  * Owns: oaki_my. Lock: none. */
 #include "cache.h"
@@ -22,7 +23,8 @@
 #define CALLER __builtin_return_address(0)
 #define ALIGN_MAX ((size_t)16 << 30) /* such a block takes as much of the address range */
 
-__thread oaki_mine oaki_my __attribute__((tls_model("initial-exec")));
+__thread oaki_mine oaki_my
+    __attribute__((tls_model("initial-exec"))) = { .cache = &oaki_cache_none };
 
 /* ---- entering ---- */
 
@@ -79,6 +81,15 @@ static OAKI_COLD void *from_heap_full(size_t n, size_t align, bool zero)
     return oaki_cache_empty() ? from_heap(n, align, zero) : NULL;
 }
 
+/* Makes a small block what its caller expects. The key of an earlier free goes in any case. */
+static void *ready(void *p, size_t n, bool zero)
+{
+    bool dirty = oaki_the_heap.dirty_kinds != 0 && n <= OAKI_SMALL_MAX;
+    if (dirty && zero) memset(p, 0, n);
+    else if (dirty) ((uintptr_t *)p)[1] = 0;
+    return p;
+}
+
 static OAKI_NOINLINE void *alloc_slow(size_t n, size_t align, bool zero, const void *caller)
 {
     int saved = errno;
@@ -92,8 +103,9 @@ static OAKI_NOINLINE void *alloc_slow(size_t n, size_t align, bool zero, const v
     void *p = from_heap(n, align, zero);
     if (OAKI_UNLIKELY(!p)) p = from_heap_full(n, align, zero);
     oaki_my.asked = 0;
-    if (p) errno = saved;
-    return p;
+    if (!p) return NULL;
+    errno = saved;
+    return ready(p, n, zero);
 }
 
 /* malloc jumps here, so the return address is that of malloc's caller. */
@@ -104,15 +116,16 @@ static OAKI_NOINLINE void *small_slow(size_t n)
 
 OAKI_CACHE_USER OAKI_EXPORT void *malloc(size_t n)
 {
-    if (OAKI_UNLIKELY(n > OAKI_CACHE_BYTES || oaki_my.quiet || oaki_wanted.leaks))
-        return small_slow(n);
+    if (OAKI_UNLIKELY(n > OAKI_CACHE_BYTES || oaki_my.quiet)) return small_slow(n);
     unsigned cls = oaki_class_small[(n + 15) / 16];
     void *freed = oaki_cache_take(cls);
-    if (freed) return freed;
+    if (OAKI_LIKELY(freed != NULL)) return freed;
+    if (OAKI_UNLIKELY(oaki_wanted.leaks)) return small_slow(n);
     oaki_run *r = &oaki_tls_mcache->run[OAKI_SPANCLASS(OAKI_SCAN, cls)];
     char *p = r->next, *next = p + oaki_classes[cls].size;
     if (OAKI_UNLIKELY(next > r->end)) return small_slow(n);
     r->next = next;
+    ((uintptr_t *)(void *)p)[1] = 0;
     return p;
 }
 
@@ -121,8 +134,9 @@ OAKI_CACHE_USER OAKI_EXPORT void *calloc(size_t count, size_t size)
     size_t n;
     if (__builtin_mul_overflow(count, size, &n)) return out_of_memory();
     if (n > OAKI_CACHE_BYTES || oaki_my.quiet) return alloc_slow(n, 1, true, CALLER);
-    void *freed = oaki_cache_take(oaki_class_small[(n + 15) / 16]);
-    return freed ? memset(freed, 0, n) : malloc(n);
+    if (oaki_wanted.leaks) return malloc(n);
+    void *p = malloc(n);
+    return OAKI_LIKELY(p != NULL) ? memset(p, 0, n) : NULL;
 }
 
 /* ---- aligned ---- */

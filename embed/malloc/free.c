@@ -60,6 +60,11 @@ static OAKI_COLD void trim(void)
     errno = saved;
 }
 
+void oaki_freed_add(size_t bytes)
+{
+    if (OAKI_UNLIKELY((oaki_my.freed += bytes) >= COUNT_EVERY)) trim();
+}
+
 OAKI_EXPORT int malloc_trim(size_t pad)
 {
     (void)pad;
@@ -129,7 +134,75 @@ void oaki_free_here(oaki_thread *t, void *p, size_t off)
         free_small(s, p, off);
         oaki_leave(t);
     }
-    if (OAKI_UNLIKELY((oaki_my.freed += size) >= COUNT_EVERY)) trim();
+    oaki_freed_add(size);
+}
+
+/* ---- freeing many at once ---- */
+
+/* Slots to be freed together: all begin in one word of A. The span's counts change right after A,
+ * as the slots may be taken again at once. */
+typedef struct word {
+    size_t at; /* index of the word; SIZE_MAX at first */
+    uint64_t bits; /* to be cleared */
+    unsigned n;
+    oaki_span *span;
+    const char *unused, *unused_end; /* slots of the span that nobody has got yet */
+} word;
+
+#define WORDS 16 /* slots come from so many words in turn */
+
+static void free_word(word *w)
+{
+    oaki_span *s = w->span;
+    unsigned n = w->n;
+    if (n == 0) return;
+    if (w->bits) AO_and((AO_t *)&oaki_the_heap.alloc[w->at], ~(AO_t)w->bits);
+    AO_int_fetch_and_add(&s->nalloc, -n);
+    unsigned freed = AO_int_fetch_and_add(&s->nfreed, n) + n;
+    w->n = 0;
+    w->bits = 0;
+    if (s->list == OAKI_LIST_FULL && freed * 8 >= oaki_classes[s->cls].nslots)
+        oaki_central_freed(s);
+}
+
+static OAKI_NOINLINE void next_word(word *w, size_t at, unsigned cls)
+{
+    const oaki_mcache *mc = oaki_tls_mcache;
+    free_word(w);
+    w->at = at;
+    w->span = oaki_span_of_offset(at * 64 * OAKI_GRANULE);
+    bool own = w->span == mc->span[OAKI_SPANCLASS(OAKI_SCAN, cls)];
+    w->unused = own ? mc->run[OAKI_SPANCLASS(OAKI_SCAN, cls)].next : NULL;
+    w->unused_end = own ? mc->run_end[OAKI_SPANCLASS(OAKI_SCAN, cls)] : NULL;
+}
+
+void oaki_free_batch(void *const *block, size_t n, unsigned cls)
+{
+    OAKI_REQUIRES_INSIDE();
+    word of[WORDS];
+    oaki_heap *h = &oaki_the_heap;
+    size_t size = oaki_classes[cls].size, k = size >> OAKI_GRANULE_SHIFT;
+    uint64_t mask = k < 64 ? ((uint64_t)1 << k) - 1 : ~(uint64_t)0;
+    for (size_t i = 0; i < WORDS; i++) of[i] = (word){ .at = SIZE_MAX };
+    for (size_t i = 0; i < n; i++) {
+        const char *p = block[i];
+        size_t off = oaki_heap_offset(p), g = off >> OAKI_GRANULE_SHIFT, bit = g % 64;
+        word *w = &of[g / 64 % WORDS];
+        if (OAKI_UNLIKELY(w->at != g / 64)) next_word(w, g / 64, cls);
+        if (OAKI_UNLIKELY(!(h->alloc[g / 64] & ~w->bits & (uint64_t)1 << bit) ||
+                          (p >= w->unused && p < w->unused_end)))
+            bad_free(p, "is free memory: was it freed already?");
+        oaki_track_free(block[i], size);
+        w->n++;
+        if (OAKI_LIKELY(bit + k <= 64)) {
+            w->bits |= mask << bit;
+            continue;
+        }
+        oaki_bits_clear(h->alloc, off, size); /* it ends in another word */
+        free_word(w);
+    }
+    for (size_t i = 0; i < WORDS; i++) free_word(&of[i]);
+    oaki_count_add(&h->frees[cls], n);
 }
 
 /* link: in front of what is in the list. */
@@ -191,24 +264,36 @@ static OAKI_COLD void free_elsewhere(void *p)
 {
     int saved = errno;
     if (oaki_side_has(p)) oaki_side_free(p);
-    else if (!oaki_heap_contains(p)) {
-        if (!oaki_others_free(p) && AO_load(&oaki_started))
-            bad_free(p, "is not memory from malloc");
-    } else if (!oaki_can_enter()) put_off_free(p);
-    else oaki_free_here(oaki_tls_thread, p, oaki_heap_offset(p));
+    else if (!oaki_others_free(p) && AO_load(&oaki_started))
+        bad_free(p, "is not memory from malloc");
+    errno = saved;
+}
+
+/* free jumps here with all that it can't push. A thread that only frees has a cache, too. */
+static OAKI_NOINLINE void free_slow(void *p)
+{
+    if (!p) return;
+    if (OAKI_UNLIKELY(!oaki_heap_contains(p))) {
+        free_elsewhere(p);
+        return;
+    }
+    int saved = errno;
+    size_t off = oaki_heap_offset(p);
+    if (OAKI_UNLIKELY(!oaki_can_enter())) put_off_free(p);
+    else {
+        if (OAKI_UNLIKELY(oaki_wanted.caches && !oaki_my.no_cache)) oaki_cache_make();
+        if (!oaki_cache_put_slow(p, off)) oaki_free_here(oaki_tls_thread, p, off);
+    }
     errno = saved;
 }
 
 OAKI_CACHE_USER OAKI_EXPORT void free(void *p)
 {
-    if (!p) return;
-    oaki_thread *t = oaki_tls_thread;
+    const oaki_thread *t = oaki_tls_thread;
     size_t off = oaki_heap_offset(p);
-    if (OAKI_UNLIKELY(!t || t->in_runtime != 0 || AO_int_load(&oaki_fork_gate) != 0 ||
-                      off >= AO_load(&oaki_the_heap.used)))
-        free_elsewhere(p);
-    else if (!oaki_cache_put(p, off))
-        oaki_free_here(t, p, off);
+    if (OAKI_UNLIKELY(!t || t->in_runtime != 0 || off >= AO_load(&oaki_the_heap.used) ||
+                      !oaki_cache_put(p, off)))
+        free_slow(p);
 }
 
 OAKI_LIBC_NAME(free);

@@ -53,7 +53,7 @@ typedef struct oaki_mine {
     bool busy;      /* the thread starts the heap or attaches: malloc uses the side range */
     bool was_attached;
     bool no_cache;  /* make no cache: the thread has one, or must not have one */
-    struct oaki_cache *cache; /* or NULL */
+    struct oaki_cache *cache; /* or oaki_cache_none */
     size_t asked;   /* requested bytes, while malloc allocates from the heap; else 0 */
     const void *caller; /* return address of malloc, likewise */
     size_t freed;   /* freed bytes that aren't yet counted in oaki_freed */
@@ -123,6 +123,11 @@ void oaki_free_put_off(void);
 const void *oaki_free_first_put_off(void);
 /* Free a block of the program at heap offset `off`. Where the heap can be entered. */
 void oaki_free_here(oaki_thread *t, void *p, size_t off);
+/* Free n small blocks of a size class, which were checked when they came to a cache. Fatal if one
+ * is free. Inside of oaki_enter. */
+void oaki_free_batch(void *const *block, size_t n, unsigned cls);
+/* So many bytes were freed: memory may go back to the system. Outside of oaki_enter. */
+void oaki_freed_add(size_t bytes);
 
 /* ---- side.c ---- */
 

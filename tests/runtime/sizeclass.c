@@ -84,6 +84,22 @@ START_TEST(the_multiplication_divides_every_offset)
 }
 END_TEST
 
+/* With a span of each class the offsets behind its last slot, too. */
+START_TEST(the_remainder_tells_where_slots_begin)
+{
+    for (unsigned cls = 1; cls < oaki_nclasses; cls++) {
+        const oaki_class *c = &oaki_classes[cls];
+        for (size_t off = 0; off < (size_t)c->npages * OAKI_PAGE; off++)
+            if (oaki_class_divides(cls, off) != (off % c->size == 0))
+                ck_abort_msg("%zu %% %u", off, c->size);
+    }
+    for (size_t off = 0; off < OAKI_PAGE; off++) {
+        ck_assert(!oaki_class_divides(0, off)); /* a free page */
+        ck_assert(!oaki_class_divides(OAKI_CLASS_LARGE, off));
+    }
+}
+END_TEST
+
 Suite *suite_runtime_sizeclass(void)
 {
     Suite *s = suite_create("runtime/sizeclass");
@@ -94,6 +110,7 @@ Suite *suite_runtime_sizeclass(void)
     tcase_add_test(c, a_span_holds_its_slots_and_little_else);
     tcase_add_test(c, every_size_gets_the_smallest_class_that_fits);
     tcase_add_test(c, the_multiplication_divides_every_offset);
+    tcase_add_test(c, the_remainder_tells_where_slots_begin);
     suite_add_tcase(s, c);
     return s;
 }
