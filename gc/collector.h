@@ -66,6 +66,10 @@ typedef struct oaki_totals {
     uint64_t gc_cpu_ns;
     uint64_t pause_ns_total, last_gc_ns;
     uint64_t pause_ns[256], pause_end[256];
+    uint32_t concurrent, minor;   /* cycles; one may be both */
+    uint64_t marked, rescanned;   /* bytes */
+    uint64_t longest_ns;          /* of all pauses */
+    oaki_dirty_cost tracking;     /* until the last cycle's end */
 } oaki_totals;
 
 /* pauses.c: the roots of the mark under way */

@@ -15,6 +15,7 @@
 
 #include "gctrace.h"
 #include "runtime/collector.h"
+#include "runtime/dirty.h"
 #include "runtime/span.h"
 
 #define OAKI_LISTENERS 16
@@ -60,6 +61,9 @@ typedef struct oaki_cycle {
     size_t words;        /* traced */
     unsigned plan;       /* oaki_plan_reason: how the next cycle that is due would be */
     size_t freed;        /* found dead by this cycle */
+    size_t marked;       /* by this cycle; of a minor one, young objects alone */
+    size_t rescanned;    /* bytes on pages that were dirty */
+    oaki_dirty_cost tracking; /* since the previous cycle */
     size_t trigger;      /* live bytes that make the next cycle due */
     size_t heap_inuse, heap_idle, heap_released;
     /* The previous cycle's sweep: the time its rest took at the beginning of this cycle; and

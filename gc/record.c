@@ -122,6 +122,24 @@ static void note_heap(oaki_cycle *c)
     c->markers = oaki_workers_count();
 }
 
+static void note_totals(oaki_cycle *c)
+{
+    oaki_totals *a = &oaki_gc.totals;
+    oaki_dirty_cost now = oaki_dirty_costs();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    c->marked = oaki_workers_bytes();
+    c->rescanned = oaki_rescan_bytes();
+    c->tracking = (oaki_dirty_cost){ .asked = now.asked - a->tracking.asked,
+                                     .found = now.found - a->tracking.found,
+                                     .faults = now.faults - a->tracking.faults };
+    a->tracking = now;
+    a->marked += c->marked;
+    a->rescanned += c->rescanned;
+    a->concurrent += c->first_begin != 0;
+    a->minor += c->minor;
+    a->longest_ns = OAKI_MAX(a->longest_ns, oaki_cycle_longest(c));
+}
+
 /* Gives pacing the bytes that were allocated before the mark and during it. */
 static void pace_concurrent(const oaki_cycle *c)
 {
@@ -158,6 +176,7 @@ void oaki_record_end(uint64_t mark_cpu)
     oaki_pace_cycle(c->end, pause + c->first + c->concurrent_cpu, c->cpu_end, cpu, asked);
     note_times(c, mark_cpu);
     note_heap(c);
+    note_totals(c);
     c->plan = oaki_plan_reason_now();
 }
 
@@ -169,6 +188,15 @@ void oaki_gc_stats(oak_memstats *out)
     OAKI_REQUIRES_STOPPED();
     out->num_gc = (uint32_t)AO_load(&oaki_the_heap.cycle);
     out->num_forced_gc = (uint32_t)AO_load(&a->forced);
+    out->num_concurrent_gc = a->concurrent;
+    out->num_minor_gc = a->minor;
+    out->marked_bytes = a->marked;
+    out->rescanned_bytes = a->rescanned;
+    oaki_dirty_cost tracking = oaki_dirty_costs();
+    out->pages_asked = tracking.asked;
+    out->pages_dirty = tracking.found;
+    out->tracking_faults = tracking.faults;
+    out->pause_max_ns = a->longest_ns;
     out->pause_total_ns = a->pause_ns_total;
     out->last_gc = a->last_gc_ns;
     memcpy(out->pause_ns, a->pause_ns, sizeof a->pause_ns);

@@ -509,7 +509,7 @@ void oaki_workers_begin(void)
         oak_marker *m = &shared.workers[i];
         m->base = h->base;
         m->used = AO_load(&h->used);
-        m->bytes = m->scanned = 0;
+        m->bytes = m->scanned = m->redone = 0;
         m->concurrent = m->rescans = false;
         m->whole = SIZE_MAX;
         AO_store(&m->until, SIZE_MAX);

@@ -84,6 +84,18 @@ static void put_heap(oaki_json *j, const oaki_cycle *c)
     oaki_json_object_end(j);
 }
 
+static void put_work(oaki_json *j, const oaki_cycle *c)
+{
+    oaki_json_key(j, "work");
+    oaki_json_object(j);
+    oaki_json_put_u64(j, "marked", c->marked);
+    oaki_json_put_u64(j, "rescanned", c->rescanned);
+    oaki_json_put_u64(j, "pages_asked", c->tracking.asked);
+    oaki_json_put_u64(j, "pages_dirty", c->tracking.found);
+    oaki_json_put_u64(j, "tracking_faults", c->tracking.faults);
+    oaki_json_object_end(j);
+}
+
 /* Writes the previous cycle's sweep, as this cycle's is still to come. */
 static void put_sweep(oaki_json *j, const oaki_cycle *c)
 {
@@ -137,6 +149,7 @@ void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
     put_rounds(j, c);
     put_cpu(j, c);
     put_heap(j, c);
+    put_work(j, c);
     oaki_json_put_u64(j, "threads", c->threads);
     oaki_json_put_u64(j, "stopped", c->threads ? c->threads - 1 : 0);
     oaki_json_put_u64(j, "markers", c->markers);

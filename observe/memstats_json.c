@@ -28,7 +28,11 @@
     X(u64, "FinalizerCycles", finalizer_cycles)                                                   \
     X(u64, "FinalizerCycleBytes", finalizer_cycle_bytes) X(u64, "WeakRefs", weak_refs)            \
     X(u64, "WeakRefsCleared", weak_refs_cleared) X(u64, "Zones", zones)                           \
-    X(u64, "ZonesInuse", zones_inuse)
+    X(u64, "ZonesInuse", zones_inuse) X(u64, "NumConcurrentGC", num_concurrent_gc)                \
+    X(u64, "NumMinorGC", num_minor_gc) X(u64, "MarkedBytes", marked_bytes)                        \
+    X(u64, "RescannedBytes", rescanned_bytes) X(u64, "PagesAsked", pages_asked)                   \
+    X(u64, "PagesDirty", pages_dirty) X(u64, "TrackingFaults", tracking_faults)                   \
+    X(u64, "PauseMaxNs", pause_max_ns)
 
 static void put_ring(oaki_json *j, const char *key, const uint64_t *ring, size_t n)
 {

@@ -192,8 +192,10 @@ static size_t take(oaki_taking *x)
     int saved = errno;
     OAKI_ASSERT(x->from <= x->to && x->to <= oaki_the_heap.reserved && x->most > 0);
     OAKI_ASSERT((x->from | x->to) % oaki_os_page_size() == 0);
-    size_t n = w ? w->take(x) : SIZE_MAX;
-    if (n == SIZE_MAX) {
+    size_t from = x->from, n = w ? w->take(x) : SIZE_MAX;
+    if (n != SIZE_MAX) {
+        oaki_dirty_count_take((x->from - from) / oaki_os_page_size(), x->fn ? n : 0);
+    } else {
         (void)AO_fetch_and_add1_full(&self.refusals);
         refused(w, errno, false);
     }

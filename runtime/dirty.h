@@ -66,6 +66,14 @@ extern OAKI_HIDDEN AO_t oaki_dirty_batch;
  * repair, earlier writes are not reported. */
 size_t oaki_dirty_refusals(void);
 
+/* What tracking has cost since the start: pages that the system was asked about, to protect them or
+ * to find dirty ones; pages found dirty; and first writes to protected pages, each a fault. Of
+ * userfaultfd's faults, those are counted whose page was asked about afterwards. */
+typedef struct oaki_dirty_cost {
+    size_t asked, found, faults;
+} oaki_dirty_cost;
+oaki_dirty_cost oaki_dirty_costs(void);
+
 /* Writes to [from, to) cost nothing from here on. */
 void oaki_dirty_unprotect(size_t from, size_t to);
 

@@ -320,6 +320,7 @@ bool oaki_fault_resolve(uintptr_t at)
     bool ours = is_protected(page);
     bool resolved = ours ? open_page(page, used >> self.shift) : may_try_again(page);
     release_lock();
+    if (ours) oaki_dirty_count_fault();
     if (ours && !resolved)
         oak_fatal("oakum: no memory to make a page of the heap writable (RLIMIT_DATA?)");
     return resolved;

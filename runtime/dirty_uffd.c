@@ -138,6 +138,7 @@ static size_t scan_into(oaki_page_run *run, size_t runs, int pagemap, oaki_takin
         (void)AO_fetch_and_add1(&oaki_dirty_batch);
         for (long i = 0; i < n; i++) {
             pages += (run[i].end - run[i].start) / oaki_os_page_size();
+            oaki_dirty_count_run(run[i].start - base, run[i].end - base, x->again);
             if (x->fn) x->fn(run[i].start - base, run[i].end - base, x->ctx);
         }
     }
@@ -172,7 +173,8 @@ static void release(size_t from, size_t to)
         .range = { .start = oaki_the_heap.base + from, .len = to - from },
     };
     for (int i = 0; i < TRIES && is_ours(&self.uffd); i++)
-        if (control(number(&self.uffd), UFFDIO_WRITEPROTECT, &w) == 0 || errno != EAGAIN) return;
+        if (control(number(&self.uffd), UFFDIO_WRITEPROTECT, &w) == 0 || errno != EAGAIN) break;
+    oaki_dirty_count_released(from, to);
 }
 
 static const char *begin(bool *gone)
@@ -270,6 +272,7 @@ static bool open_again(bool counts)
     bool opened = open_files(&new, &what);
     if (opened && track(&new, &what)) {
         set_files(&new);
+        oaki_dirty_count_released(0, AO_load(&oaki_the_heap.used));
         return true;
     }
     int error = errno;
@@ -297,6 +300,7 @@ static void child(void)
     static const files none;
     close_files(&self);
     set_files(&none);
+    oaki_dirty_count_released(0, AO_load(&oaki_the_heap.used));
     AO_store(&rooms_taken, 0);
 }
 

@@ -47,6 +47,16 @@ bool oaki_fault_resolve(uintptr_t at);
 /* Ends the protection of all of [from, to). */
 void oaki_fault_release(size_t from, size_t to);
 
+/* ---- dirty_count.c ---- */
+
+/* Pages of the system were asked about, and so many were found dirty. */
+void oaki_dirty_count_take(size_t asked, size_t found);
+/* [from, to) was dirty, or never protected; again: it is protected now. Where `again` is true, one
+ * call at a time. */
+void oaki_dirty_count_run(size_t from, size_t to, bool again);
+void oaki_dirty_count_released(size_t from, size_t to);
+void oaki_dirty_count_fault(void);
+
 /* ---- faultsignal.c ---- */
 
 int oaki_faultsignal_install(void); /* 0, or errno; once */

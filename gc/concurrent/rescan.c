@@ -125,8 +125,18 @@ OAKI_INLINE void rescan_pages(oak_marker *m, size_t from, size_t to, bool tagged
 
 void oaki_rescan_pages(size_t from, size_t to, void *ctx)
 {
-    if (OAKI_UNLIKELY(oaki_tags.n > 0)) rescan_pages(ctx, from, to, true);
-    else rescan_pages(ctx, from, to, false);
+    oak_marker *m = ctx;
+    size_t scanned = m->scanned, left = m->left;
+    if (OAKI_UNLIKELY(oaki_tags.n > 0)) rescan_pages(m, from, to, true);
+    else rescan_pages(m, from, to, false);
+    m->redone += (m->scanned - scanned) * sizeof(uintptr_t) + m->left - left;
+}
+
+size_t oaki_rescan_bytes(void)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < oaki_workers_count(); i++) n += oaki_worker(i)->redone;
+    return n;
 }
 
 /* ---- what was left out ---- */

@@ -78,6 +78,7 @@ struct oak_marker {
     size_t used;
     size_t bytes;   /* marked by this worker */
     size_t scanned; /* words scanned, approximately */
+    size_t redone;  /* bytes on dirty pages rescanned by it, or left by it to all workers */
     unsigned id;
     unsigned drain; /* of a helper: the last drain before it was started */
     /* If not NULL, this is no worker: it only records marked objects, and empties `top`
@@ -190,6 +191,7 @@ OAKI_INLINE void oaki_rescan_part_as(oak_marker *m, size_t slot, size_t size, si
 /* Rescans all marked objects on the pages of [from, to), offsets in the range; ctx is the
  * marker. (rescan.c) */
 void oaki_rescan_pages(size_t from, size_t to, void *ctx);
+size_t oaki_rescan_bytes(void); /* rescanned so in this mark, by all workers */
 /* Traces marked objects that concurrent marking has left out, as their mark functions need a
  * stopped world. */
 void oaki_mark_left_out(oak_marker *m);

@@ -178,6 +178,15 @@ typedef struct oak_memstats {
     uint64_t weak_refs_cleared;
     uint64_t zones;           /* without the default zone (zone.h) */
     uint64_t zones_inuse;     /* the part of heap_inuse in these zones and in discarded ones */
+    /* cycles of num_gc that marked concurrently, and minor ones; a cycle may be both */
+    uint32_t num_concurrent_gc, num_minor_gc;
+    uint64_t marked_bytes;    /* by all cycles; of a minor one, young objects alone */
+    uint64_t rescanned_bytes; /* on pages that were written during a mark, by all cycles */
+    uint64_t pages_asked;     /* pages of the system, to protect them or to find dirty ones */
+    uint64_t pages_dirty;     /* found dirty, of these */
+    /* first writes to protected pages. Of userfaultfd's, those before the page was asked about */
+    uint64_t tracking_faults;
+    uint64_t pause_max_ns;    /* the longest time that a cycle stopped the world at once */
 } oak_memstats;
 
 /** Read the statistics into *out. Stops the world for some microseconds. */

@@ -173,6 +173,36 @@ START_TEST(none_while_a_zone_is_being_destroyed)
 }
 END_TEST
 
+/* ---- counts ---- */
+
+#define FEW_BYTES 20000 /* registers, stacks, spans that are being allocated from */
+
+/* A minor cycle marks few bytes, and rescans what was written since the cycle before. */
+START_TEST(the_work_of_a_minor_cycle_is_counted)
+{
+    if (!start()) return;
+    node *middle = old;
+    for (size_t i = 0; i < OLD / 2; i++) middle = middle->next;
+    (void)collect(OAKI_GC_DUE);
+    ck_assert(collect_beside());
+    oak_memstats before = test_stats();
+    middle->id = OLD - 1 - OLD / 2;
+    ck_assert(collect_beside());
+    oak_memstats after = test_stats();
+    uint64_t cycles = after.num_gc - before.num_gc;
+    ck_assert_uint_ge(cycles, 1);
+    ck_assert_uint_eq(after.num_concurrent_gc - before.num_concurrent_gc, cycles);
+    ck_assert_uint_eq(after.num_minor_gc - before.num_minor_gc, cycles);
+    ck_assert_uint_ge(before.marked_bytes, OLD * sizeof *old);
+    ck_assert_uint_le(after.marked_bytes - before.marked_bytes, cycles * FEW_BYTES);
+    ck_assert_uint_gt(after.rescanned_bytes, before.rescanned_bytes);
+    ck_assert_uint_gt(after.pages_asked, before.pages_asked);
+    ck_assert_uint_gt(after.pages_dirty, before.pages_dirty);
+    ck_assert_uint_gt(after.tracking_faults, before.tracking_faults);
+    check_old();
+}
+END_TEST
+
 Suite *suite_gc_sticky_kept(void)
 {
     Suite *s = suite_create("gc_sticky_kept");
@@ -181,6 +211,7 @@ Suite *suite_gc_sticky_kept(void)
     tcase_add_test(t, none_follows_marks_that_were_given_up);
     tcase_add_test(t, none_is_kept_while_pages_are_protected);
     tcase_add_test(t, none_while_a_zone_is_being_destroyed);
+    tcase_add_test(t, the_work_of_a_minor_cycle_is_counted);
     suite_add_tcase(s, t);
     return s;
 }

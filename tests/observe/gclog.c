@@ -74,6 +74,7 @@ START_TEST(each_cycle_has_its_line_and_memstats_agree)
     ck_assert_uint_ge(n, least);
     ck_assert_uint_le(n, most);
     ck_assert_uint_gt(n, 20);
+    uint64_t marked = 0, longest = 0;
     for (size_t i = 0; i < n; i++) {
         const json *l = lines[i], *heap = json_get(l, "heap"), *phases = json_get(l, "phases_ns");
         uint64_t sum = 0;
@@ -92,6 +93,11 @@ START_TEST(each_cycle_has_its_line_and_memstats_agree)
         ck_assert_uint_eq(json_u64(l, "end_unix_ns"), s[i].pause_end[i]);
         ck_assert_uint_eq(json_u64(heap, "live"), s[i].heap_alloc);
         ck_assert_uint_eq(json_u64(heap, "next"), s[i].next_gc);
+        marked += json_u64(json_get(l, "work"), "marked");
+        ck_assert_uint_eq(marked, s[i].marked_bytes);
+        if (json_u64(l, "longest_stop_ns") > longest) longest = json_u64(l, "longest_stop_ns");
+        ck_assert_uint_eq(longest, s[i].pause_max_ns);
+        ck_assert_uint_eq(json_u64(json_get(l, "work"), "marked"), s[i].heap_alloc);
         if (i == 0) continue;
         const json *swept = json_get(l, "swept_before");
         ck_assert_uint_eq(json_u64(swept, "scan") + json_u64(swept, "noscan") +

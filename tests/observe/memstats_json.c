@@ -57,6 +57,8 @@ START_TEST(every_field_has_its_own_value)
     s.meta_sys = 51, s.heap_reserved = 52, s.threads = 53, s.finalizers = 54;
     s.finalizers_ready = 55, s.finalizer_cycles = 56, s.finalizer_cycle_bytes = 57;
     s.weak_refs = 58, s.weak_refs_cleared = 59, s.zones = 60, s.zones_inuse = 61;
+    s.num_concurrent_gc = 62, s.num_minor_gc = 63, s.marked_bytes = 64, s.rescanned_bytes = 65;
+    s.pages_asked = 66, s.pages_dirty = 67, s.tracking_faults = 68, s.pause_max_ns = 69;
     const json *v = read_stats(&s);
     ck_assert_uint_eq(words, 24);
     for (size_t i = 0; i < words; i++) ck_assert_uint_eq(json_u64(v, go_names[i]), UINT64_MAX - i);
@@ -82,7 +84,9 @@ START_TEST(every_field_has_its_own_value)
     static const char *const own[] = { "MetaSys", "HeapReserved", "Threads", "Finalizers",
                                        "FinalizersReady", "FinalizerCycles",
                                        "FinalizerCycleBytes", "WeakRefs", "WeakRefsCleared",
-                                       "Zones", "ZonesInuse" };
+                                       "Zones", "ZonesInuse", "NumConcurrentGC", "NumMinorGC",
+                                       "MarkedBytes", "RescannedBytes", "PagesAsked", "PagesDirty",
+                                       "TrackingFaults", "PauseMaxNs" };
     for (size_t i = 0; i < OAKI_COUNT(own); i++) ck_assert_uint_eq(json_u64(v, own[i]), 51 + i);
 }
 END_TEST

@@ -102,6 +102,29 @@ START_TEST(a_look_without_protecting_changes_nothing)
 }
 END_TEST
 
+/* What the kernel resolves itself is known once the page is asked about. */
+START_TEST(each_first_write_is_counted)
+{
+    if (!start()) return;
+    oaki_dirty_cost before = oaki_dirty_costs();
+    ck_assert(oaki_dirty_protect(offset_of(0), offset_of(PAGES)));
+    memory[3 * SYSTEM_PAGE] = 2;
+    memory[3 * SYSTEM_PAGE + 100] = 2;
+    memory[PAGES * SYSTEM_PAGE - 1] = 2;
+    ck_assert_uint_eq(take(true).n, 2);
+    memory[3 * SYSTEM_PAGE] = 3;
+    ck_assert_uint_eq(take(false).n, 1);
+    ck_assert_uint_eq(take(false).n, 1);
+    oaki_dirty_unprotect(offset_of(0), offset_of(PAGES));
+    memory[5 * SYSTEM_PAGE] = 2;
+    ck_assert_uint_eq(take(false).n, PAGES);
+    oaki_dirty_cost after = oaki_dirty_costs();
+    ck_assert_uint_eq(after.faults - before.faults, 3);
+    ck_assert_uint_eq(after.found - before.found, 2 + 1 + 1 + PAGES);
+    ck_assert_uint_eq(after.asked - before.asked, 5 * PAGES);
+}
+END_TEST
+
 START_TEST(what_was_never_protected_counts_as_written)
 {
     if (!start()) return;
@@ -295,6 +318,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_test(t, what_is_written_is_told_once);
     tcase_add_test(t, a_look_without_protecting_changes_nothing);
+    tcase_add_test(t, each_first_write_is_counted);
     tcase_add_test(t, what_was_never_protected_counts_as_written);
     tcase_add_test(t, a_page_that_gets_its_memory_later_counts_as_written);
     tcase_add_test(t, what_the_system_writes_is_told_too);
