@@ -41,7 +41,7 @@ while [ $# -gt 0 ]; do
         [ "$1" != --only ] || only=$2
         quoted="$quoted$(quote "$1")$(quote "$2")"
         shift ;;
-    --quick)
+    --quick | --counted)
         quick=yes
         quoted="$quoted $1" ;;
     --minimum) quoted="$quoted $1" ;;
@@ -135,7 +135,8 @@ add()
 run_suite()
 {
     # shellcheck disable=SC2086 # cc and cflags are words
-    $cc $cflags "$common/run.c" "$common/report.c" "$1" -o "$out/run-$name"
+    $cc $cflags -I"$srcdir" "$common/run.c" "$common/count.c" "$common/report.c" \
+        "$common/report_json.c" "$srcdir/observe/json.c" "$1" -o "$out/run-$name" -lm
     eval "\"\$out/run-\$name\" --dir \"\$out\" $quoted $titles"
 }
 

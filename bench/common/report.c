@@ -1,4 +1,5 @@
-/* report.c - the figures of a suite as a text table, as Markdown, as JSON and as plain lines.
+/* report.c - the figures of a suite as text tables, as Markdown and as plain lines: those that are
+ * timed, and those that are counted.
  *
  * A ratio is Oakum's figure divided by that of a peer, or by the least of several, so that below 1
  * Oakum is better; its bar, where there is one, stands beside it with `met` or `missed`. A few
@@ -12,6 +13,8 @@
 
 #include "common/suite.h"
 
+#define COUNTED "counted, not timed"
+
 enum { CELL = 64, WHAT_WIDTH = 37, LEAST_WIDTH = 9, RATIO_WIDTH = 24 };
 
 /* Three digits that count. */
@@ -21,8 +24,7 @@ static const char *digits(char *cell, double v)
     return cell;
 }
 
-/* Oakum's figure by the least of the column's; negative when one of the two is not there. */
-static double ratio(const options *o, const metric *m, unsigned column)
+double ratio(const options *o, const metric *m, unsigned column)
 {
     double ours = figure(o, m, m->ours), least = -1;
     if (ours < 0) ours = figure(o, m, OAKUM);
@@ -81,25 +83,36 @@ static bool any_most(const options *o)
     return false;
 }
 
-static const metric *next_metric(const bench *b, const metric *m)
+static bool any_peer(const metric *m)
 {
-    m = m ? m + 1 : b->metrics;
-    return m < b->metrics + MAX_METRICS && m->key ? m : NULL;
+    bool any = false;
+    for (unsigned p = 0; p < the_suite.npeers; p++)
+        for (unsigned r = 0; r < m->rounds[p]; r++) any |= m->value[p][r] > 0;
+    return any;
+}
+
+const metric *next_row(const bench *b, bool counts, const metric *m)
+{
+    const metric *first = counts ? b->counts : b->metrics;
+    const metric *end = first + (counts ? (size_t)MAX_COUNTS : (size_t)MAX_METRICS);
+    m = m ? m + 1 : first;
+    while (counts && m < end && m->key && !any_peer(m)) m++;
+    return m < end && m->key ? m : NULL;
 }
 
 /* What a reader must know of all figures. */
 static const char *better(void)
 {
     for (size_t i = 0; i < the_suite.nbenches; i++) {
-        for (const metric *m = NULL; (m = next_metric(&the_suite.benches[i], m)) != NULL;) {
+        for (const metric *m = NULL; (m = next_row(&the_suite.benches[i], false, m)) != NULL;) {
             if (m->larger) return "of what has a ratio, smaller is better";
         }
     }
     return "smaller is better";
 }
 
-/* One line on the machine; what can't be read is left out. */
-static void machine(char *text, size_t size)
+/* What can't be read is left out. */
+void machine_line(char *text, size_t size)
 {
     char line[256], model[128] = "unknown processor";
     FILE *f = fopen("/proc/cpuinfo", "r");
@@ -114,7 +127,7 @@ static void machine(char *text, size_t size)
              u.release);
 }
 
-static void method(const options *o, char *text, size_t size)
+void method_line(const options *o, char *text, size_t size)
 {
     if (o->rounds == 1)
         snprintf(text, size, "one round%s",
@@ -137,14 +150,23 @@ static int ratio_width(unsigned column)
     return n > RATIO_WIDTH ? n : RATIO_WIDTH;
 }
 
-static void print_text(const options *o)
+static void text_row(const options *o, const bench *b, const metric *m, bool most)
 {
-    char a[CELL], line[256];
-    bool most = any_most(o);
-    machine(line, sizeof line);
-    printf("%s\n", line);
-    method(o, line, sizeof line);
-    printf("%s; %s\n\n%-*s %-4s", line, better(), WHAT_WIDTH, "", "");
+    char a[CELL];
+    printf("%-*s %-4s", WHAT_WIDTH, m->what, m->unit);
+    for (unsigned p = 0; p < the_suite.npeers; p++) {
+        if (o->title[p]) printf(" %*s", width_of(o->title[p]), figure_cell(o, b, m, p, a));
+    }
+    for (unsigned c = 0; c < the_suite.ncolumns; c++)
+        printf("  %-*s", ratio_width(c), ratio_cell(o, m, c, "<=", a));
+    printf("%s%s\n", most ? "  " : "", most_cell(o, m, "<=", a));
+}
+
+/* A benchmark's counts stand below its name. */
+static void text_table(const options *o, bool counts)
+{
+    bool most = !counts && any_most(o);
+    printf("%-*s %-4s", WHAT_WIDTH, counts ? COUNTED : "", "");
     for (unsigned p = 0; p < the_suite.npeers; p++) {
         if (o->title[p]) printf(" %*s", width_of(o->title[p]), o->title[p]);
     }
@@ -152,16 +174,24 @@ static void print_text(const options *o)
         printf("  Oakum / %-*s", ratio_width(c) - 8, the_suite.columns[c].title);
     puts(most ? "  Oakum" : "");
     for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
-        for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;) {
-            printf("%-*s %-4s", WHAT_WIDTH, m->what, m->unit);
-            for (unsigned p = 0; p < the_suite.npeers; p++) {
-                if (o->title[p]) printf(" %*s", width_of(o->title[p]), figure_cell(o, b, m, p, a));
-            }
-            for (unsigned c = 0; c < the_suite.ncolumns; c++)
-                printf("  %-*s", ratio_width(c), ratio_cell(o, m, c, "<=", a));
-            printf("%s%s\n", most ? "  " : "", most_cell(o, m, "<=", a));
-        }
+        const metric *m = b->selected ? next_row(b, counts, NULL) : NULL;
+        if (m && counts) puts(b->name);
+        for (; m; m = next_row(b, counts, m)) text_row(o, b, m, most);
     }
+}
+
+static void print_text(const options *o)
+{
+    char line[256];
+    machine_line(line, sizeof line);
+    printf("%s\n", line);
+    method_line(o, line, sizeof line);
+    printf("%s; %s\n\n", line, better());
+    if (!o->counted) {
+        text_table(o, false);
+        putchar('\n');
+    }
+    text_table(o, true);
 }
 
 /* Of "10,000 integers: insert" or "16 bytes, one thread", what names the group. */
@@ -172,14 +202,27 @@ static int group_length(const char *group)
     return (int)n;
 }
 
-static void print_markdown(const options *o, FILE *f)
+/* What stands indented below a line of the text table names that line here. */
+static void markdown_row(const options *o, FILE *f, const bench *b, const metric *m,
+                         const char *group, bool most)
 {
-    char a[CELL], line[256];
-    bool most = any_most(o);
-    machine(line, sizeof line);
-    fprintf(f, "%s; ", line);
-    method(o, line, sizeof line);
-    fprintf(f, "%s; %s.\n\n| |", line, better());
+    char a[CELL];
+    bool below = m->what[0] == ' ';
+    fprintf(f, "| %.*s%s%s%s%s%s |", below ? group_length(group) : 0, group, below ? ": " : "",
+            m->what + strspn(m->what, " "), *m->unit ? " (" : "", m->unit, *m->unit ? ")" : "");
+    for (unsigned p = 0; p < the_suite.npeers; p++) {
+        if (o->title[p]) fprintf(f, " %s |", figure_cell(o, b, m, p, a));
+    }
+    for (unsigned c = 0; c < the_suite.ncolumns; c++)
+        fprintf(f, " %s |", ratio_cell(o, m, c, "≤", a));
+    if (most) fprintf(f, " %s |", most_cell(o, m, "≤", a));
+    fputc('\n', f);
+}
+
+static void markdown_table(const options *o, FILE *f, bool counts)
+{
+    bool most = !counts && any_most(o);
+    fprintf(f, "\n| %s |", counts ? COUNTED : "");
     for (unsigned p = 0; p < the_suite.npeers; p++) {
         if (o->title[p]) fprintf(f, " %s |", o->title[p]);
     }
@@ -191,104 +234,31 @@ static void print_markdown(const options *o, FILE *f)
     fputc('\n', f);
     const char *group = "";
     for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
-        for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;) {
-            /* What stands indented below a line of the text table names that line here. */
-            bool below = m->what[0] == ' ';
-            if (!below) group = m->what;
-            fprintf(f, "| %.*s%s%s%s%s%s |", below ? group_length(group) : 0, group,
-                    below ? ": " : "", m->what + strspn(m->what, " "), *m->unit ? " (" : "",
-                    m->unit, *m->unit ? ")" : "");
-            for (unsigned p = 0; p < the_suite.npeers; p++) {
-                if (o->title[p]) fprintf(f, " %s |", figure_cell(o, b, m, p, a));
-            }
-            for (unsigned c = 0; c < the_suite.ncolumns; c++)
-                fprintf(f, " %s |", ratio_cell(o, m, c, "≤", a));
-            if (most) fprintf(f, " %s |", most_cell(o, m, "≤", a));
-            fputc('\n', f);
+        if (!b->selected) continue;
+        for (const metric *m = NULL; (m = next_row(b, counts, m)) != NULL;) {
+            if (counts) group = b->name;
+            else if (m->what[0] != ' ') group = m->what;
+            markdown_row(o, f, b, m, group, most);
         }
     }
 }
 
-/* A string of a title or of the kernel's: nothing in it needs more escaping than this. */
-static void json_string(FILE *f, const char *s)
-{
-    fputc('"', f);
-    for (; *s; s++) {
-        if (*s == '"' || *s == '\\') fputc('\\', f);
-        if ((unsigned char)*s >= ' ') fputc(*s, f);
-    }
-    fputc('"', f);
-}
-
-static void json_bar(const options *o, FILE *f, double value, double bar)
-{
-    if (bar > 0 && !o->quick)
-        fprintf(f, ", \"bar\": %g, \"met\": %s", bar, value <= bar ? "true" : "false");
-}
-
-static void json_metric(const options *o, const bench *b, const metric *m, FILE *f)
-{
-    fprintf(f,
-            "    {\"benchmark\": \"%s\", \"arguments\": \"%s\", \"figure\": \"%s\", \"unit\": "
-            "\"%s\",\n     \"peers\": {",
-            b->name, o->quick ? b->quick : b->full, m->key, m->unit);
-    const char *comma = "";
-    for (unsigned p = 0; p < the_suite.npeers; p++) {
-        if (m->rounds[p] == 0) continue;
-        fprintf(f, "%s\"%s\": {\"value\": %.6g, \"rounds\": [", comma, the_suite.peers[p],
-                figure(o, m, p));
-        for (unsigned r = 0; r < m->rounds[p]; r++)
-            fprintf(f, "%s%.6g", r ? ", " : "", m->value[p][r]);
-        fputs("]}", f);
-        comma = ", ";
-    }
-    fputs("},\n     \"ratios\": {", f);
-    comma = "";
-    for (unsigned c = 0; c < the_suite.ncolumns; c++) {
-        double r = ratio(o, m, c);
-        if (r < 0) continue;
-        fprintf(f, "%s\"%s\": {\"value\": %.4g", comma, the_suite.columns[c].title, r);
-        json_bar(o, f, r, m->bar[c]);
-        fputc('}', f);
-        comma = ", ";
-    }
-    fputc('}', f);
-    if (figure(o, m, OAKUM) >= 0) json_bar(o, f, figure(o, m, OAKUM), m->most);
-    fputc('}', f);
-}
-
-static void print_json(const options *o, FILE *f)
+static void print_markdown(const options *o, FILE *f)
 {
     char line[256];
-    machine(line, sizeof line);
-    fputs("{\"machine\": ", f);
-    json_string(f, line);
-    fprintf(f, ", \"rounds\": %u, \"statistic\": \"%s\", \"quick\": %s,\n \"peers\": {", o->rounds,
-            o->minimum ? "minimum" : "median", o->quick ? "true" : "false");
-    const char *comma = "";
-    for (unsigned p = 0; p < the_suite.npeers; p++) {
-        if (!o->title[p]) continue;
-        fprintf(f, "%s\"%s\": ", comma, the_suite.peers[p]);
-        json_string(f, o->title[p]);
-        comma = ", ";
-    }
-    fputs("},\n \"figures\": [\n", f);
-    comma = "";
-    for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
-        for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;
-             comma = ",\n") {
-            fputs(comma, f);
-            json_metric(o, b, m, f);
-        }
-    }
-    fputs("\n]}\n", f);
+    machine_line(line, sizeof line);
+    fprintf(f, "%s; ", line);
+    method_line(o, line, sizeof line);
+    fprintf(f, "%s; %s.\n", line, better());
+    if (!o->counted) markdown_table(o, f, false);
+    markdown_table(o, f, true);
 }
 
 /* benchmark, figure, peer, value */
 static void print_plain(const options *o, FILE *f)
 {
     for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
-        for (const metric *m = NULL; b->selected && (m = next_metric(b, m)) != NULL;) {
+        for (const metric *m = NULL; b->selected && (m = next_row(b, false, m)) != NULL;) {
             for (unsigned p = 0; p < the_suite.npeers; p++) {
                 double v = figure(o, m, p);
                 if (v >= 0) fprintf(f, "%s %s %s %.6g\n", b->name, m->key, the_suite.peers[p], v);

@@ -3,9 +3,9 @@
  * Order: for each round, for each benchmark, each peer once. A machine that slows down or speeds
  * up in between so weighs on all of them alike, which is why the answer is a ratio and not a
  * time. Every program is a process of its own; its peak RSS is what wait4 says of it. All peers
- * must print the same `check`: else they didn't do the same work, and the run fails. Bound: a
- * program that is silent for LIMIT_S seconds, or what the suite says, is killed and counts as
- * failed. */
+ * must print the same `check`: else they didn't do the same work, and the run fails. Afterwards
+ * each program runs once more, to count what slows it (count.h). Bound: a program that is silent
+ * for LIMIT_S seconds, or what the suite says, is killed and counts as failed. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/count.h"
 #include "common/suite.h"
 
 enum { LIMIT_S = 300, MAX_ARGS = 8, MAX_SPAWNS = 1000 };
@@ -25,6 +26,25 @@ enum { LIMIT_S = 300, MAX_ARGS = 8, MAX_SPAWNS = 1000 };
 extern char **environ;
 
 static bool failed;
+
+/* What is counted of each program. Of faults, `fresh` are the process's minor ones less those by
+ * which Oakum tracks writes. What a peer doesn't count has no figure. */
+static const metric counts[] = {
+    { .key = "fresh", .what = "  fresh-page faults", .unit = "" },
+    { .key = "tracking", .what = "  tracking faults", .unit = "" },
+    { .key = "asked", .what = "  pages asked about", .unit = "" },
+    { .key = "dirty", .what = "  pages found dirty", .unit = "" },
+    { .key = "marked", .what = "  bytes marked", .unit = "MiB" },
+    { .key = "rescanned", .what = "  bytes rescanned", .unit = "MiB" },
+    { .key = "calls", .what = "  system calls", .unit = "" },
+    { .key = "instructions", .what = "  instructions", .unit = "M" },
+};
+
+static void add_counts(void)
+{
+    for (bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++)
+        if (b->program) memcpy(b->counts, counts, sizeof counts);
+}
 
 static double now_us(void)
 {
@@ -57,17 +77,30 @@ static void complain(const char *program, unsigned peer, const char *what)
     failed = true;
 }
 
-static void record(bench *b, unsigned peer, const char *key, double value)
+static void record_in(metric *m, const metric *end, unsigned peer, const char *key, double value)
 {
-    for (metric *m = b->metrics; m < b->metrics + MAX_METRICS && m->key; m++) {
+    for (; m < end && m->key; m++) {
         if (strcmp(m->key, key) == 0 && m->rounds[peer] < MAX_ROUNDS)
             m->value[peer][m->rounds[peer]++] = value;
     }
 }
 
+static void record(bench *b, unsigned peer, const char *key, double value)
+{
+    record_in(b->metrics, b->metrics + MAX_METRICS, peer, key, value);
+    record_in(b->counts, b->counts + MAX_COUNTS, peer, key, value);
+}
+
+static void record_faults(bench *b, unsigned peer, const struct rusage *u, double tracking)
+{
+    double minor = (double)u->ru_minflt;
+    record(b, peer, "fresh", minor > tracking ? minor - tracking : 0);
+}
+
 /* Take the lines of a program's output. false when it did other work than the first peer did; its
- * figures are not taken then, as a program prints its check first. */
-static bool record_output(bench *b, unsigned peer, char *text)
+ * figures are not taken then, as a program prints its check first. *minor_tracking: the process's
+ * minor faults by which it tracks writes. */
+static bool record_output(bench *b, unsigned peer, char *text, double *minor_tracking)
 {
     char *rest;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
@@ -75,7 +108,9 @@ static bool record_output(bench *b, unsigned peer, char *text)
         if (!value) continue;
         *value++ = '\0';
         if (strcmp(line, "check") != 0) {
-            record(b, peer, line, strtod(value, NULL));
+            double v = strtod(value, NULL);
+            record(b, peer, line, v);
+            if (strcmp(line, "minor_tracking") == 0) *minor_tracking = v;
             continue;
         }
         uint64_t check = strtoull(value, NULL, 10);
@@ -133,7 +168,7 @@ static double seconds(struct timeval t)
     return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
-static void run_program(const options *o, bench *b, unsigned peer, bool counts)
+static void run_program(const options *o, bench *b, unsigned peer, bool taken)
 {
     char words[512], text[4096], *argv[MAX_ARGS];
     int fds[2];
@@ -175,19 +210,21 @@ static void run_program(const options *o, bench *b, unsigned peer, bool counts)
         complain(b->name, peer, why);
         return;
     }
-    if (!counts || !record_output(b, peer, text)) return;
+    double tracking = 0;
+    if (!taken || !record_output(b, peer, text, &tracking)) return;
+    record_faults(b, peer, &usage, tracking);
     record(b, peer, "rss_mib", (double)usage.ru_maxrss / 1024);
     record(b, peer, "cpu_s", seconds(usage.ru_utime) + seconds(usage.ru_stime));
 }
 
 /* From before the fork to after the wait, in microseconds; negative when the program failed. */
-static double spawn_once(char *argv[])
+static double spawn_once(char *argv[], struct rusage *usage)
 {
     pid_t pid;
     int status;
     double start = now_us();
     if (posix_spawn(&pid, argv[0], NULL, NULL, argv, environ)) return -1;
-    while (waitpid(pid, &status, 0) < 0) {
+    while (wait4(pid, &status, 0, usage) < 0) {
         if (errno != EINTR) return -1;
     }
     double us = now_us() - start;
@@ -199,9 +236,10 @@ static void run_spawns(const options *o, bench *b, unsigned peer)
 {
     char words[512], *argv[MAX_ARGS];
     double us[MAX_SPAWNS];
+    struct rusage usage = { 0 };
     command_line(o, b, peer, words, sizeof words, argv);
     for (unsigned i = 0; i < o->spawns; i++) {
-        us[i] = spawn_once(argv);
+        us[i] = spawn_once(argv, &usage);
         if (us[i] < 0) {
             complain(b->name, peer, "doesn't run");
             return;
@@ -209,6 +247,7 @@ static void run_spawns(const options *o, bench *b, unsigned peer)
     }
     qsort(us, o->spawns, sizeof us[0], by_value);
     record(b, peer, "spawn_us", us[o->spawns / 2]);
+    record_faults(b, peer, &usage, 0);
 }
 
 /* Before the first peer there is a run that counts for nobody: whoever comes first waits for memory
@@ -236,6 +275,36 @@ static void run_round(const options *o, unsigned round)
     }
     if (isatty(2)) fputs("\r\033[K", stderr);
 }
+
+/* ---- what an extra run counts ---- */
+
+static void count_program(const options *o, bench *b, unsigned peer)
+{
+    static bool refused;
+    char words[512], *argv[MAX_ARGS];
+    counted c = { -1, -1 };
+    command_line(o, b, peer, words, sizeof words, argv);
+    if (!refused && !count_run(argv, limit_s(), &c)) {
+        fprintf(stderr, "%s: no system calls are counted from %s on %s on: it can't be traced\n",
+                the_suite.name, b->name, the_suite.peers[peer]);
+        refused = true;
+    }
+    if (c.instructions < 0 && o->counted) c.instructions = count_by_valgrind(argv, limit_s());
+    if (c.calls >= 0) record(b, peer, "calls", c.calls);
+    if (c.instructions >= 0) record(b, peer, "instructions", c.instructions / 1e6);
+}
+
+static void count_all(const options *o)
+{
+    for (bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
+        if (!b->selected || !b->program) continue;
+        if (!isatty(2)) fprintf(stderr, "%s: system calls: %s\n", the_suite.name, b->name);
+        for (unsigned peer = 0; peer < the_suite.npeers; peer++)
+            if (o->title[peer] && (b->peers & PEER_BIT(peer))) count_program(o, b, peer);
+    }
+}
+
+/* ---- the suite ---- */
 
 static double figure_of(const options *o, const char *name, const char *key, unsigned peer)
 {
@@ -331,6 +400,8 @@ static void take_arguments(options *o, char **argv)
             o->plain = value_of(argv, &i);
         } else if (strcmp(argv[i], "--quick") == 0) {
             o->quick = true;
+        } else if (strcmp(argv[i], "--counted") == 0) {
+            o->quick = o->counted = true;
         } else if (strcmp(argv[i], "--minimum") == 0) {
             o->minimum = true;
         } else if (argv[i][0] != '-') {
@@ -349,7 +420,9 @@ int main(int argc, char **argv)
     take_arguments(&o, argv);
     if (o.rounds == 0) o.rounds = o.quick ? 1 : o.usual_rounds;
     o.spawns = o.quick ? 20 : 200;
+    add_counts();
     for (unsigned round = 1; round <= o.rounds; round++) run_round(&o, round);
+    count_all(&o);
     for (size_t i = 0; i < the_suite.nbenches; i++) derive(&o, &the_suite.benches[i]);
     return report(&o) || failed;
 }

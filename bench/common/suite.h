@@ -8,14 +8,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
-enum { MAX_PEERS = 12, MAX_COLUMNS = 3, MAX_METRICS = 16, MAX_ROUNDS = 99 };
+enum { MAX_PEERS = 12, MAX_COLUMNS = 3, MAX_METRICS = 16, MAX_COUNTS = 10, MAX_ROUNDS = 99 };
 enum { OAKUM }; /* always the first peer */
 
 #define PEER_BIT(p) (1u << (p))
 
 /* A figure that a program prints as "key value"; the keys rss_mib, cpu_s and spawn_us are measured
- * by the runner. Smaller is better in all but those that say `larger`, which have no ratio. */
+ * by the runner, as are some of the counts. Smaller is better in all but those that say `larger`,
+ * which have no ratio. */
 typedef struct metric {
     const char *key, *what, *unit;
     const char *over[2];     /* no figure of a program, but this key's of the one by the other's */
@@ -34,6 +36,7 @@ typedef struct bench {
     unsigned peers;           /* PEER_BITs of those that it makes sense for */
     bool once;                /* first round only: it hardly varies */
     metric metrics[MAX_METRICS]; /* up to the first without a key */
+    metric counts[MAX_COUNTS];   /* likewise: what is counted and not timed; run.c's */
     uint64_t check;              /* what every peer must print, once one has */
     bool checked, selected;
 } bench;
@@ -59,6 +62,7 @@ typedef struct options {
     const char *title[MAX_PEERS]; /* NULL: left out */
     unsigned rounds, usual_rounds, spawns;
     bool quick, minimum; /* minimum: the least of the rounds, not their median */
+    bool counted;        /* the counts alone, with instructions in any case */
 } options;
 
 extern suite the_suite;
@@ -66,8 +70,22 @@ extern suite the_suite;
 /* The figure that stands for all rounds; negative when there is none. */
 double figure(const options *o, const metric *m, unsigned peer);
 
+/* Oakum's figure by the least of the column's; negative when one of the two is not there. */
+double ratio(const options *o, const metric *m, unsigned column);
+
+/* The next row of a table of a benchmark's metrics, or counts: those that some peer has. NULL after
+ * the last one. Begins with NULL. */
+const metric *next_row(const bench *b, bool counts, const metric *m);
+
+/* One line on the machine; and one on what stands for all rounds. */
+void machine_line(char *text, size_t size);
+void method_line(const options *o, char *text, size_t size);
+
 /* Text to stdout, JSON, Markdown and plain lines, for plots, to where the options say. 0, or -1
  * when a file could not be written. */
 int report(const options *o);
+
+/* report_json.c */
+void print_json(const options *o, FILE *f);
 
 #endif

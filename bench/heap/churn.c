@@ -53,5 +53,6 @@ int main(int argc, char **argv)
     uint64_t check = 0;
     for (unsigned t = 0; t < threads; t++) check += *slots[t].last;
     printf("check %llu\nns %.3f\n", (unsigned long long)check, (double)ns / (double)count);
+    counts_show();
     return 0;
 }

@@ -68,5 +68,6 @@ int main(int argc, char **argv)
     }
     printf("check %llu\nworst %.4f\ncpu %.4f\n", (unsigned long long)check, (double)worst / 1e6,
            (double)cpu / 1e6);
+    counts_show();
     return 0;
 }

@@ -50,5 +50,6 @@ int main(int argc, char **argv)
     uint64_t check = 0;
     for (uint64_t i = 0; i < nodes; i++) check += table[i]->out[i % EDGES]->payload[0] ^ i;
     printf("check %llu\nbest %.3f\nmedian %.3f\n", (unsigned long long)check, ms[0], ms[RUNS / 2]);
+    counts_show();
     return 0;
 }

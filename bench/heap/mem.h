@@ -81,6 +81,8 @@ static inline size_t mem_held(void)
 #define MEM_FREE(p) free(p)
 #endif
 
+#include "common/counts.h"
+
 static inline void mem_out(void)
 {
     fputs("out of memory\n", stderr);

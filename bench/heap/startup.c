@@ -37,7 +37,10 @@ int main(int argc, char **argv)
     MEM_INIT();
     if (!(kept = MEM_ALLOC(64))) mem_out();
     *kept = 1;
-    if (argc > 1) print_peak();
+    if (argc > 1) {
+        print_peak();
+        counts_show();
+    }
     return 0;
 }
 

@@ -67,5 +67,6 @@ int main(int argc, char **argv)
     uint64_t ns = bench_now_ns() - start;
 
     printf("check %llu\ntime %.6f\n", (unsigned long long)check, (double)ns / 1e9);
+    counts_show();
     return 0;
 }

@@ -37,5 +37,6 @@ int main(int argc, char **argv)
     for (uint64_t i = 0; i < live; i++) check += ring[i][i % MESSAGE];
     printf("check %llu\nworst %.3f\ntotal %.6f\n", (unsigned long long)check, (double)worst / 1e3,
            (double)(before - start) / 1e9);
+    counts_show();
     return 0;
 }

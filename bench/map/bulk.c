@@ -11,6 +11,8 @@
  * into one that has it. */
 #include "peer_oakum.h"
 
+#include "common/counts.h"
+
 enum { LOOKUP_OPS = 3, OPS = 7, KEYS = 1024 };
 
 typedef struct op {
@@ -216,5 +218,6 @@ int main(int argc, char **argv)
                call / (double)n, ops[i].name, call / loop);
     }
     free(order);
+    counts_show();
     return 0;
 }

@@ -13,6 +13,8 @@
  * The checksum is of the first map. The Go twin is map.go. Compiles as C and as C++. */
 #include PEER
 
+#include "common/counts.h"
+
 enum { LEAST_TOTAL = 1000000, MAPS = 1000 };
 
 typedef struct op {
@@ -230,5 +232,6 @@ int main(int argc, char **argv)
         run_time(n, bench_arg(argc, argv, 3, 200) * 1000000);
     else
         run_memory(n);
+    counts_show();
     return 0;
 }

@@ -13,6 +13,7 @@
  * as C++. */
 #include PEER
 
+#include "common/counts.h"
 #include "latency.h"
 
 #define WINDOWS 320u
@@ -198,5 +199,6 @@ int main(int argc, char **argv)
         run_lookups(n);
     else
         run_writes(n, strcmp(argv[1], "delete") == 0, path);
+    counts_show();
     return 0;
 }

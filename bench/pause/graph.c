@@ -148,5 +148,6 @@ int main(int argc, char **argv)
            (double)(end - shares[0].build->begin) / 1e9);
     stops_show();
     pauses_show(all, threads);
+    counts_show();
     return 0;
 }

@@ -82,5 +82,6 @@ int main(int argc, char **argv)
            (double)(p->end - p->begin) / 1e9);
     stops_show();
     pauses_show(&p, 1);
+    counts_show();
     return 0;
 }

@@ -175,6 +175,7 @@ int main(int argc, char **argv)
     }
     if (stood) show("until", until, stops);
     if (was_read) show("whole", whole, stops);
+    counts_show();
     fflush(stdout);
     _exit(0);
 }

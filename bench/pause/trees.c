@@ -84,5 +84,6 @@ int main(int argc, char **argv)
     printf("check %llu\ntotal %.6f\n", (unsigned long long)check, (double)(p->end - start) / 1e9);
     stops_show();
     pauses_show(&p, 1);
+    counts_show();
     return 0;
 }
