@@ -81,6 +81,8 @@ static void put_heap(oaki_body *b, const oak_memstats *s)
     one(b, "heap_idle_bytes", "gauge", "Bytes in free pages.", s->heap_idle);
     one(b, "heap_released_bytes", "gauge", "Bytes of free pages that were returned to the system.",
         s->heap_released);
+    one(b, "heap_retained_bytes", "gauge", "Bytes of free pages that the system still backs.",
+        s->heap_retained);
     one(b, "heap_next_gc_bytes", "gauge", "Heap size at which the next collection starts.",
         s->next_gc);
     one(b, "stacks_inuse_bytes", "gauge", "Bytes in use of the stacks of attached threads.",

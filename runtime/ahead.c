@@ -11,9 +11,9 @@
  * take another one from mutators, for as long as the system clears a huge page.
  *
  * Owns: the helper thread, `poked`, `asked`, `wanted`; `rest_until` is the leader's.
- * Invariants: pages touched ahead and still free count as free memory that is backed. In a heap of
- * at least FROM there are at most oaki_ahead_near() + STEP of them. Besides, there are at most
- * WANTED_MOST of those wanted within the last PATIENCE_NS.
+ * Invariants: pages touched ahead and still free count as free memory that is backed, and decay as
+ * such (scavenge.c). In a heap of at least FROM a step makes no more than oaki_ahead_near() + STEP of
+ * them. An announced demand makes at most WANTED_MOST.
  * Lock: pages_lock while a step is chosen and noted, by a helper (thread.h) or inside oaki_enter.
  * None while the system works: the pages stay in their free run, and may be taken. */
 #include "cost.h"
@@ -33,7 +33,6 @@
 #define REST_MOST_NS UINT64_C(2500000) /* but no longer: mutators would do slow steps themselves */
 
 #define WANTED_MOST ((size_t)64 << 20 >> OAKI_PAGE_SHIFT)
-#define PATIENCE_NS UINT64_C(2000000000) /* until wanted pages that were not taken are given back */
 #define NOT_YET (SIZE_MAX / 2)
 
 static struct {
@@ -146,39 +145,14 @@ void oaki_ahead_led_step(bool late)
 
 /* ---- by the helper thread ---- */
 
-/* Gives back pages that were wanted and not taken. */
-static void give_back(void)
-{
-    size_t n;
-    do {
-        oaki_helper_begin();
-        n = oaki_pages_untouch(STEP);
-        oaki_helper_end();
-    } while (n > 0);
-}
-
-/* At least 1, as 0 would be for ever. */
-static uint64_t left_until(uint64_t until)
-{
-    uint64_t now = oaki_os_now_ns();
-    return until > now ? until - now : 1;
-}
-
 static void *thread(void *arg)
 {
     unsigned seen = 0;
-    uint64_t until = 0; /* 0: nothing to give back */
     (void)arg;
     for (;;) {
-        while (until && !oaki_waker_wait_ns(&ahead.waker, &seen, left_until(until)))
-            if (left_until(until) == 1) {
-                until = 0;
-                give_back();
-            }
-        if (!until) oaki_waker_wait(&ahead.waker, &seen);
+        oaki_waker_wait(&ahead.waker, &seen);
         size_t wanted = AO_load_acquire(&ahead.wanted);
         AO_store(&ahead.wanted, 0);
-        if (wanted) until = oaki_os_now_ns() + PATIENCE_NS;
         for (size_t n = wanted / STEP; n > 0 && oaki_ahead_step(wanted, 0, false); n--) {
         }
         while (!AO_int_load(&ahead.led) && step(false)) {

@@ -53,6 +53,8 @@ typedef struct oaki_heap {
     AO_t pages_inuse;         /* in spans */
     AO_t pages_free;          /* in free runs */
     AO_t pages_released;      /* of pages_free, those without memory behind them */
+    AO_t pages_taken;         /* by spans, since the start */
+    AO_t decay_tick;          /* the time by which free runs age (scavenge.c) */
     AO_t touched;             /* page up to which pages are backed ahead (ahead.c) */
     AO_t nspans;
     AO_t npinned;             /* of nspans, those of pinned objects */
@@ -241,6 +243,8 @@ typedef struct oaki_touching {
 /* Returns free memory to the system, in runs of at least min_pages, until `bytes` are returned.
  * Returns the number of bytes. */
 size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
+/* The same, from runs that have been free for more than `age` ticks of decay_tick. */
+size_t oaki_pages_decay(size_t bytes, size_t min_pages, size_t age);
 /* Examines the free run at the end of the used part, which grows for it. Finds the next pages in it
  * that are not backed, up to a multiple of `step`. Returns false in these cases:
  *   - at least `near` pages of the run are backed;
@@ -250,9 +254,6 @@ size_t oaki_pages_scavenge(size_t bytes, size_t min_pages);
 bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, oaki_touching *x);
 /* The pages have been touched since. */
 void oaki_pages_touched(const oaki_touching *x);
-/* The inverse: releases all but `keep` of the backed pages there, one stretch a call. Returns how
- * many. */
-size_t oaki_pages_untouch(size_t keep);
 
 /* ---- checking (check.c) ---- */
 
@@ -366,7 +367,17 @@ int oaki_scavenger_init(void);
 void oaki_scavenger_spawn(void);
 /* Like oaki_pages_scavenge, called by a helper. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages);
-/* Bytes of memory beyond the heap's likely need in the near future. */
-size_t oaki_scavenge_excess(void);
+/* A part of the decay time has passed: releases what has been free for all of it. Called by the
+ * scavenger's thread alone, or by a test that moves the time. Returns the number of bytes. */
+size_t oaki_scavenge_tick(void);
+#define OAKI_DECAY_TICKS 8 /* in the decay time */
+/* `pages` are about to get memory. Under a memory limit that they would exceed, releases as much
+ * free memory first. */
+void oaki_scavenge_for(size_t pages);
+/* Bytes by which all of Oakum's memory, with `pages` more, would exceed what the memory limit
+ * permits, which is a little less than the limit; 0 without one. */
+size_t oaki_heap_over(size_t pages);
+/* Bytes in free pages that have memory behind them. */
+size_t oaki_heap_retained(void);
 
 #endif

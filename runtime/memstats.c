@@ -86,6 +86,7 @@ static void read_heap(oak_memstats *out)
     out->heap_inuse = (uint64_t)AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
     out->heap_idle = (uint64_t)AO_load(&h->pages_free) << OAKI_PAGE_SHIFT;
     out->heap_released = (uint64_t)AO_load(&h->pages_released) << OAKI_PAGE_SHIFT;
+    out->heap_retained = out->heap_idle - out->heap_released;
     out->heap_reserved = h->reserved;
     out->next_gc = AO_load(&h->trigger);
     out->mspan_inuse = AO_load(&h->nspans) * sizeof(oaki_span) + oaki_meta_in_use(OAKI_META_MSPAN);
@@ -153,6 +154,10 @@ size_t oak_set_memory_limit(size_t bytes)
     if (bytes == SIZE_MAX || !oaki_heap_ready()) return old;
     AO_store(&h->memory_limit, bytes);
     oaki_gc_settings_changed();
+    oaki_thread *t = oaki_enter();
+    if (!t) return old;
+    oaki_scavenge_for(0);
+    oaki_leave(t);
     return old;
 }
 

@@ -22,8 +22,7 @@
 /* A run that the scavenger has out: its entries look like an object that was never handed out. */
 #define PTE_BUSY ((oaki_pte)OAKI_CLASS_LARGE | (OAKI_KINDS << 6))
 #define SCAVENGE_PAGES ((size_t)1024) /* most that the scavenger has out at a time */
-#define TOUCH_LOOK ((size_t)4096)    /* pages examined after the requested ones */
-#define UNTOUCH_LOOK ((size_t)16384) /* the same, in search of pages with memory */
+#define TOUCH_LOOK ((size_t)4096) /* pages examined after the requested ones */
 #define BIN_SCAN 16 /* runs examined in the bin whose runs may be too short */
 
 static unsigned bin_of(size_t n)
@@ -42,7 +41,7 @@ static bool is_free(size_t page)
     return (h->pte[page] & OAKI_PTE_CLASS) == 0;
 }
 
-static oaki_span *run_insert(size_t page, size_t n, size_t nreleased)
+static oaki_span *run_insert(size_t page, size_t n, size_t nreleased, uint32_t born)
 {
     oaki_heap *h = &oaki_the_heap;
     oaki_span *s = &h->spans[page];
@@ -53,6 +52,7 @@ static oaki_span *run_insert(size_t page, size_t n, size_t nreleased)
     memset(s, 0, sizeof *s);
     s->npages = h->spans[page + n - 1].npages = (uint32_t)n;
     s->nreleased = (uint32_t)nreleased;
+    s->born = born;
     s->next = h->bin[b];
     if (s->next) h->spans[s->next - 1].prev = (uint32_t)page + 1;
     h->bin[b] = (uint32_t)page + 1;
@@ -75,26 +75,38 @@ static void run_remove(oaki_span *s)
     if (!h->bin[b]) h->bin_set[b / 64] &= ~((uint64_t)1 << (b % 64));
 }
 
+/* Takes a run off its list, to be joined with another. The age of the joined run is that of the
+ * one with the most memory: *most is its pages so far. */
+static void run_join(oaki_span *s, size_t *nreleased, size_t *most, uint32_t *born)
+{
+    size_t backed = s->npages - s->nreleased;
+    if (backed > *most) {
+        *most = backed;
+        *born = s->born;
+    }
+    *nreleased += s->nreleased;
+    run_remove(s);
+}
+
 /* Joins free pages, whose entries are set, with free neighbours. */
 static oaki_span *run_add(size_t page, size_t n, size_t nreleased)
 {
     oaki_heap *h = &oaki_the_heap;
+    size_t most = n - nreleased;
+    uint32_t born = (uint32_t)AO_load(&h->decay_tick);
     if (is_free(page - 1)) {
         size_t before = h->spans[page - 1].npages;
-        oaki_span *s = &h->spans[page - before];
-        nreleased += s->nreleased;
-        run_remove(s);
+        run_join(&h->spans[page - before], &nreleased, &most, &born);
         page -= before;
         n += before;
     }
     if (is_free(page + n)) {
-        oaki_span *s = &h->spans[page + n];
-        nreleased += s->nreleased;
-        run_remove(s);
-        n += s->npages;
+        size_t behind = h->spans[page + n].npages;
+        run_join(&h->spans[page + n], &nreleased, &most, &born);
+        n += behind;
     }
     OAKI_ASSERT(!is_free(page - 1) && !is_free(page + n)); /* free runs are joined */
-    return run_insert(page, n, nreleased);
+    return run_insert(page, n, nreleased, born);
 }
 
 static oaki_span *next_bin(unsigned from)
@@ -198,8 +210,8 @@ static void carve(oaki_span *s, size_t page, size_t n, size_t *released)
     OAKI_ASSERT(n > 0 && page >= first && page + n <= end);
     *released = count_released(&run, page, n);
     size_t head = count_released(&run, first, page - first);
-    if (page > first) run_insert(first, page - first, head);
-    if (end > page + n) run_insert(page + n, end - page - n, nrel - head - *released);
+    if (page > first) run_insert(first, page - first, head, run.born);
+    if (end > page + n) run_insert(page + n, end - page - n, nrel - head - *released, run.born);
 }
 
 static void fill_entries(size_t page, size_t n, unsigned cls, oaki_kind kind)
@@ -263,6 +275,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     fill_entries(page, n, cls, kind);
     count_chunks(page, n, 1);
     oaki_count_add(&h->pages_inuse, n);
+    oaki_count_add(&h->pages_taken, n);
     oaki_count_sub(&h->pages_free, n);
     oaki_count_sub(&h->pages_released, released);
     oaki_count_add(&h->nspans, 1);
@@ -275,6 +288,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     if (cls == OAKI_CLASS_LARGE) s->fresh = (uint32_t)fresh;
     s->needzero = fresh != n;
     oaki_lock_release(&h->pages_lock);
+    if (OAKI_UNLIKELY(released && AO_load(&h->memory_limit))) oaki_scavenge_for(released);
     oaki_ahead_taken(page, n);
     return s;
 }
@@ -433,16 +447,17 @@ static void purge_tables(const oaki_span *run, size_t page, size_t n)
     if (lo < hi) oaki_os_purge(lo, (size_t)(hi - lo));
 }
 
-/* A free run, not the one at `but`, with memory behind at least `backed` of its pages. Searches the
- * bins of the longest runs first. */
-static oaki_span *find_dirty_run(size_t min_pages, size_t backed, size_t but)
+/* A free run, not the one at `but`, with memory behind at least `backed` of its pages, that became
+ * free at least `age` ticks ago. Searches the bins of the longest runs first. */
+static oaki_span *find_backed_run(size_t min_pages, size_t backed, size_t but, size_t age)
 {
     oaki_heap *h = &oaki_the_heap;
+    uint32_t now = (uint32_t)AO_load(&h->decay_tick);
     for (unsigned b = OAKI_BINS; b-- > bin_of(min_pages);)
         for (uint32_t i = h->bin[b]; i; i = h->spans[i - 1].next) {
             oaki_span *s = &h->spans[i - 1];
             if (s->npages < min_pages || s->npages - s->nreleased < backed) continue;
-            if (i - 1 != but) return s;
+            if (i - 1 != but && now - s->born >= age) return s;
         }
     return NULL;
 }
@@ -477,22 +492,32 @@ static size_t purge_part(oaki_span *s, size_t page, size_t n)
     return n - released;
 }
 
-size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
+static size_t scavenge(size_t bytes, size_t min_pages, size_t age)
 {
     oaki_heap *h = &oaki_the_heap;
     size_t done = 0;
     OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&h->pages_lock);
     while (done < bytes) {
-        oaki_span *s = find_dirty_run(OAKI_MAX(min_pages, 1), 1, SIZE_MAX);
+        oaki_span *s = find_backed_run(OAKI_MAX(min_pages, 1), 1, SIZE_MAX, age);
         if (!s) break;
         size_t page = oaki_span_page(s), n = OAKI_MIN(s->npages, SCAVENGE_PAGES);
         skip_released(s, &page, &n);
         done += purge_part(s, page, n) << OAKI_PAGE_SHIFT;
     }
-    AO_store(&h->touched, 0);
+    if (done) AO_store(&h->touched, 0);
     oaki_lock_release(&h->pages_lock);
     return done;
+}
+
+size_t oaki_pages_scavenge(size_t bytes, size_t min_pages)
+{
+    return scavenge(bytes, min_pages, 0);
+}
+
+size_t oaki_pages_decay(size_t bytes, size_t min_pages, size_t age)
+{
+    return scavenge(bytes, min_pages, age + 1);
 }
 
 /* ---- touching ahead ---- */
@@ -506,10 +531,7 @@ static size_t last_run(size_t end)
 static bool may_touch(size_t n, size_t least)
 {
     oaki_heap *h = &oaki_the_heap;
-    size_t held = AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released);
-    size_t limit = AO_load(&h->memory_limit);
-    if (AO_load(&h->pages_inuse) < least) return false;
-    return !limit || held + n <= limit >> OAKI_PAGE_SHIFT;
+    return AO_load(&h->pages_inuse) >= least && oaki_heap_over(n) == 0;
 }
 
 bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, oaki_touching *x)
@@ -522,7 +544,7 @@ bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, o
     while (at < far && !(h->pte[at] & OAKI_PTE_RELEASED)) at++;
     bool is_near = at < first + near;
     /* A fit may prefer the last run if it is the shorter one. */
-    bool elsewhere = like && is_near && find_dirty_run(like, like, first);
+    bool elsewhere = like && is_near && find_backed_run(like, like, first, 0);
     if (elsewhere) is_near = false;
     bool some = is_near && may_touch(step, least) && (at < end || grow(end - first + 1));
     if (!is_near) AO_store(&h->touched, elsewhere ? first + near + step : at);
@@ -546,26 +568,11 @@ void oaki_pages_touched(const oaki_touching *x)
             h->pte[i] = 0;
         }
         OAKI_ASSERT(released == 0 || h->spans[first].nreleased >= released);
-        if (first < end) h->spans[first].nreleased -= (uint32_t)released;
+        if (first < end) {
+            h->spans[first].nreleased -= (uint32_t)released;
+            h->spans[first].born = (uint32_t)AO_load(&h->decay_tick);
+        }
         oaki_count_sub(&h->pages_released, released);
     }
     oaki_lock_release(&h->pages_lock);
-}
-
-size_t oaki_pages_untouch(size_t keep)
-{
-    oaki_heap *h = &oaki_the_heap;
-    size_t n = 0;
-    OAKI_REQUIRES_LOCK(&h->helper_lock);
-    oaki_lock_acquire(&h->pages_lock);
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT, first = last_run(end), at = first + keep;
-    size_t far = OAKI_MIN(end, at + UNTOUCH_LOOK);
-    while (at < far && h->pte[at] & OAKI_PTE_RELEASED) at++;
-    while (at + n < end && n < SCAVENGE_PAGES && !(h->pte[at + n] & OAKI_PTE_RELEASED)) n++;
-    if (n > 0) {
-        (void)purge_part(&h->spans[first], at, n);
-        AO_store(&h->touched, 0);
-    }
-    oaki_lock_release(&h->pages_lock);
-    return n;
 }

@@ -1,24 +1,49 @@
-/* scavenge.c - returning free memory to the system: on demand, and on a thread of its own.
+/* scavenge.c - returning free memory to the system: by decay, near a memory limit, and on demand.
  *
- * The background thread keeps the memory that the next cycle is likely to need: the heap's goal and
- * a tenth of it. Above that it releases free runs, the longest first, at a bounded rate. An excess
- * is released only after a second in which the heap did not use it. The thread is created at the
- * first such excess; most processes, and most children of a fork, never have one.
- * Owns: the scavenger thread. Lock: pages_lock, inside oaki_pages_scavenge, never during a system
- * call. */
+ * Memory that was used within the last decay time (option decay_ms) may be needed again soon: to
+ * fault it in anew costs its next user more than to keep it. So a free run is released once it has
+ * been free for the whole decay time. The time is counted in ticks, of which a decay time has
+ * OAKI_DECAY_TICKS; a run notes the tick at which it became free (pages.c). As in jemalloc, pages
+ * that were used last stay longest; there they decay by a curve (its option dirty_decay_ms, whose
+ * default of 10 s this is). Here a run stays whole, so that a period shorter than the decay time
+ * causes no faults.
+ *
+ * Besides, as much stays as the program has taken within the last decay time, but no more than
+ * takes the heap to a tenth above its goal: a heap whose cycles take longer than the decay time
+ * needs it until the next one. An idle program takes nothing, and keeps nothing.
+ *
+ * Near the memory limit nothing of that holds: the thread that is about to exceed the limit
+ * releases as much first, whatever its age.
+ *
+ * The thread is created when at least FROM bytes are free, or will be once they are swept. Most
+ * processes, and most children of a fork, never have one. It sleeps for good when it has nothing to
+ * release and no collection or free by hand has come near FROM for two decay times.
+ *
+ * Owns: the scavenger thread, decay_tick. Lock: pages_lock, inside oaki_pages_decay, never during a
+ * system call. */
 #include "collector.h"
 #include "emptied.h"
 #include "heap.h"
+#include "meta.h"
 #include "os.h"
+#include "waker.h"
 #include <oakum/heap.h>
 
-#define PERIOD_NS 1000000000u
+#define FROM ((size_t)8 << 20)  /* bytes of free memory for which a thread pays */
 #define STEP ((size_t)16 << 20) /* bytes released at a time */
 #define BACKGROUND_STEP ((size_t)4 << 20) /* the same, where a collection may wait */
-#define RATE ((size_t)64 << 20) /* most bytes released in one period */
-#define MIN_PAGES 8             /* shorter runs are left to be reused */
+#define AT_ONCE ((size_t)64 << 20) /* bytes released in one tick; of more, a quarter */
+#define LEAST_NS UINT64_C(20000000) /* between two ticks */
+#define MIN_PAGES 8                 /* shorter runs are left to be reused */
+#define NEAR 32 /* part of the memory limit, 1/n, that stays free of unused memory */
 
-static unsigned int started; /* AO_int: the thread was started */
+static struct {
+    oaki_waker waker;
+    unsigned int started;  /* AO_int: the thread was started */
+    unsigned int asleep;   /* AO_int: until it is woken */
+    AO_t poked;            /* the tick of the last poke */
+    AO_t taken[OAKI_DECAY_TICKS]; /* pages_taken at the last ticks */
+} decay;
 
 /* Frees spans that were emptied by hand since their sweep. A sweep itself frees the spans that it
  * finds empty. */
@@ -52,19 +77,52 @@ size_t oak_scavenge(void)
     return total;
 }
 
-size_t oaki_scavenge_excess(void)
+static size_t held_pages(void)
 {
-    oaki_heap *h = &oaki_the_heap;
-    size_t held = (AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released))
-                  << OAKI_PAGE_SHIFT;
-    size_t goal = AO_load(&h->trigger), want = goal + goal / 10;
-    size_t limit = AO_load(&h->memory_limit);
-    if (limit) want = OAKI_MIN(want, limit - limit / 10);
-    return held > want ? held - want : 0;
+    const oaki_heap *h = &oaki_the_heap;
+    return AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released);
 }
+
+size_t oaki_heap_retained(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t n = AO_load(&h->pages_free), released = AO_load(&h->pages_released);
+    return (n > released ? n - released : 0) << OAKI_PAGE_SHIFT;
+}
+
+/* ---- near the memory limit ---- */
+
+size_t oaki_heap_over(size_t pages)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t limit = AO_load(&h->memory_limit), used = AO_load(&h->used);
+    if (!limit) return 0;
+    size_t tables = used / OAKI_PAGE * (sizeof(oaki_pte) + sizeof(oaki_span)) + used / 64;
+    size_t all = ((held_pages() + pages) << OAKI_PAGE_SHIFT) + tables + oaki_meta_mapped();
+    limit -= limit / NEAR;
+    return all > limit ? all - limit : 0;
+}
+
+void oaki_scavenge_for(size_t pages)
+{
+    OAKI_REQUIRES_INSIDE();
+    size_t over = OAKI_MIN(oaki_heap_over(pages), oaki_heap_retained());
+    if (over == 0 || oaki_world_stopped()) return;
+    (void)oaki_pages_scavenge(over, 1);
+}
+
+/* ---- decay ---- */
 
 /* Between helper_begin and helper_end: a run that is out for scavenging has no valid page table
  * entries, and a collection walks those. */
+static size_t step(size_t bytes, size_t min_pages, size_t age)
+{
+    oaki_helper_begin();
+    size_t n = oaki_pages_decay(bytes, min_pages, age);
+    oaki_helper_end();
+    return n;
+}
+
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages)
 {
     oaki_helper_begin();
@@ -73,23 +131,82 @@ size_t oaki_scavenge_step(size_t bytes, size_t min_pages)
     return n;
 }
 
+static size_t release(size_t bytes, bool any)
+{
+    size_t total = 0, n = 1;
+    size_t age = oaki_the_heap.config.decay_ms ? OAKI_DECAY_TICKS : 0;
+    for (; total < bytes && n > 0; total += n) {
+        size_t most = OAKI_MIN(bytes - total, BACKGROUND_STEP);
+        n = any ? oaki_scavenge_step(most, 1) : step(most, MIN_PAGES, age);
+    }
+    return total;
+}
+
+/* Bytes that stay: `taken` pages were taken within the last decay time. */
+static size_t likely(size_t taken)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    size_t goal = AO_load(&h->trigger), inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
+    size_t most = goal > SIZE_MAX / 2 ? goal : goal + goal / 10;
+    if (!h->config.decay_ms || most <= inuse) return 0;
+    return OAKI_MIN(taken << OAKI_PAGE_SHIFT, most - inuse);
+}
+
+size_t oaki_scavenge_tick(void)
+{
+    OAKI_REQUIRES_OUTSIDE();
+    oaki_heap *h = &oaki_the_heap;
+    AO_t now = AO_load(&h->decay_tick) + 1, *slot = &decay.taken[now % OAKI_DECAY_TICKS];
+    AO_store(&h->decay_tick, now);
+    size_t all = AO_load(&h->pages_taken), keep = likely(all - AO_load(slot));
+    AO_store(slot, all);
+    size_t done = release(oaki_heap_over(0), true), have = oaki_heap_retained();
+    size_t rest = have > keep ? have - keep : 0;
+    return done + release(OAKI_MIN(rest, OAKI_MAX(rest / 4, AT_ONCE)), false);
+}
+
+/* ---- the thread ---- */
+
+/* Free memory, and what will be free when all is swept. */
+static bool is_worth_it(void)
+{
+    size_t held = held_pages() << OAKI_PAGE_SHIFT, live = AO_load(&oaki_the_heap.live);
+    return oaki_heap_retained() >= FROM || (held > live && held - live >= FROM);
+}
+
+static bool has_nothing_to_do(size_t released)
+{
+    AO_t now = AO_load(&oaki_the_heap.decay_tick);
+    return released == 0 && now - AO_load(&decay.poked) > 2 * OAKI_DECAY_TICKS;
+}
+
+/* A poke that comes after the last look is seen here, or sees `asleep`. */
+static void sleep_for_good(unsigned *seen)
+{
+    AO_int_store(&decay.asleep, 1);
+    AO_nop_full();
+    if (has_nothing_to_do(0)) oaki_waker_wait(&decay.waker, seen);
+    AO_int_store(&decay.asleep, 0);
+}
+
+/* The time is that of its sleeps. So no clock that jumps, and no machine that was suspended, ages
+ * a run. */
 static void *scavenger(void *arg)
 {
-    size_t last = 0;
+    unsigned seen = 0;
+    uint64_t tick = (uint64_t)oaki_the_heap.config.decay_ms * 1000000 / OAKI_DECAY_TICKS;
     (void)arg;
     for (;;) {
-        oaki_os_sleep_ns(PERIOD_NS);
-        size_t now = oaki_scavenge_excess(), n = OAKI_MIN(OAKI_MIN(now, last), RATE), done = 1;
-        for (size_t total = 0; total < n && done; total += done)
-            done = oaki_scavenge_step(OAKI_MIN(n - total, BACKGROUND_STEP), MIN_PAGES);
-        last = now;
+        oaki_os_sleep_ns(OAKI_MAX(tick, LEAST_NS));
+        if (has_nothing_to_do(oaki_scavenge_tick())) sleep_for_good(&seen);
     }
     return NULL;
 }
 
 static void after_fork(void)
 {
-    AO_int_store(&started, 0);
+    AO_int_store(&decay.started, 0);
+    AO_int_store(&decay.asleep, 0);
 }
 
 int oaki_scavenger_init(void)
@@ -98,13 +215,21 @@ int oaki_scavenger_init(void)
     return 0;
 }
 
+static void poke(void)
+{
+    AO_store(&decay.poked, AO_load(&oaki_the_heap.decay_tick));
+    AO_nop_full(); /* as in sleep_for_good */
+    if (AO_int_load(&decay.asleep)) oaki_waker_wake(&decay.waker, 1);
+}
+
 void oaki_scavenger_spawn(void)
 {
     OAKI_REQUIRES_RUNNING();
     OAKI_REQUIRES_OUTSIDE();
-    if (OAKI_LIKELY(AO_int_load(&started)) || !oaki_the_heap.config.scavenge) return;
-    if (oaki_scavenge_excess() < OAKI_CHUNK) return;
-    if (!AO_int_compare_and_swap_full(&started, 0, 1)) return;
+    if (!oaki_the_heap.config.scavenge || !is_worth_it()) return;
+    poke();
+    if (OAKI_LIKELY(AO_int_load(&decay.started))) return;
+    if (!AO_int_compare_and_swap_full(&decay.started, 0, 1)) return;
     if (oaki_thread_spawn("oakum/scavenge", scavenger, NULL, false) != 0)
-        AO_int_store(&started, 0);
+        AO_int_store(&decay.started, 0);
 }

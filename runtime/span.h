@@ -93,6 +93,7 @@ typedef struct oaki_span {
     union {
         unsigned int nfreed; /* AO_int: slots freed by hand since the last sweep */
         uint32_t fresh;      /* large, when made: pages at its end without memory */
+        uint32_t born;       /* free run: oaki_heap.decay_tick when it became free */
     };
     union {
         uint32_t *types; /* small typed objects: type id of each slot */

@@ -49,7 +49,6 @@ struct oak_zone {
     AO_t special;           /* 1: an object in it had a finalizer, a weak reference, ... (span.h) */
     size_t limit_bytes;     /* the limit as the caller gave it */
     size_t dropped;         /* bytes given back that the last mark has counted */
-    size_t had;             /* pages at the time it was discarded */
     uint64_t mallocs, bytes; /* by all caches; valid while a reader has stopped the world */
     size_t seen;            /* pages counted by the checker; likewise */
     size_t survivor;        /* offset of an object that the mark found while closing; or 0 */

@@ -24,14 +24,11 @@
 
 #define PIECE 64 /* spans in one quantum, before the next check for waiting threads */
 #define WAIT_NS 200000 /* wait for a span that a thread is sweeping */
-#define RELEASE_STEP ((size_t)4 << 20) /* bytes */
-#define RELEASE_MIN 8 /* pages; shorter runs are left for reuse */
 #define POISON 0xdb
 
 static struct {
     oaki_waker waker;  /* a zone has died */
     unsigned int started; /* AO_int: the thread was started */
-    AO_t freed; /* bytes of dead zones that it may release to the system */
 } reaper;
 
 /* ---- one span ---- */
@@ -84,7 +81,6 @@ void oaki_zone_drop(oak_zone *z)
     OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&zs->lock);
     OAKI_ASSERT(z->state == OAKI_ZONE_DEAD && z->entries == 0 && !z->parked);
-    z->had = AO_load(&z->pages);
     z->next = 0;
     if (zs->dead) oaki_zone_by_id(zs->last_dead)->next = z->id;
     else zs->dead = z->id;
@@ -98,7 +94,6 @@ void oaki_zone_drop(oak_zone *z)
 static void bury(oak_zone *z)
 {
     oaki_zones *zs = &oaki_the_heap.zones;
-    oaki_count_add(&reaper.freed, z->had << OAKI_PAGE_SHIFT);
     oaki_gc_dropped(z->dropped);
     oaki_lock_acquire(&zs->lock);
     OAKI_ASSERT(zs->dead == z->id && AO_load(&z->pages) == 0);
@@ -165,20 +160,6 @@ int oak_zone_discard(oak_zone *z)
 
 /* ---- the thread ---- */
 
-/* Releases freed pages to the system, as far as the heap won't need them soon. */
-static void release(void)
-{
-    size_t left = AO_load(&reaper.freed), n = 1;
-    oaki_count_sub(&reaper.freed, left);
-    if (!oaki_the_heap.config.scavenge) return;
-    while (left > 0 && n > 0) {
-        size_t step = OAKI_MIN(OAKI_MIN(left, oaki_scavenge_excess()), RELEASE_STEP);
-        if (step == 0) return;
-        n = oaki_scavenge_step(step, RELEASE_MIN);
-        left -= OAKI_MIN(left, n);
-    }
-}
-
 /* Gives nothing back during a mark: the mark knows these spans. */
 bool oaki_zones_reap_some(void)
 {
@@ -200,7 +181,7 @@ static void *thread_main(void *arg)
             if (oaki_zones_reap_some()) continue;
             if (AO_load(&oaki_the_heap.zones.ndead)) oaki_os_sleep_ns(WAIT_NS);
         }
-        release();
+        oaki_scavenger_spawn();
     }
     return NULL;
 }

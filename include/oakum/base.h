@@ -68,6 +68,7 @@ OAK_BEGIN_DECLS
     X(generations,      int,  1,   0, 1,        "between two full collections, run minor ones, which trace only new objects and dirty pages; needs concurrent") \
     X(background_sweep, int,  1,   0, 1,        "sweep on a thread of its own as well as on allocation") \
     X(scavenge,         int,  1,   0, 1,        "return free memory to the system in the background") \
+    X(decay_ms,         int,  10000, 0, 86400000, "memory that was free for so many milliseconds is returned in the background; 0: at once") \
     X(touch_ahead,      int,  1,   0, 1,        "touch fresh memory of a growing heap in the background before it is needed") \
     X(huge_pages,       int,  1,   0, 1,        "ask for huge pages where they help") \
     X(finalizer_thread, int,  1,   0, 1,        "run finalizers on a thread of their own; 0: only in oak_finalizers_run") \

@@ -97,7 +97,8 @@ OAK_API void oak_mark_range(oak_marker *m, const void *p, size_t n);
 /* ---- memory as a whole ---- */
 
 /** Set the soft limit on all memory that Oakum holds, in bytes; 0: none. Near it the collector
- * works harder. SIZE_MAX changes nothing. Returns the previous limit. */
+ * works harder, and free memory returns to the system at once. SIZE_MAX changes nothing. Returns
+ * the previous limit. */
 OAK_API size_t oak_set_memory_limit(size_t bytes);
 
 /** Set the hard limit on heap memory in use, in bytes, counted in whole pages of spans; 0: none.
@@ -116,9 +117,10 @@ OAK_API size_t oak_set_memory_limit(size_t bytes);
  * when the thread calls oak_collect. Then failures are exact again. */
 OAK_API size_t oak_set_heap_max(size_t bytes);
 
-/** Sweep, and return all free pages to the system. Objects don't move, so a span (8 to 128 KiB for
- * small objects) stays while any object in it is alive. Gigabytes take a while; other threads go
- * on. Returns the number of bytes that were returned. */
+/** Sweep, and return all free pages to the system at once. Without the call they are returned when
+ * they have been free for the time that the option decay_ms gives. Objects don't move, so a span
+ * (8 to 128 KiB for small objects) stays while any object in it is alive. Gigabytes take a while;
+ * other threads go on. Returns the number of bytes that were returned. */
 OAK_API size_t oak_scavenge(void);
 
 /** The counts of a size class. */
@@ -187,6 +189,9 @@ typedef struct oak_memstats {
     /* first writes to protected pages. Of userfaultfd's, those before the page was asked about */
     uint64_t tracking_faults;
     uint64_t pause_max_ns;    /* the longest time that a cycle stopped the world at once */
+    /* heap_idle - heap_released: free memory that the system still backs. It is returned when it
+     * was not used for decay_ms, at once near the memory limit and by oak_scavenge */
+    uint64_t heap_retained;
 } oak_memstats;
 
 /** Read the statistics into *out. Stops the world for some microseconds. */

@@ -131,6 +131,7 @@ START_TEST(metrics_are_what_memstats_say)
     METRIC("heap_inuse_bytes", heap_inuse, 0);
     METRIC("heap_idle_bytes", heap_idle, 0);
     METRIC("heap_released_bytes", heap_released, 0);
+    METRIC("heap_retained_bytes", heap_retained, 0);
     METRIC("heap_next_gc_bytes", next_gc, 0);
     METRIC("alloc_bytes_total", total_alloc, 0);
     METRIC("mallocs_total", mallocs, 0);
