@@ -106,6 +106,13 @@ size_t oaki_ephemerons_queued(void); /* values, since the start */
 /* Marks values whose ephemeron and key are marked, and drains, until nothing changes. resumes:
  * there was a call in this pause, and more has been marked since. */
 void oaki_ephemerons_fixpoint(bool resumes);
+/* ---- external bytes (external.c) ---- */
+
+size_t oaki_external_total(void);
+/* M is final: what they add to the bytes that the mark has counted as live. After a minor mark:
+ * those since the last one. */
+size_t oaki_external_marked(bool minor);
+
 /* ---- zones (zone.c) ---- */
 
 /* M is final. */

@@ -114,6 +114,7 @@ static size_t live_bytes(bool minor)
 {
     size_t live = oaki_workers_bytes();
     live -= OAKI_MIN(oaki_deferred_marked(), live);
+    live += oaki_external_marked(minor);
     return minor ? OAKI_MIN(live + oaki_pace_live(), AO_load(&oaki_the_heap.live)) : live;
 }
 

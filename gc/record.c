@@ -204,6 +204,7 @@ void oaki_gc_stats(oak_memstats *out)
     out->enable_gc = !oaki_gc_is_disabled();
     out->gc_sys += oaki_mark_stack_bytes();
     out->gc_cpu_fraction = cpu_fraction(oaki_plan_cpus());
+    out->external = oaki_external_total();
     out->weak_refs = oaki_weak_count();
     out->weak_refs_cleared = oaki_weak_cleared();
     oaki_finalizers_stats(out);

@@ -32,8 +32,8 @@
     X(u64, "NumMinorGC", num_minor_gc) X(u64, "MarkedBytes", marked_bytes)                        \
     X(u64, "RescannedBytes", rescanned_bytes) X(u64, "PagesAsked", pages_asked)                   \
     X(u64, "PagesDirty", pages_dirty) X(u64, "TrackingFaults", tracking_faults)                   \
-    X(u64, "PauseMaxNs", pause_max_ns) \
-    X(u64, "HeapRetained", heap_retained)
+    X(u64, "PauseMaxNs", pause_max_ns)                                     \
+    X(u64, "HeapRetained", heap_retained) X(u64, "External", external)
 
 static void put_ring(oaki_json *j, const char *key, const uint64_t *ring, size_t n)
 {

@@ -242,8 +242,8 @@ const oaki_site *oaki_site_here(void)
 static void freed(void *obj)
 {
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
-    uint32_t i = oaki_objtable_first(&self.samples, obj);
-    if (i != OAKI_RECORD_NONE) {
+    uint32_t i; /* external bytes of the object may be samples of their own */
+    while ((i = oaki_objtable_first(&self.samples, obj)) != OAKI_RECORD_NONE) {
         before_change(((sample *)oaki_objtable_at(&self.samples, i))->site);
         remove_sample(i);
     }

@@ -183,6 +183,19 @@ OAKI_INLINE bool oaki_zone_is_gone(uint32_t id)
     return state != OAKI_ZONE_OPEN && state != OAKI_ZONE_CLOSING;
 }
 
+/* Pages that so many external bytes of a zone count as in its limit. */
+OAKI_INLINE size_t oaki_external_pages(size_t bytes)
+{
+    return (bytes >> OAKI_PAGE_SHIFT) + (bytes % OAKI_PAGE != 0);
+}
+
+/* The zone's pages in spans. */
+OAKI_INLINE size_t oaki_zone_own_pages(const oak_zone *z)
+{
+    size_t pages = AO_load(&z->pages), external = oaki_external_pages(AO_load(&z->external));
+    return pages > external ? pages - external : 0;
+}
+
 /* Zone of the span that p points into; 0 when there is none. */
 OAKI_INLINE uint32_t oaki_zone_id_of(const void *p)
 {

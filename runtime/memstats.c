@@ -106,7 +106,7 @@ static void read_zones(oak_memstats *out)
     const oaki_zones *zs = &oaki_the_heap.zones;
     size_t pages = 0;
     for (uint32_t id = 1; id < AO_load(&zs->used); id++)
-        pages += AO_load(&oaki_zone_by_id(id)->pages);
+        pages += oaki_zone_own_pages(oaki_zone_by_id(id));
     out->zones = AO_load(&zs->count);
     out->zones_inuse = (uint64_t)pages << OAKI_PAGE_SHIFT;
 }

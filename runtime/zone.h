@@ -41,7 +41,8 @@ struct oak_zone {
     struct oaki_mcache *parked; /* its caches that no thread is in; lock */
     /* The counters of the default zone are the heap's less those of all others: its own are not
      * kept. */
-    AO_t pages;             /* in spans */
+    AO_t pages;             /* in spans, and of external bytes */
+    AO_t external;          /* bytes (gc/refs/external.c) */
     AO_t limit;             /* pages; SIZE_MAX: none */
     AO_t frees, free_bytes; /* by sweep and by hand */
     AO_t past_mallocs, past_bytes; /* by caches that are gone, or that serve other zones by now */

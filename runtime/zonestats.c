@@ -41,7 +41,8 @@ static void count(void)
 
 static void add(oak_zone_stats *to, const oak_zone *z)
 {
-    to->inuse += AO_load(&z->pages) << OAKI_PAGE_SHIFT;
+    to->inuse += oaki_zone_own_pages(z) << OAKI_PAGE_SHIFT;
+    to->external += AO_load(&z->external);
     to->total_alloc += z->bytes;
     to->mallocs += z->mallocs;
     to->total_freed += AO_load(&z->free_bytes);
@@ -92,6 +93,7 @@ static void read_default(oak_zone_stats *out, const oak_memstats *m, const oak_z
     out->mallocs = m->mallocs - others->mallocs;
     out->total_freed = m->total_alloc - m->heap_alloc - others->total_freed;
     out->frees = m->frees - others->frees;
+    out->external = m->external - others->external;
     out->entries = oaki_the_heap.zone0.entries;
     finish(out);
 }
@@ -120,6 +122,7 @@ static size_t read_all(oak_zone_stats *out, size_t max, const oak_memstats *m)
     others.mallocs += gone.mallocs;
     others.total_freed += gone.total_freed;
     others.frees += gone.frees;
+    others.external += gone.external;
     read_default(&first, m, &others);
     if (max > 0) out[0] = first;
     if (max > 1) out[1] = gone;
@@ -173,7 +176,7 @@ static const char *check_spans(void)
     }
     for (uint32_t id = 1; id < n; id++) {
         const oak_zone *z = oaki_zone_by_id(id);
-        if (z->seen != AO_load(&z->pages)) return "zone: pages counts those of its spans";
+        if (z->seen != oaki_zone_own_pages(z)) return "zone: pages counts those of its spans";
         if (z->state == OAKI_ZONE_FREE && z->seen > 0) return "zone: a free record has no spans";
     }
     return NULL;

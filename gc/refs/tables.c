@@ -21,7 +21,8 @@
 /* Tables whose records keep objects alive come first. */
 static const oaki_table_ops *const tables[OAKI_TABLES] = {
     &oaki_held_table,        &oaki_finalizers_table, &oaki_weak_table,
-    &oaki_short_links_table, &oaki_long_links_table, &oaki_ephemerons_table
+    &oaki_short_links_table, &oaki_long_links_table, &oaki_ephemerons_table,
+    &oaki_external_table
 };
 
 /* ---- in a mark ---- */

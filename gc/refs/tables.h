@@ -32,10 +32,10 @@ typedef struct oaki_table_ops {
     void (*init)(void);                  /* after the table's */
 } oaki_table_ops;
 
-enum { OAKI_TABLES = 6 };
+enum { OAKI_TABLES = 7 };
 
 extern const oaki_table_ops oaki_held_table, oaki_finalizers_table, oaki_weak_table,
-    oaki_short_links_table, oaki_long_links_table, oaki_ephemerons_table;
+    oaki_short_links_table, oaki_long_links_table, oaki_ephemerons_table, oaki_external_table;
 
 /* For all tables; the same locks. */
 void oaki_tables_init(void);

@@ -229,6 +229,28 @@ OAK_API void (*oak_finalizer_notify(void (*fn)(void)))(void);
  * finalizer holds up all others. */
 OAK_API uint64_t oak_finalizer_running_ns(void);
 
+/* ---- external bytes ---- */
+
+/** Say that the object that p points to or into now has so many bytes more, or less, of memory
+ * outside the heap: pixels, buffers, another library's structures. They count as bytes of the
+ * object: towards the next collection, as live bytes for the goal after it, in the limit of the
+ * object's zone, and, when added, in the heap profile, under the caller's site. A call that adds
+ * may collect.
+ *
+ * They are gone with the object: when a collection finds it dead (after its finalizers have run),
+ * when it is freed, and when its zone ends. As finalizers do, they stay with an object that
+ * oak_realloc moves. The memory limit and heap_max are those of Oakum's own memory; only the pacing
+ * under a memory limit counts external bytes, too.
+ *
+ * Returns 0, or -1 with errno, and nothing has changed: EINVAL if the object has fewer bytes than
+ * are taken away; EOVERFLOW if all external bytes would be more than a quarter of SIZE_MAX; ENOMEM
+ * if the object's zone has no room for them even after a collection, or there is no memory for the
+ * record. Fatal when p is in no object of Oakum's. */
+OAK_API int oak_external_add(void *p, ptrdiff_t bytes);
+
+/** The external bytes of the object that p points to or into; 0 when it has none. */
+OAK_API size_t oak_external_bytes(const void *p);
+
 /* ---- weak references ---- */
 
 /** A heap object that refers to another without keeping it alive. */

@@ -192,6 +192,7 @@ typedef struct oak_memstats {
     /* heap_idle - heap_released: free memory that the system still backs. It is returned when it
      * was not used for decay_ms, at once near the memory limit and by oak_scavenge */
     uint64_t heap_retained;
+    uint64_t external;        /* bytes of oak_external_add; part of next_gc, and of no other */
 } oak_memstats;
 
 /** Read the statistics into *out. Stops the world for some microseconds. */

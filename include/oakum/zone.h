@@ -117,6 +117,7 @@ typedef struct oak_zone_stats {
     uint64_t collections;  /* that ran because the limit was met */
     uint64_t failures;     /* allocations that failed */
     uint32_t entries;      /* of threads and waiting fibers */
+    uint64_t external;     /* bytes of oak_external_add; they count in the limit */
 } oak_zone_stats;
 
 /** Read the account of a zone into *out. Stops the world for some microseconds, so that the figures

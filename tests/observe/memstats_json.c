@@ -59,7 +59,7 @@ START_TEST(every_field_has_its_own_value)
     s.weak_refs = 58, s.weak_refs_cleared = 59, s.zones = 60, s.zones_inuse = 61;
     s.num_concurrent_gc = 62, s.num_minor_gc = 63, s.marked_bytes = 64, s.rescanned_bytes = 65;
     s.pages_asked = 66, s.pages_dirty = 67, s.tracking_faults = 68, s.pause_max_ns = 69;
-    s.heap_retained = 70;
+    s.heap_retained = 70, s.external = 71;
     const json *v = read_stats(&s);
     ck_assert_uint_eq(words, 24);
     for (size_t i = 0; i < words; i++) ck_assert_uint_eq(json_u64(v, go_names[i]), UINT64_MAX - i);
@@ -87,7 +87,7 @@ START_TEST(every_field_has_its_own_value)
                                        "FinalizerCycleBytes", "WeakRefs", "WeakRefsCleared",
                                        "Zones", "ZonesInuse", "NumConcurrentGC", "NumMinorGC",
                                        "MarkedBytes", "RescannedBytes", "PagesAsked", "PagesDirty",
-                                       "TrackingFaults", "PauseMaxNs", "HeapRetained" };
+                                       "TrackingFaults", "PauseMaxNs", "HeapRetained", "External" };
     for (size_t i = 0; i < OAKI_COUNT(own); i++) ck_assert_uint_eq(json_u64(v, own[i]), 51 + i);
 }
 END_TEST
