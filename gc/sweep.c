@@ -265,11 +265,17 @@ void oaki_sweep_reset(void)
     sweeper->started = false;
 }
 
+/* Is sweeping worth a thread? */
+static bool is_large(void)
+{
+    return AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT >= OAKI_TUNE_BACKGROUND_FROM;
+}
+
 void oaki_sweep_spawn(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_RUNNING();
-    if (sweeper->started || !oaki_the_heap.config.background_sweep) return;
+    if (sweeper->started || !oaki_the_heap.config.background_sweep || !is_large()) return;
     sweeper->started = oaki_thread_spawn("oakum/sweep", background, NULL, false) == 0;
 }
 
@@ -315,6 +321,6 @@ void oaki_sweep_begin(size_t live, size_t trigger)
 void oaki_sweep_wake(void)
 {
     if (!sweeper->started || !AO_load(&sweeper->waiting)) return;
-    if (AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT < OAKI_TUNE_BACKGROUND_FROM) return;
+    if (!is_large()) return;
     oaki_waker_wake(&sweeper->waker, 1);
 }

@@ -22,6 +22,7 @@
 #include "runtime/os.h"
 #include "runtime/waker.h"
 #include "settings.h"
+#include "tuning.h"
 
 /* Bytes of the heap in one rescan task: a small one wastes a system call, */
 #define RESCAN_LEAST ((size_t)2 << 20)
@@ -565,7 +566,8 @@ void oaki_workers_spawn(unsigned processors)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_RUNNING();
     unsigned want = oaki_gc_markers();
-    if (!want) want = OAKI_MIN(processors, 8);
+    bool small = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT < OAKI_TUNE_HELPERS_FROM;
+    if (!want) want = OAKI_MIN(processors, small ? shared.nhelpers + 1 : 8);
     while (shared.nhelpers + 1 < want && !oaki_dirty_lost()) {
         oak_marker *m = &shared.workers[shared.nhelpers + 1];
         m->id = shared.nhelpers + 1;

@@ -21,7 +21,7 @@
 #include "os.h"
 #include "waker.h"
 
-#define SPAWN_FROM ((size_t)8 << 20) /* bytes of heap: from here on announced demand is met */
+#define SPAWN_FROM ((size_t)16 << 20) /* bytes of heap: from here on announced demand is met */
 #define FROM ((size_t)32 << 20)      /* bytes of heap: from here on allocations request steps */
 #define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages kept touched ahead; */
 #define NEAR_PART 32                              /* in a large heap this part of it, */

@@ -277,8 +277,8 @@ static bool much_backed(void)
 START_TEST(a_wish_is_fulfilled)
 {
     start(true);
-    char *p = oak_alloc_noscan(9 * MB);
-    memset(p, 1, 9 * MB);
+    char *p = oak_alloc_noscan(17 * MB);
+    memset(p, 1, 17 * MB);
     oak_collect(); /* starts the thread, where there is a second processor */
     if (oaki_os_cpus() == 1) return;
     oaki_ahead_want(30 * MB);
@@ -296,7 +296,7 @@ static bool some_backed(void)
 START_TEST(what_was_not_taken_decays)
 {
     start(true);
-    memset(oak_alloc_noscan(9 * MB), 1, 9 * MB);
+    memset(oak_alloc_noscan(17 * MB), 1, 17 * MB);
     oak_collect();
     if (oaki_os_cpus() == 1) return;
     oaki_ahead_want(30 * MB);
