@@ -390,7 +390,7 @@ static int create(start *s, bool limited)
  * this thread, and this thread for a stopped one that is inside malloc. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
 {
-    OAKI_REQUIRES_RUNNING();
+    OAKI_ASSERT(!oaki_thread_self() || !oaki_world_stopped());
     start *s = new_start();
     if (!s) return ENOMEM;
     s->fn = fn;

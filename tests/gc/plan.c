@@ -375,7 +375,6 @@ START_TEST(the_program_reads_costs_and_decisions)
     ck_assert_uint_eq(h.write, 123);
     ck_assert_uint_eq(h.pause_goal_us, 2500);
     ck_assert_uint_gt(h.fresh, 0);
-    ck_assert_uint_gt(h.wake, 0);
     ck_assert_uint_gt(h.processors, 0);
     ck_assert_ptr_nonnull(h.why);
     ck_assert(!h.concurrent);

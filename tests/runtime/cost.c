@@ -22,6 +22,16 @@ static void setup(void)
     test_heap_start(test_config());
 }
 
+/* On a busy machine a probe's time may be over before it has measured all. */
+static void probe_until_known(oaki_cost c)
+{
+    for (int i = 0; i < 1000 && oaki_cost_of(c) == 0; i++) {
+        oaki_cost_forget();
+        oaki_cost_probe();
+    }
+    ck_assert_uint_gt(oaki_cost_of(c), 0);
+}
+
 START_TEST(a_probe_measures_each_cost)
 {
     setup();
@@ -30,11 +40,11 @@ START_TEST(a_probe_measures_each_cost)
     oaki_cost_probe();
     ck_assert(oaki_cost_known());
     ck_assert_uint_gt(oaki_cost_of(OAKI_COST_fresh), 0);
-    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_wake), 0);
+    probe_until_known(OAKI_COST_wake);
     if (!tracks || oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS) return;
-    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_write), 0);
-    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_protect), 0);
-    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_ask), 0);
+    probe_until_known(OAKI_COST_write);
+    probe_until_known(OAKI_COST_protect);
+    probe_until_known(OAKI_COST_ask);
 }
 END_TEST
 
