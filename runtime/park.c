@@ -72,6 +72,22 @@ static void stand(oaki_thread *t)
     }
 }
 
+/* Waits until it is no longer suspended. The caller's sp and registers are saved, and it holds
+ * nothing of the runtime's. Meanwhile the thread counts as blocked: no stop waits for it. */
+static OAKI_COLD void stay(oaki_thread *t)
+{
+    while (AO_int_load_acquire(&t->suspended)) {
+        AO_int_store_release(&t->state, OAKI_THREAD_BLOCKED);
+        AO_nop_full(); /* Dekker with the stopper, as in oaki_stop_block */
+        unsigned int epoch = AO_int_load_acquire(&oaki_the_stop.epoch);
+        if (epoch & 1) answer(t, epoch);
+        while (AO_int_load_acquire(&t->suspended)) oaki_futex_wait(&t->suspended, 1, 0);
+        AO_int_store(&t->state, OAKI_THREAD_RUNNING);
+        AO_nop_full();
+        if (AO_int_load_acquire(&oaki_the_stop.epoch) & 1) stand(t);
+    }
+}
+
 static void not_interrupted(oaki_thread *t)
 {
     t->pc = NULL;
@@ -91,6 +107,7 @@ OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
         not_interrupted(t);
         oaki_thread_save_context(t);
         stand(t);
+        if (OAKI_UNLIKELY(AO_int_load_acquire(&t->suspended))) stay(t);
         AO_compiler_barrier();
         t->in_runtime = 0;
         AO_compiler_barrier();
@@ -136,7 +153,8 @@ void oaki_stop_unblock(oaki_thread *t)
     AO_int_store(&t->state, OAKI_THREAD_RUNNING);
     AO_nop_full();
     if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_the_stop.epoch) & 1)) stand(t);
-    if (OAKI_UNLIKELY(AO_int_load_acquire(&t->late))) t->stop_pending = 1; /* it may hold a lock */
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&t->late) || AO_int_load_acquire(&t->suspended)))
+        t->stop_pending = 1; /* it may hold a lock */
 }
 
 /* A thread that has just released gc_lock is awake, and would take it again before the first
@@ -220,6 +238,7 @@ void oaki_park_handler(int sig, siginfo_t *info, void *context)
     bool faults = oaki_dirty_faults();
     if (faults) oaki_ownmask_enter(oaki_os_mask_of(uc));
     stand(t);
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&t->suspended))) stay(t);
     if (faults) oaki_ownmask_leave();
     not_interrupted(t);
     errno = saved;

@@ -91,6 +91,9 @@ typedef struct oaki_thread {
      * for a while. */
     unsigned int late;
     oaki_lateness lateness;
+    /* AO_int: another thread has suspended it. Set in a stop; it stays where it parked, counting as
+     * blocked, until this is 0 and it is woken here. */
+    unsigned int suspended;
     struct oaki_labels *labels;       /* (self) labels of its allocations, or NULL (label.h) */
     /* (self) an interpreter's frames, or NULL (<oakum/frames.h>) */
     const struct oak_frame_source *frames;
