@@ -57,6 +57,7 @@ typedef struct objects {
     char *copies;
     size_t copies_size;
     unsigned long long adds, subs; /* the loader's counts, which only grow */
+    AO_t filter;                   /* that it was read with */
 } objects;
 
 static objects table;
@@ -73,6 +74,8 @@ static struct known {
     unsigned int unwanted;       /* AO_int: the complement of the set given to oaki_roots_objects */
     /* read without a lock, before a stop */
     unsigned int stale;          /* AO_int: stops in a row that saw a change */
+    AO_t filter;                 /* oaki_roots_filter *, or 0 */
+    AO_t filtered;               /* of the table */
     AO_t modules;                /* of the table */
     AO_t adds, subs;
 } known;
@@ -184,6 +187,14 @@ static bool is_ours(const struct dl_phdr_info *info)
     return SHARED && (holds(info, &table) || (meta && holds(info, meta)));
 }
 
+/* Does the host's filter let the segment be scanned? */
+static bool is_let_in(const struct dl_phdr_info *info, const ElfW(Phdr) * p, const reading *r)
+{
+    oaki_roots_filter *filter = (oaki_roots_filter *)r->to->filter;
+    void *lo = (void *)(info->dlpi_addr + p->p_vaddr);
+    return !filter || filter(info->dlpi_name, lo, p->p_memsz) != 0;
+}
+
 static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
 {
     reading *r = ctx;
@@ -199,7 +210,8 @@ static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)
     bool ours = is_ours(info);
     for (size_t i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type == PT_LOAD && (p->p_flags & PF_W) && !ours) read_segment(info, p, r, name);
+        if (p->p_type == PT_LOAD && (p->p_flags & PF_W) && !ours && is_let_in(info, p, r))
+            read_segment(info, p, r, name);
         if (p->p_type == PT_TLS && info->dlpi_tls_modid) read_module(info, p->p_memsz, r, name);
     }
     if (!known.started) {
@@ -268,6 +280,7 @@ static bool read_once(reading *r)
 {
     objects *o = r->to;
     o->segments.len = o->modules.len = o->chain.len = o->names.len = 0;
+    o->filter = AO_load_acquire(&known.filter);
     if (!known.started) known.lasting.len = 0;
     dl_iterate_phdr(read_object, r);
     return !r->full;
@@ -294,6 +307,7 @@ static void install(objects *o)
     objects old = table;
     table = *o;
     *o = old;
+    AO_store(&known.filtered, table.filter);
     AO_store(&known.modules, table.modules.len);
     AO_store(&known.adds, (AO_t)table.adds);
     AO_store(&known.subs, (AO_t)table.subs);
@@ -353,6 +367,7 @@ static int unchanged(struct dl_phdr_info *info, size_t size, void *ctx)
 static bool needs_reading(oaki_thread *t)
 {
     if (AO_int_load(&known.stale)) return true;
+    if (AO_load(&known.filter) != AO_load(&known.filtered)) return true;
     if (known.debug && AO_load(&known.modules) == 0) return false;
     oaki_loader_begin(t);
     bool same = dl_iterate_phdr(unchanged, NULL) == 1;
@@ -440,6 +455,11 @@ bool oaki_roots_consistent(void)
     known.tls_retries = 0;
     AO_int_store(&known.stale, 0);
     return true;
+}
+
+void oaki_roots_set_filter(oaki_roots_filter *fn)
+{
+    AO_store_release(&known.filter, (AO_t)fn);
 }
 
 void oaki_roots_objects(unsigned which)

@@ -244,6 +244,21 @@ bool oaki_roots_excluded(const char *lo, const char *hi)
     return i < roots.excluded.len && e[i].lo <= (uintptr_t)lo && e[i].hi >= (uintptr_t)hi;
 }
 
+int oaki_roots_exclude_own_only(void)
+{
+    int r = 0;
+    oaki_thread *t = oaki_enter();
+    if (!t) return -1;
+    oaki_lock_acquire(&oaki_the_heap.roots_lock);
+    const span *own = roots.own.items;
+    roots.excluded.len = 0;
+    for (size_t i = 0; i < roots.own.len && r == 0; i++)
+        r = insert(&roots.excluded, (const void *)own[i].lo, own[i].hi - own[i].lo);
+    oaki_lock_release(&oaki_the_heap.roots_lock);
+    oaki_leave(t);
+    return r;
+}
+
 int oak_root_exclude(void *p, size_t n)
 {
     if (!valid(p, n)) {

@@ -63,6 +63,12 @@ enum {
 };
 void oaki_roots_objects(unsigned which);
 
+/* From the next reading of the loaded objects on, a writable segment is scanned only if fn says so.
+ * fn is called while the loader's lock is held, in each reading, and not in a stop. It calls
+ * nothing of Oakum's. NULL: all are scanned. The objects are read before the next collection. */
+typedef int oaki_roots_filter(const char *name, void *lo, size_t bytes);
+void oaki_roots_set_filter(oaki_roots_filter *fn);
+
 /* Is p in scanned data of a loaded object, as of the last collection or the start? O(segments). */
 bool oaki_roots_in_object(const void *p);
 
@@ -79,6 +85,8 @@ bool oaki_roots_consistent(void); /* in a stop: does the table that refresh read
 
 /* As oak_root_exclude, for the runtime's own static data. */
 int oaki_roots_exclude(const void *p, size_t n);
+/* Undoes all of oak_root_exclude. 0, or -1 with ENOMEM. */
+int oaki_roots_exclude_own_only(void);
 /* Is all of [lo, hi) excluded? */
 bool oaki_roots_excluded(const char *lo, const char *hi);
 
