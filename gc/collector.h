@@ -10,6 +10,7 @@
 #ifndef OAKI_COLLECTOR_STATE_H
 #define OAKI_COLLECTOR_STATE_H
 
+#include "disclaim.h"
 #include "event.h"
 #include "gc/debug/debug.h"
 #include "hooks.h"
@@ -204,6 +205,7 @@ typedef struct oaki_collector {
     oaki_host host;
     oaki_finalrun finalrun;
     oaki_closing closing;
+    oaki_disclaim disclaim;
     AO_t disabled;              /* nested calls of oak_gc_disable (off.c) */
     oaki_debug_state debug;
 } oaki_collector;

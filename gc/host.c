@@ -127,6 +127,14 @@ void oaki_mark_unscanned(oak_marker *m, void *obj)
     if (oaki_debug_switches.verify) note_unscanned(slot);
 }
 
+void oaki_unmark(oak_marker *m, const void *obj)
+{
+    OAKI_REQUIRES_WORKER(m);
+    size_t off = oaki_heap_offset(obj), slot = off < m->used ? oaki_slot_offset(off) : SIZE_MAX;
+    if (slot == SIZE_MAX || m->record || oaki_cycle_is_minor()) return;
+    if (oaki_bit_get(oaki_the_heap.alloc, slot)) oaki_mark_clear(slot);
+}
+
 bool oaki_host_has_unscanned(void)
 {
     return host->any_unscanned;

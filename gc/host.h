@@ -72,6 +72,10 @@ void oaki_mark_displaced(oak_marker *m, const void *p);
  * its words: they may find more alive than the collector keeps. */
 void oaki_mark_unscanned(oak_marker *m, void *obj);
 
+/* In such a function, in a full mark: takes the object's mark away. It is marked again by a
+ * reference that the mark has yet to find, and by no other. */
+void oaki_unmark(oak_marker *m, const void *obj);
+
 /* ---- which pointers into an object count ---- */
 
 /* With NULL, as without this call, every pointer into an object counts. Otherwise a word counts
@@ -108,6 +112,18 @@ int oaki_hold(void *obj);
 /* Was it held? */
 bool oaki_drop(void *obj);
 bool oaki_is_held(const void *obj);
+
+/* ---- objects that are asked for before they are reclaimed (disclaim.c) ---- */
+
+/* From the end of the next mark on, fn is called for each dead object of the type before it is
+ * reclaimed. That is with gc_lock held, while mutators run, by the thread that ends the cycle, and
+ * in each cycle anew if fn returns true: then the object is kept this time. fn must return, and
+ * calls nothing that enters the runtime. oak_base and the like know the objects that are yet to be
+ * asked for. oak_free does not ask.
+ * protects: what a dead object refers to is kept until fn was called for it, also in circles, which
+ * are therefore never reclaimed. Without it, those may have been reclaimed before.
+ * The type is made by oaki_type_host. 0, or -1 with ENOMEM. Not inside oaki_enter. */
+int oaki_type_disclaim(const oak_type *type, oaki_disclaim_fn *fn, bool protects);
 
 /* ---- cycles ---- */
 
@@ -147,6 +163,10 @@ typedef enum oaki_finalizer_order {
 /* From now on the function given to oak_finalizer_notify is called after each collection that
  * leaves finalizers ready, new or not. At start-up. */
 void oaki_finalizers_notify_each(void);
+
+/* From now on fn is called for each object whose finalizer a collection queues, in the order of the
+ * queue, with the world stopped. NULL: no such function any more. */
+void oaki_finalizers_on_queued(void (*fn)(void *obj));
 
 /* 0, or -1 with ENOMEM. Not inside oaki_enter. */
 int oaki_finalizers_order(oaki_finalizer_order order);

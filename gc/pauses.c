@@ -89,6 +89,7 @@ void oaki_mark_in_pause(oaki_driver *d)
 
 static void decide_refs(void)
 {
+    oaki_disclaim_protect();
     oaki_ephemerons_fixpoint(false);
     oaki_tables_clear(false);
     oaki_finalizers_decide(oaki_gc.kind == OAKI_MINOR);
@@ -142,6 +143,7 @@ static void end_mark(oaki_driver *d, bool concurrent, bool minor)
     AO_store(&h->sticky, sticky);
     c->minor = minor;
     oaki_sweep_begin(live, AO_load(&h->trigger));
+    oaki_disclaim_detach();
     c->line.heap_live = live;
     oaki_room_serve(found(minor || concurrent), oaki_os_now_ns() - c->begin);
     oaki_record_part(OAKI_PART_PACE, &d->at_ns);
@@ -179,6 +181,7 @@ oaki_stepped oaki_step_reclaim(oaki_driver *d)
     OAKI_REQUIRES_RUNNING();
     OAKI_REQUIRES_PHASE(RECLAIM);
     oaki_tables_reclaim();
+    oaki_disclaim_sweep();
     oaki_mark_trim();
     oaki_cycle_enter(OAKI_PHASE_SWEEP);
     oaki_cycle_swept();

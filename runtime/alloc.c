@@ -122,6 +122,16 @@ void *oak_alloc_aligned_noscan(size_t align, size_t n)
 
 /* ---- typed ---- */
 
+/* After the type's id is stored: a stop in between, which gives the type a function, finds the id
+ * (gc/disclaim.c). */
+OAKI_INLINE void flag_span(oaki_span *s, const oak_type *t)
+{
+    AO_compiler_barrier();
+    if (OAKI_LIKELY(!oaki_type_waits(t))) return;
+    s->waits = 1;
+    if (t->disclaim) s->disclaims = 1;
+}
+
 /* The slot is zeroed, and has type 0, conservative, until its type is stored. A collection in
  * between finds nothing in it. */
 void oaki_span_set_type(void *p, uint32_t type)
@@ -130,8 +140,8 @@ void oaki_span_set_type(void *p, uint32_t type)
     oaki_span *s = oaki_span_of_offset(off);
     size_t in = off - oaki_heap_offset(oaki_span_start(s));
     OAKI_ASSERT(s->kind == OAKI_TYPED && s->cls != OAKI_CLASS_LARGE && s->types);
-    if (oaki_type_waits(oaki_type_by_id(type))) s->waits = 1;
     s->types[(in * oaki_classes[s->cls].magic) >> 32] = type;
+    flag_span(s, oaki_type_by_id(type));
 }
 
 static OAKI_COLD void *alloc_typed_slow(size_t n, uint32_t type)
@@ -158,7 +168,7 @@ FAST void *oak_alloc_typed(const oak_type *t, size_t count)
     size_t off = oaki_heap_offset(p);
     oaki_span *s = &oaki_the_heap.spans[oaki_page_first(off >> OAKI_PAGE_SHIFT)];
     size_t in = off - (oaki_span_page(s) << OAKI_PAGE_SHIFT);
-    if (OAKI_UNLIKELY(oaki_type_waits(t))) s->waits = 1;
     s->types[(in * oaki_classes[cls].magic) >> 32] = t->id;
+    flag_span(s, t);
     return p;
 }

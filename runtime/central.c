@@ -9,6 +9,8 @@
 #include "collector.h"
 #include "guard.h"
 #include "heap.h"
+#include "os.h"
+#include "type.h"
 
 #define SWEEP_TRIES 64 /* full spans swept without finding room before new pages are taken */
 
@@ -104,9 +106,10 @@ void oaki_central_put(oaki_span *s, oaki_span_list list)
     oaki_lock_release(&c->lock);
 }
 
-/* Only a span that another thread is sweeping right now is unswept and in no list; that takes
- * microseconds. The state is read again under the lock. The other thread may have given the span
- * back with new objects in it, which a second sweep would free. */
+/* Only a span that another thread is sweeping right now is unswept and in no list. That takes
+ * microseconds, unless the program's functions are asked for its objects (gc/disclaim.c). The
+ * state is read again under the lock. The other thread may have given the span back with new
+ * objects in it, which a second sweep would free. */
 void oaki_central_ensure_swept(oaki_span *s)
 {
     OAKI_REQUIRES_INSIDE();
@@ -116,7 +119,10 @@ void oaki_central_ensure_swept(oaki_span *s)
         bool waits = !is_swept(s) && (s->list == OAKI_LIST_PARTIAL || s->list == OAKI_LIST_FULL);
         if (waits) unlink_span(c, s);
         oaki_lock_release(&c->lock);
-        if (!waits) continue;
+        if (!waits) {
+            if (AO_load(&oaki_the_heap.disclaiming)) oaki_os_yield();
+            continue;
+        }
         (void)oaki_gc_sweep_span(s, true);
         oaki_central_give(s);
     }
@@ -257,11 +263,64 @@ uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first)
     return first;
 }
 
+/* Of a large object the type tells; it is in no span with others. */
+static bool disclaims(const oaki_span *s)
+{
+    if (s->cls != OAKI_CLASS_LARGE) return s->disclaims;
+    const oak_type *t = oaki_type_by_id(s->type);
+    return t && t->disclaim;
+}
+
+uint32_t oaki_central_take_disclaiming(const oak_zone *z, uint32_t first)
+{
+    OAKI_REQUIRES_STOPPED();
+    unsigned waiting = swept_parity() ^ 1;
+    for (unsigned cls = 0; cls < OAKI_CLASSES; cls++) {
+        oaki_central *c = central_at(z, OAKI_SPANCLASS(OAKI_TYPED, cls));
+        if (!c) return first;
+        oaki_lock_acquire(&c->lock);
+        for (int list = OAKI_LIST_PARTIAL; list <= OAKI_LIST_FULL; list++)
+            for (uint32_t i = c->head[waiting][list], next; i; i = next) {
+                oaki_span *s = &oaki_the_heap.spans[i - 1];
+                next = s->next;
+                if (!disclaims(s)) continue;
+                unlink_span(c, s);
+                s->next = first;
+                first = i;
+            }
+        oaki_lock_release(&c->lock);
+    }
+    return first;
+}
+
 static bool each_in_list(uint32_t i, bool (*fn)(oaki_span *s, void *ctx), void *ctx)
 {
     for (; i; i = oaki_the_heap.spans[i - 1].next)
         if (!fn(&oaki_the_heap.spans[i - 1], ctx)) return false;
     return true;
+}
+
+typedef struct disclaiming {
+    bool (*fn)(oaki_span *s, void *ctx);
+    void *ctx;
+} disclaiming;
+
+static bool if_disclaiming(oaki_span *s, void *ctx)
+{
+    const disclaiming *d = ctx;
+    return !disclaims(s) || d->fn(s, d->ctx);
+}
+
+void oaki_central_each_disclaiming(const oak_zone *z, bool (*fn)(oaki_span *s, void *ctx),
+                                   void *ctx)
+{
+    OAKI_REQUIRES_STOPPED();
+    disclaiming d = { fn, ctx };
+    const oaki_central *c = central_at(z, OAKI_SPANCLASS(OAKI_TYPED, 0));
+    for (unsigned cls = 0; c && cls < OAKI_CLASSES; cls++)
+        for (unsigned parity = 0; parity < 2; parity++)
+            for (int list = OAKI_LIST_PARTIAL; list <= OAKI_LIST_FULL; list++)
+                if (!each_in_list(c[cls].head[parity][list], if_disclaiming, &d)) return;
 }
 
 void oaki_central_each(const oak_zone *z, bool (*fn)(oaki_span *s, void *ctx), void *ctx)

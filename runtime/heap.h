@@ -85,6 +85,7 @@ typedef struct oaki_heap {
     AO_t trigger;             /* bytes of live at which a collection is due */
     AO_t phase;               /* oaki_phase (phase.h); written by gc/cycle.c */
     AO_t ndeferred;           /* objects whose free is deferred to the end of a mark */
+    AO_t disclaiming;         /* oaki_thread *: asks before dead objects are reclaimed, or NULL */
     oaki_lock bits_lock;      /* while M is prepared: an allocation changes A, and then M */
     /* 1 between two marks while the next may be minor: M is then kept (markbits.h). Set in a
      * stop. */
@@ -332,6 +333,12 @@ void oaki_central_filled(oaki_span *s);
 void oaki_central_remove(oaki_span *s);
 /* Calls fn for each span of the zone that no thread has cached, until fn returns false. */
 void oaki_central_each(const oak_zone *z, bool (*fn)(oaki_span *s, void *ctx), void *ctx);
+/* The same for those that may have objects whose type has a disclaim function. */
+void oaki_central_each_disclaiming(const oak_zone *z, bool (*fn)(oaki_span *s, void *ctx),
+                                   void *ctx);
+/* In a stop: takes those of the unswept ones off their lists, and links them by `next` in front of
+ * `first`, as below. Their objects count as live for the thread oaki_heap.disclaiming. */
+uint32_t oaki_central_take_disclaiming(const oak_zone *z, uint32_t first);
 /* Takes the swept spans without live objects off their lists, and links them by `next` in front of
  * `first`. Spans are given as page number + 1, or 0. Returns the new first. A thread that freed an
  * object in one may still read the span, until the next stop. */

@@ -10,6 +10,7 @@
 #include "markbits.h"
 #include "meta.h"
 #include "phase.h"
+#include "type.h"
 #include <string.h>
 
 oaki_heap oaki_the_heap;
@@ -243,6 +244,15 @@ static bool in_own_run(const oaki_span *s, size_t slot)
     return s->list == OAKI_LIST_CACHED && p >= mc->run[sc].next && p < mc->run_end[sc];
 }
 
+/* Is the calling thread about to ask whether the object is to be kept? Then it is still there. */
+static bool is_asked_for(const oaki_span *s, size_t slot)
+{
+    if (OAKI_LIKELY(!AO_load(&oaki_the_heap.disclaiming))) return false;
+    if (AO_load(&oaki_the_heap.disclaiming) != (AO_t)oaki_tls_thread) return false;
+    const oak_type *t = s->kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;
+    return t && t->disclaim;
+}
+
 /* A slot in an unswept span is live only if the last cycle marked it. The order of reads matters. A
  * sweep changes A before it sets `swept`, and every span is swept before the next mark clears M. A
  * thread can be stopped between any two of these reads; in a region, it does not stop at all. So a
@@ -259,7 +269,7 @@ static bool is_live(size_t slot)
         bool lives = waits ? oaki_mark_get(slot) : !in_own_run(s, slot);
         AO_nop_read();
         if (lives) return oaki_bit_get(h->alloc, slot);
-        if (!waits || AO_int_load(&s->swept) == swept) return false;
+        if (!waits || AO_int_load(&s->swept) == swept) return waits && is_asked_for(s, slot);
     }
     return false;
 }

@@ -104,6 +104,7 @@ typedef struct oaki_span {
     uint16_t shift;  /* large: bytes of its pages before the object (guard.h) */
     /* small typed objects: oaki_type_waits held for one (type.h); never cleared either */
     uint8_t waits;
+    uint8_t disclaims; /* likewise: the type of one has a disclaim function */
 } oaki_span;
 
 /* Number of slots that a span of small objects hands out. */

@@ -12,6 +12,9 @@
  * the object's. */
 typedef void oaki_mark_part_fn(oak_marker *m, void *object, size_t bytes, size_t from, size_t to);
 
+/* Asked, under gc_lock, before a dead object is reclaimed: is it to be kept in this cycle? */
+typedef bool oaki_disclaim_fn(void *object, const void *data);
+
 struct oak_type {
     const char *name;
     size_t elem_size; /* bytes, a multiple of 8 */
@@ -21,6 +24,8 @@ struct oak_type {
     const uint64_t *bitmap;
     const void *data; /* the mark function's data */
     bool anytime;     /* `mark` may run concurrently with writes to the object */
+    bool protects;    /* dead objects keep what they refer to until `disclaim` was asked */
+    oaki_disclaim_fn *disclaim; /* or NULL; only with a `mark` that is not for anytime */
     uint32_t id;
 };
 

@@ -142,6 +142,18 @@ static void check_pinned(size_t off, void *ctx)
     oaki_precise_reach(off);
 }
 
+static void check_protected(void *ctx, const oaki_edge *edge, size_t n)
+{
+    (void)ctx;
+    for (size_t i = 0; i < n; i++)
+        check_root_word(oaki_the_heap.base + edge[i].to, false, "an object to be disclaimed", NULL);
+}
+
+static void check_protecting(size_t slot)
+{
+    oaki_edges_of(slot, false, check_protected, NULL);
+}
+
 /* ---- references that are cleared ---- */
 
 /* After clearing, an ephemeron's handle is alive, and so is its key. */
@@ -244,6 +256,7 @@ void oaki_verify(bool whole)
     oaki_links_each(check_link, NULL);
     oaki_pinned_visit(check_pinned, NULL);
     oaki_held_each(check_held, NULL);
+    oaki_disclaim_each(check_protecting);
     oaki_roots_visit(check_root, NULL);
     oaki_edges_of_host_roots(check_host_root, NULL);
     oaki_precise_end();

@@ -147,6 +147,17 @@ void oaki_deferred_release(void)
     }
 }
 
+/* No function is asked whether an object that was freed by hand is to be kept. */
+static void forget_disclaim(char *obj)
+{
+    size_t slot = oaki_heap_offset(obj);
+    const oak_type *t = oaki_type_by_id(oaki_type_id_at(slot));
+    if (OAKI_LIKELY(!t || !t->disclaim)) return;
+    oaki_span *s = oaki_span_of_offset(slot);
+    if (s->cls == OAKI_CLASS_LARGE) s->type = 0;
+    else oaki_span_set_type(obj, 0);
+}
+
 /* An old object may have all of its bits, and what comes to its place is to have none. */
 void oaki_deferred_wipe(void)
 {
@@ -155,6 +166,7 @@ void oaki_deferred_wipe(void)
     oaki_lock_acquire(&self.lock);
     for (size_t i = 0; i < self.objects.records.len; i++) {
         size_t slot = oaki_heap_offset(at(i));
+        forget_disclaim(at(i));
         oaki_mark_wipe(slot, OAKI_MIN(oaki_object_size(slot), OAKI_SMALL_MAX));
     }
     empty();
