@@ -31,6 +31,7 @@
 #include "gc/contract.h"
 #include "gc/debug/edges.h"
 #include "gc/host.h"
+#include "runtime/contain.h"
 
 #define AGES 8    /* the last one: that long or longer */
 #define BATCH 512 /* objects whose contents are queued before the marker drains */
@@ -338,6 +339,15 @@ static void decide_cleanups(void)
     each_uncertain(queue_if_cleanup);
 }
 
+/* Call the host's function for all finalizers that were queued behind `last`. */
+static void report_queued(uint32_t last)
+{
+    void (*fn)(void *) = (void (*)(void *))AO_load_acquire(&oaki_final.on_queued);
+    if (OAKI_LIKELY(!fn)) return;
+    for (uint32_t i = first_behind(last); i != OAKI_RECORD_NONE; i = at(i)->next)
+        if (at(i)->kind != OAKI_FINAL_CLEANUP) OAKI_CALL_INSIDE(fn(at(i)->link.obj));
+}
+
 void oaki_finalizers_decide(bool minor)
 {
     OAKI_REQUIRES_STOPPED();
@@ -345,6 +355,7 @@ void oaki_finalizers_decide(bool minor)
     OAKI_REQUIRES_REST();
     oaki_final.minor = minor;
     size_t before = oaki_finalizers_ready();
+    uint32_t last = oaki_final.tail;
     if (oaki_final.ordered_first) {
         decide_ordered_first();
     } else {
@@ -353,5 +364,6 @@ void oaki_finalizers_decide(bool minor)
     }
     decide_cleanups();
     OAKI_ASSERT(oaki_finalizers_ready() >= before);
+    report_queued(last);
     if (oaki_finalizers_ready() > before) AO_store(&oaki_final.fresh, 1);
 }

@@ -250,6 +250,11 @@ int oaki_finalizers_order(oaki_finalizer_order order)
     return 0;
 }
 
+void oaki_finalizers_on_queued(void (*fn)(void *obj))
+{
+    AO_store_release(&oaki_final.on_queued, (AO_t)fn);
+}
+
 /* ---- for finalrun.c ---- */
 
 bool oaki_finalizers_pop(oaki_ready *out)
