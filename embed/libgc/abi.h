@@ -64,6 +64,15 @@ typedef enum GC_ToggleRefStatus {
 } GC_ToggleRefStatus;
 typedef GC_ToggleRefStatus (*GC_toggleref_func)(void *);
 
+typedef void (*GC_await_finalize_proc)(void *);
+typedef int (*GC_disclaim_proc)(void *);
+typedef int (*GC_has_static_roots_func)(const char *, void *, size_t);
+
+struct GC_finalizer_closure {
+    GC_finalization_proc proc;
+    void *cd;
+};
+
 struct GC_stack_base {
     void *mem_base;
 };
@@ -138,6 +147,25 @@ OAK_API extern void (*GC_is_valid_displacement_print_proc)(void *);
 OAK_API extern void (*GC_is_visible_print_proc)(void *);
 OAK_API extern const size_t GC_debug_header_size;
 OAK_API extern int GC_gcj_kind, GC_gcj_debug_kind;
+OAK_API extern GC_abort_func GC_on_abort;
+
+/* ---- variables that no public header declares (insides.c) ---- */
+
+#define GC_ARRAYS_BYTES 0x2c9f0
+
+struct GC_arrays {
+    GC_word heapsize, requested_heapsize;
+    char *last_heap_addr;
+    GC_word large_free_bytes, large_allocd_bytes, max_large_allocd_bytes, bytes_allocd_before_gc,
+        our_mem_bytes, bytes_allocd, bytes_dropped, bytes_finalized, bytes_freed,
+        finalizer_bytes_freed;
+    char others[GC_ARRAYS_BYTES - 13 * sizeof(GC_word)];
+};
+_Static_assert(sizeof(struct GC_arrays) == GC_ARRAYS_BYTES, "as in libgc 8.2.2 of Debian 12");
+
+OAK_API extern struct GC_arrays GC_arrays;
+OAK_API extern void **const GC_aobjfreelist_ptr, **const GC_objfreelist_ptr,
+    **const GC_uobjfreelist_ptr, **const GC_auobjfreelist_ptr;
 
 /* ---- setters and getters (vars.c) ---- */
 
@@ -167,7 +195,7 @@ OAK_API extern int GC_gcj_kind, GC_gcj_debug_kind;
     X(force_unmap_on_gcollect, int, lgc.force_unmap)                      \
     X(stop_func, GC_stop_func, lgc.stop_func)                             \
     X(warn_proc, GC_warn_proc, lgc.warn_proc)                             \
-    X(abort_func, GC_abort_func, lgc.abort_func)                          \
+    X(abort_func, GC_abort_func, GC_on_abort)                             \
     X(start_callback, GC_start_callback_proc, lgc.start_callback)         \
     X(on_collection_event, GC_on_collection_event_proc, lgc.on_event)     \
     X(on_thread_event, GC_on_thread_event_proc, lgc.on_thread_event)      \
@@ -261,6 +289,13 @@ OAK_API void GC_push_conditional(void *bottom, void *top, int all);
 OAK_API void GC_push_finalizer_structures(void);
 OAK_API int GC_is_marked(const void *p);
 OAK_API void GC_set_mark_bit(const void *p);
+OAK_API void GC_clear_mark_bit(const void *p);
+
+/* ---- objects that are asked for before they are reclaimed (disclaim.c) ---- */
+
+OAK_API void GC_register_disclaim_proc(int kind, GC_disclaim_proc fn, int protects);
+OAK_API void GC_init_finalized_malloc(void);
+OAK_API void *GC_finalized_malloc(size_t n, const struct GC_finalizer_closure *closure);
 
 /* ---- typed (typed.c, gcj.c) ---- */
 
@@ -284,6 +319,8 @@ LIBGC_FINALIZER(GC_register_finalizer_unreachable);
 OAK_API int GC_should_invoke_finalizers(void);
 OAK_API int GC_invoke_finalizers(void);
 OAK_API void GC_finalize_all(void);
+OAK_API void GC_set_await_finalize_proc(GC_await_finalize_proc fn);
+OAK_API GC_await_finalize_proc GC_get_await_finalize_proc(void);
 OAK_API int GC_register_disappearing_link(void **link);
 OAK_API int GC_general_register_disappearing_link(void **link, const void *obj);
 OAK_API int GC_move_disappearing_link(void **from, void **to);
@@ -299,11 +336,17 @@ OAK_API void GC_add_roots(void *lo, void *hi);
 OAK_API void GC_remove_roots(void *lo, void *hi);
 OAK_API void GC_clear_roots(void);
 OAK_API void GC_exclude_static_roots(void *lo, void *hi);
+OAK_API void GC_clear_exclusion_table(void);
+OAK_API void GC_register_has_static_roots_callback(GC_has_static_roots_func fn);
 OAK_API int GC_is_tmp_root(void *p);
 OAK_API void GC_register_displacement(size_t n);
 OAK_API void *GC_dlopen(const char *path, int mode);
 
-/* ---- threads (threads.c, stacks.c) ---- */
+/* ---- threads (threads.c, stacks.c, suspend.c) ---- */
+
+OAK_API void GC_suspend_thread(void *id);
+OAK_API void GC_resume_thread(void *id);
+OAK_API int GC_is_thread_suspended(void *id);
 
 OAK_API int GC_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
                               void *arg);
@@ -362,6 +405,8 @@ OAK_API size_t GC_get_unmapped_bytes(void);
 OAK_API size_t GC_get_bytes_since_gc(void);
 OAK_API size_t GC_get_expl_freed_bytes_since_gc(void);
 OAK_API size_t GC_get_total_bytes(void);
+OAK_API void GC_incr_bytes_allocd(size_t n);
+OAK_API void GC_incr_bytes_freed(size_t n);
 OAK_API size_t GC_get_obtained_from_os_bytes(void);
 OAK_API size_t GC_get_memory_use(void);
 OAK_API void GC_get_heap_usage_safe(GC_word *heap, GC_word *free_bytes, GC_word *unmapped,
@@ -376,6 +421,9 @@ OAK_API void GC_dump_named(const char *name);
 OAK_API void GC_dump_regions(void);
 OAK_API void GC_dump_finalization(void);
 OAK_API void GC_print_free_list(int kind, size_t granules);
+OAK_API void GC_printf(const char *format, ...) OAK_PRINTF(1, 2);
+OAK_API void GC_err_printf(const char *format, ...) OAK_PRINTF(1, 2);
+OAK_API void GC_log_printf(const char *format, ...) OAK_PRINTF(1, 2);
 OAK_API void GC_set_log_fd(int fd);
 OAK_API void GC_ignore_warn_proc(char *message, GC_word arg);
 OAK_API void GC_abort_on_oom(void);

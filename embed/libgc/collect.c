@@ -140,6 +140,7 @@ static void marked(void *ctx)
     (void)ctx;
     lgc_toggle_marked();
     lgc_leak_marked();
+    lgc_insides_marked();
     tell(GC_EVENT_MARK_END);
     tell_heap_size();
     tell(GC_EVENT_PRE_START_WORLD);

@@ -81,6 +81,17 @@ void GC_register_finalizer_unreachable(void *obj, GC_finalization_proc fn, void 
 
 /* ---- running ---- */
 
+void GC_set_await_finalize_proc(GC_await_finalize_proc fn)
+{
+    lgc.await_finalize = fn;
+    oaki_finalizers_on_queued(fn);
+}
+
+GC_await_finalize_proc GC_get_await_finalize_proc(void)
+{
+    return lgc.await_finalize;
+}
+
 int GC_should_invoke_finalizers(void)
 {
     return oaki_finalizers_ready() > 0;

@@ -227,9 +227,9 @@ uint32_t lgc_layout_type(lgc_layout *l)
     const char *name = l->kind < FIRST_KIND ? "GC_malloc_explicitly_typed" : "GC_new_kind";
     t = oaki_type_host(name, sizeof(void *), mark_object, l);
     if (!t) return 0;
-    /* two threads may make the type at the same time; either result will do */
-    AO_store_release(&l->type, (AO_t)t);
-    return t->id;
+    /* two threads may make the type at the same time: the first one's is that of all objects */
+    if (AO_compare_and_swap_full(&l->type, 0, (AO_t)t)) return t->id;
+    return ((const oak_type *)AO_load_acquire(&l->type))->id;
 }
 
 LGC_OUTSIDE(void *, lgc_alloc_layout, (size_t n, lgc_layout *l), (n, l))

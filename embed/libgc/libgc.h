@@ -23,6 +23,7 @@ typedef struct lgc_layout {
     bool adjust;     /* the object's size is added to the descriptor */
     bool plain;      /* each word may be a pointer, as in an object of kind 1 */
     int kind;        /* the kind's number, for the program */
+    GC_disclaim_proc disclaim; /* or NULL */
     AO_t type;       /* const oak_type *, made when it is first needed */
     struct lgc_layout *next; /* in the bucket (typed.c) */
 } lgc_layout;
@@ -38,11 +39,11 @@ typedef struct lgc_state {
     int rate, max_prior_attempts, no_automatic, manual_vdb, force_unmap;
     GC_stop_func stop_func;
     GC_warn_proc warn_proc;
-    GC_abort_func abort_func;
     GC_start_callback_proc start_callback;
     GC_on_collection_event_proc on_event;
     GC_on_thread_event_proc on_thread_event;
     GC_toggleref_func toggleref;
+    GC_await_finalize_proc await_finalize;
     unsigned long time_limit_ns;
     unsigned markers;
     int suspend_signal, restart_signal;
@@ -215,6 +216,12 @@ bool lgc_is_displacement(size_t d);
 void lgc_stats_marked(void);             /* in the pause */
 void lgc_stats_cycle(uint64_t pause_ns); /* after the pause */
 void lgc_stats_freed(size_t bytes);      /* by GC_free */
+
+/* ---- insides.c ---- */
+
+void lgc_insides_marked(void); /* in the pause, after the mark */
+/* After the pause; bytes that were allocated before it, and since. */
+void lgc_insides_cycle(size_t before, size_t since);
 
 /* ---- help.c ---- */
 

@@ -7,28 +7,40 @@
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define LINE 1024
 
-static void put(int fd, const char *format, va_list ap)
+static void write_all(int fd, const char *text)
 {
-    char line[LINE];
-    size_t n = oaki_vformat(line, sizeof line, format, ap), at = 0;
-    n = OAKI_MIN(n, sizeof line - 1);
+    size_t n = strlen(text), at = 0;
     while (at < n) {
-        ssize_t done = oaki_os_write(fd, line + at, n - at);
+        ssize_t done = oaki_os_write(fd, text + at, n - at);
         if (done <= 0) return;
         at += (size_t)done;
     }
+}
+
+static void put(int fd, const char *format, va_list ap)
+{
+    char line[LINE];
+    (void)oaki_vformat(line, sizeof line, format, ap);
+    write_all(fd, line);
 }
 
 /* The file of an output: GC_LOG_FILE replaces all files, GC_set_log_fd only that of the log. */
 static int file_of(int usual)
 {
     return lgc.all_fd >= 0 ? lgc.all_fd : usual;
+}
+
+static int log_file(void)
+{
+    return lgc.log_fd >= 0 ? lgc.log_fd : file_of(STDERR_FILENO);
 }
 
 void lgc_print(const char *format, ...)
@@ -43,7 +55,7 @@ void lgc_log(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    put(lgc.log_fd >= 0 ? lgc.log_fd : file_of(STDERR_FILENO), format, ap);
+    put(log_file(), format, ap);
     va_end(ap);
 }
 
@@ -52,6 +64,37 @@ void lgc_err(const char *format, ...)
     va_list ap;
     va_start(ap, format);
     put(file_of(STDERR_FILENO), format, ap);
+    va_end(ap);
+}
+
+/* What the program prints may have any format of libc's. */
+static void put_any(int fd, const char *format, va_list ap)
+{
+    char line[LINE];
+    if (vsnprintf(line, sizeof line, format, ap) > 0) write_all(fd, line);
+}
+
+void GC_printf(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    put_any(file_of(STDOUT_FILENO), format, ap);
+    va_end(ap);
+}
+
+void GC_err_printf(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    put_any(file_of(STDERR_FILENO), format, ap);
+    va_end(ap);
+}
+
+void GC_log_printf(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    put_any(log_file(), format, ap);
     va_end(ap);
 }
 
@@ -92,6 +135,6 @@ void lgc_log_open(const char *path)
 void GC_abort_on_oom(void)
 {
     lgc_err("Insufficient memory for the allocation\n");
-    lgc.abort_func(NULL);
+    GC_on_abort(NULL);
     exit(1);
 }

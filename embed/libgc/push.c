@@ -47,17 +47,42 @@ void GC_push_finalizer_structures(void)
 {
 }
 
-/* Mark the object that begins at p, even if it is unreachable. */
+/* The object's slot, if the last collection has decided about it and no sweep has come by since;
+ * otherwise SIZE_MAX. Under the allocation lock no collection begins. */
+static size_t unswept_slot(const void *p)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    if (!oaki_heap_contains(p) || oaki_is_marking()) return SIZE_MAX;
+    size_t slot = oaki_slot_offset(oaki_heap_offset(p));
+    if (slot == SIZE_MAX || !oaki_bit_get(h->alloc, slot)) return SIZE_MAX;
+    const oaki_span *s = oaki_span_of_offset(slot);
+    return AO_int_load_acquire(&s->swept) != (unsigned)AO_load(&h->cycle) ? slot : SIZE_MAX;
+}
+
+/* Mark the object that begins at p, even if it is unreachable. Between two marks this keeps an
+ * object that is yet to be reclaimed. */
 void GC_set_mark_bit(const void *p)
 {
     void *obj = lgc.marker ? oaki_object_base(p) : NULL;
+    size_t slot = lgc.marker ? SIZE_MAX : unswept_slot(p);
     if (obj) oaki_mark_unscanned(lgc.marker, obj);
+    if (slot != SIZE_MAX) oaki_mark_set(slot);
+}
+
+/* The inverse. What has been swept already has no mark. */
+void GC_clear_mark_bit(const void *p)
+{
+    size_t slot = lgc.marker ? SIZE_MAX : unswept_slot(p);
+    if (lgc.marker) oaki_unmark(lgc.marker, p);
+    if (slot != SIZE_MAX) oaki_mark_clear(slot);
 }
 
 /* In a pause that marks: whether the object is marked so far. Otherwise, also during a concurrent
  * mark: whether the object exists, as unmarked objects of the last collection are freed. */
 int GC_is_marked(const void *p)
 {
+    size_t slot = unswept_slot(p);
+    if (slot != SIZE_MAX) return oaki_mark_get(slot);
     const void *obj = oaki_object_base(p);
     if (!obj) return 0;
     bool in_mark = oaki_is_marking() && oaki_world_stopped();

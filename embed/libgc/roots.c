@@ -166,6 +166,22 @@ void GC_exclude_static_roots(void *lo, void *hi)
     if ((char *)hi > (char *)lo) (void)oak_root_exclude(lo, (size_t)((char *)hi - (char *)lo));
 }
 
+LGC_OUTSIDE(void, GC_clear_exclusion_table, (void), ())
+
+/* The heap's own data stays excluded. */
+void GC_clear_exclusion_table(void)
+{
+    lgc_ready();
+    if (lgc_is_blocked()) GC_clear_exclusion_table_outside();
+    else if (oaki_roots_exclude_own_only() != 0)
+        oak_fatal("oakum: GC_clear_exclusion_table: out of memory");
+}
+
+void GC_register_has_static_roots_callback(GC_has_static_roots_func fn)
+{
+    oaki_roots_set_filter(fn);
+}
+
 /* Needs no lock: the heap notices if a pause has interrupted the loader, and tries again. */
 void *GC_dlopen(const char *path, int mode)
 {

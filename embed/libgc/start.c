@@ -44,7 +44,7 @@ static void configure(oak_config *cfg)
 /* Pass the message of a fatal error to libgc's abort function. */
 static void on_fatal(const char *message)
 {
-    lgc.abort_func(message);
+    GC_on_abort(message);
     while (lgc.loop_on_abort) oaki_os_sleep_ns(100000000);
 }
 

@@ -22,6 +22,7 @@ static struct {
     size_t reclaimed;       /* by all collections except the last one; by that one */
     size_t reclaimed_last;
     AO_t freed;             /* by GC_free since the last collection */
+    AO_t told;              /* allocated bytes that the program has added */
     bool measuring;
     uint64_t full_ns;
 } self;
@@ -97,7 +98,7 @@ static size_t allocated_by(const oaki_mcache *mc)
 static size_t total(void)
 {
     const oaki_heap *h = &oaki_the_heap;
-    size_t n = AO_load(&h->past_large_bytes);
+    size_t n = AO_load(&h->past_large_bytes) + AO_load(&self.told);
     for (unsigned c = 1; c < oaki_nclasses; c++)
         n += AO_load(&h->past_mallocs[c]) * oaki_classes[c].size;
     for (const oaki_mcache *mc = h->mcaches; mc; mc = mc->next) n += allocated_by(mc);
@@ -163,6 +164,16 @@ void lgc_stats_freed(size_t bytes)
     AO_store(&self.freed, AO_load(&self.freed) + bytes);
 }
 
+void GC_incr_bytes_allocd(size_t n)
+{
+    AO_fetch_and_add(&self.told, n);
+}
+
+void GC_incr_bytes_freed(size_t n)
+{
+    lgc_stats_freed(n);
+}
+
 size_t GC_get_expl_freed_bytes_since_gc(void)
 {
     return AO_load(&self.freed);
@@ -182,6 +193,7 @@ void lgc_stats_cycle(uint64_t pause_ns)
     self.reclaimed_last = self.live_at_gc > live ? self.live_at_gc - live : 0;
     if (self.measuring) self.full_ns += pause_ns;
     raise_to(&self.peak, backed());
+    lgc_insides_cycle(self.total_at_gc, since_gc(AO_load(&self.allocated)));
 }
 
 void GC_start_performance_measurement(void)

@@ -64,6 +64,7 @@ void (*GC_same_obj_print_proc)(void *, void *) = same_obj_failed;
 void (*GC_is_valid_displacement_print_proc)(void *) = displacement_failed;
 void (*GC_is_visible_print_proc)(void *) = visible_failed;
 int GC_gcj_kind, GC_gcj_debug_kind;
+GC_abort_func GC_on_abort = print_abort;
 const size_t GC_debug_header_size = 0;
 
 lgc_state lgc = {
@@ -73,7 +74,6 @@ lgc_state lgc = {
     .max_prior_attempts = 1,
     .stop_func = never_stop,
     .warn_proc = warn_on_log,
-    .abort_func = print_abort,
     .suspend_signal = SIGPWR,
     .restart_signal = SIGXCPU,
     .log_fd = -1,

@@ -76,5 +76,10 @@ void test_limit(void);
 void test_leaking(void);
 void test_markers(void);
 void test_helped(void);
+void test_disclaim(void);
+void test_weakmap(void);
+void test_unprotected(void);
+void test_whole(void);
+void test_exclusions(void);
 
 #endif
