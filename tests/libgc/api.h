@@ -81,5 +81,11 @@ void test_weakmap(void);
 void test_unprotected(void);
 void test_whole(void);
 void test_exclusions(void);
+void test_secondary(void);
+void test_keys(void);
+void test_leaks(void);
+void test_smashing(void);
+void test_huge(void);
+void test_libraries(void);
 
 #endif
