@@ -188,24 +188,23 @@ void *oak_base(const void *p)
 
 /* ---- realloc ---- */
 
-/* Resizes in the object's slot, if the slot isn't more than twice too large. The part cut off is
- * cleared, so that it is zero if the object grows again. */
-static bool resize_in_place(oaki_span *s, char *p, size_t n)
+/* Resizes in the slot; n is at most its size. The part cut off is cleared, so that it is zero if
+ * the object grows again. */
+static void cut(oaki_span *s, char *p, size_t n)
+{
+    OAKI_ASSERT(n <= s->size);
+    if (s->cls == OAKI_CLASS_LARGE && (n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT < s->npages)
+        oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
+    memset(p + n, 0, s->size - n);
+}
+
+/* Is the object to stay where it is, as its slot isn't more than twice too large? The tail of a
+ * large one isn't freed while a mark reads it. */
+static bool is_to_stay(const oaki_span *s, size_t n)
 {
     if (n > s->size) return false;
-    if (s->cls != OAKI_CLASS_LARGE) {
-        if (n < s->size / 2 && s->size > 2 * OAKI_GRANULE) return false;
-        memset(p + n, 0, s->size - n);
-        return true;
-    }
-    if (n <= OAKI_SMALL_MAX) return false;
-    size_t pages = (n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT;
-    if (pages < s->npages) {
-        if (oaki_large_is_read(s) && n < s->size / 2) return false;
-        oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
-    }
-    memset(p + n, 0, s->size - n);
-    return true;
+    if (s->cls != OAKI_CLASS_LARGE) return n >= s->size / 2 || s->size <= 2 * OAKI_GRANULE;
+    return n > OAKI_SMALL_MAX && (n >= s->size / 2 || !oaki_large_is_read(s));
 }
 
 static oaki_span *checked_object(void *p, const char *what)
@@ -230,18 +229,29 @@ void *oak_realloc(void *p, size_t n)
     oaki_span *s = checked_object(p, "oak_realloc");
     size_t have = s->size;
     if (OAKI_UNLIKELY(s->guarded)) (void)oaki_guard_size(p, &have);
-    else if (resize_in_place(s, p, n)) return p;
+    else if (is_to_stay(s, n)) return cut(s, p, n), p;
     uint32_t type = s->kind == OAKI_TYPED ? oaki_type_id_at(oaki_heap_offset(p)) : 0;
     int saved = errno;
     void *q = OAKI_BESIDE(p, oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type));
     if (!q && (s->guarded || n > s->size || n <= OAKI_SMALL_MAX)) return NULL;
     if (!q) { /* without a mark it would have been resized in place */
-        oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
-        memset((char *)p + n, 0, s->size - n);
+        cut(s, p, n);
         errno = saved;
         return p;
     }
     memcpy(q, p, OAKI_MIN(n, have));
     oak_free(p);
     return q;
+}
+
+bool oak_try_resize(void *p, size_t n)
+{
+    size_t asked;
+    if (!p || (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_look(p, SIZE_MAX, "oak_try_resize")))
+        return false;
+    oaki_span *s = checked_object(p, "oak_try_resize");
+    if (OAKI_UNLIKELY(s->guarded)) return oaki_guard_size(p, &asked) && n == asked;
+    if (n > s->size) return false;
+    cut(s, p, n);
+    return true;
 }

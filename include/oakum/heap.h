@@ -37,6 +37,17 @@ OAK_API OAK_MALLOC void *oak_alloc_aligned_noscan(size_t align, size_t n);
  * and p is unchanged. Fatal when p is not the start of a live object. */
 OAK_API void *oak_realloc(void *p, size_t n);
 
+/** Resize an object in place, or not at all: it never moves, so pointers to it, finalizers and weak
+ * references stay right. An object fits as long as n is at most oak_usable_size(p). Contents up to
+ * the smaller size are kept; the other bytes of the object are zero afterwards. A large object (of
+ * more than 32 KiB) that shrinks gives whole pages back, though not while a mark is under way;
+ * oak_usable_size then shrinks, too. n = 0 only clears. Doesn't allocate or collect.
+ *
+ * Returns false, with nothing changed, if n doesn't fit, if p is NULL, and for objects of the guard
+ * unless n is their size. Fatal when p is not the start of a live object. Any thread that may use
+ * the object; no other thread may resize or free it at the same time. */
+OAK_API bool oak_try_resize(void *p, size_t n);
+
 /** Free an object now. Optional, except for pinned objects. Drops its finalizers and clears its
  * weak references. NULL is allowed.
  *

@@ -130,6 +130,7 @@ static bool is_zero(const void *p, size_t n)
     X(RETURNS(oak_heap_info_read(NULL))) \
     X(RETURNS(oak_heap_tells_writes(NULL))) \
     X(oak_realloc(NULL, 10) != NULL) \
+    X(!oak_try_resize(NULL, 10)) \
     X(RETURNS(oak_free(NULL))) \
     X(oak_usable_size(NULL) == 0) \
     X(oak_base(NULL) == NULL) \

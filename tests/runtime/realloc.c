@@ -204,6 +204,41 @@ START_TEST(shrinking_below_a_head_that_was_given_back_keeps_the_accounts)
 }
 END_TEST
 
+START_TEST(a_try_moves_nothing_and_changes_nothing_where_it_fails)
+{
+    const size_t sizes[] = { 16, 100, 2896, 32768, 40000, 300000, 5000000 };
+    for (size_t i = 0; i < OAKI_COUNT(sizes); i++)
+        for (oaki_kind kind = OAKI_SCAN; kind < OAKI_KINDS; kind++) {
+            char *p = make(kind, sizes[i]);
+            size_t had = oak_usable_size(p), step = had / 9 + 1;
+            fill(p, 0, had);
+            ck_assert(!oak_try_resize(p, had + 1));
+            ck_assert(!oak_try_resize(p, SIZE_MAX));
+            assert_filled(p, had);
+            ck_assert_uint_eq(oak_usable_size(p), had);
+            for (size_t n = had; n > step; n -= step) {
+                ck_assert(oak_try_resize(p, n));
+                size_t now = oak_usable_size(p);
+                ck_assert_uint_ge(now, n);
+                ck_assert_uint_lt(now - n, had <= OAKI_SMALL_MAX ? had : OAKI_PAGE);
+                assert_filled(p, n);
+                ck_assert(test_is_zero(p + n, now - n));
+                ck_assert(oak_try_resize(p, now)); /* up again, as far as it goes */
+                assert_filled(p, n);
+                ck_assert(test_is_zero(p + n, now - n));
+                fill(p, n, now);
+            }
+            ck_assert(oak_try_resize(p, 0));
+            ck_assert(test_is_zero(p, oak_usable_size(p)));
+            ck_assert_int_eq(kind_of(p), kind);
+            ck_assert_ptr_eq(oak_base(p), p);
+            oak_free(p);
+        }
+    ck_assert(!oak_try_resize(NULL, 0));
+    test_assert_sound();
+}
+END_TEST
+
 /* ---- what goes with an object ---- */
 
 START_TEST(a_pinned_object_stays_pinned)
@@ -301,6 +336,12 @@ static void resize_freed(void *arg)
     (void)!oak_realloc(p, 10);
 }
 
+static void try_inside(void *arg)
+{
+    char *p = oak_alloc((size_t)arg);
+    (void)oak_try_resize(p + 16, 10);
+}
+
 START_TEST(interior_and_freed_pointers_are_fatal)
 {
     const size_t sizes[] = { 48, 2896, 5000000 };
@@ -309,6 +350,7 @@ START_TEST(interior_and_freed_pointers_are_fatal)
         test_dies(resize_inside, (void *)sizes[i],
                   "points into an object, 16 bytes past its start");
         test_dies(resize_freed, (void *)sizes[i], "oakum: oak_realloc: ");
+        test_dies(try_inside, (void *)sizes[i], "oakum: oak_try_resize: ");
     }
 }
 END_TEST
@@ -325,6 +367,7 @@ Suite *suite_runtime_realloc(void)
     tcase_add_test(c, much_smaller_moves_so_that_memory_comes_back);
     tcase_add_test(c, a_large_object_shrinks_in_place_and_gives_its_pages_back);
     tcase_add_test(c, shrinking_below_a_head_that_was_given_back_keeps_the_accounts);
+    tcase_add_test(c, a_try_moves_nothing_and_changes_nothing_where_it_fails);
     tcase_add_test(c, a_pinned_object_stays_pinned);
     tcase_add_test(c, finalizers_and_weak_references_stay_with_the_old_place);
     tcase_add_test(c, a_failure_leaves_the_object_as_it_was);
