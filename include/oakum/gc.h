@@ -70,6 +70,28 @@ OAK_API void oak_gc_disable(void);
 /** Undo one oak_gc_disable. Any thread. */
 OAK_API void oak_gc_enable(void);
 
+/** A function that is called when a collection begins. */
+typedef void (*oak_start_fn)(void *ctx);
+
+/** Call fn(ctx) at the start of each collection, full or minor, from now on: in its first pause,
+ * before anything is marked. For instance to clear the slots above the top of an operand stack, or
+ * to empty a cache. If a concurrent collection is abandoned, the one that replaces it calls fn
+ * again.
+ *
+ * fn runs on the collecting thread, with all other threads stopped, at any instruction of theirs.
+ * So a thread raises the top of its stack before it stores above it (docs/embedding.md). fn may
+ * read and write memory, objects too. It may not call Oakum, which is fatal; nor wait for another
+ * thread, as malloc and stdio may. It may not be left by longjmp or an exception, which is fatal.
+ * ctx keeps no object alive.
+ *
+ * The same fn with the same ctx is added once. The order of several is that of the calls. Returns
+ * 0, or -1 with ENOMEM, or with EINVAL when fn is NULL. Any thread; not from fn. */
+OAK_API int oak_gc_at_start(oak_start_fn fn, void *ctx);
+
+/** Remove a function that oak_gc_at_start has added with this ctx. It is not running when the call
+ * returns, and is never called again. Returns 0, or -1 with ENOENT. Any thread; not from fn. */
+OAK_API int oak_gc_at_start_remove(oak_start_fn fn, void *ctx);
+
 /* ---- stacks ---- */
 
 /** The most stack, in bytes, that a function of Oakum takes in a library compiled with

@@ -21,6 +21,7 @@
 #include <oakum/snapshot.h>
 #include <oakum/syncmap.h>
 #include <oakum/trace.h>
+#include <oakum/walk.h>
 #include <oakum/weakmap.h>
 #include <oakum/why.h>
 #include <oakum/zone.h>

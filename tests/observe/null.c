@@ -131,6 +131,12 @@ static bool is_zero(const void *p, size_t n)
     X(RETURNS(oak_heap_tells_writes(NULL))) \
     X(oak_realloc(NULL, 10) != NULL) \
     X(!oak_try_resize(NULL, 10)) \
+    X(FAILS(oak_heap_each(NULL, NULL, 0))) \
+    X(oak_heap_step(NULL, NULL, 1) == 0 && errno == EINVAL) \
+    X(!oak_object_read(NULL, NULL)) \
+    X(oak_object_read(object, NULL)) \
+    X(FAILS(oak_gc_at_start(NULL, NULL))) \
+    X(oak_gc_at_start_remove(NULL, NULL) == -1 && errno == ENOENT) \
     X(RETURNS(oak_free(NULL))) \
     X(oak_usable_size(NULL) == 0) \
     X(oak_base(NULL) == NULL) \
