@@ -51,6 +51,20 @@ void oaki_gc_set_min_heap(size_t bytes)
     unlock(t);
 }
 
+bool oaki_gc_set_finalizer_thread(bool may)
+{
+    oaki_thread *t = lock();
+    bool before = AO_load(&self->finalizer_thread) != 0;
+    AO_store(&self->finalizer_thread, may);
+    unlock(t);
+    return before;
+}
+
+bool oaki_gc_has_finalizer_thread(void)
+{
+    return AO_load(&self->finalizer_thread) != 0;
+}
+
 OAKI_AT_START bool oaki_gc_may_be_concurrent(void)
 {
     return AO_load(&self->concurrent) != 0;
@@ -73,6 +87,7 @@ OAKI_AT_START void oaki_settings_init(void)
     oaki_lock_init(&self->lock, OAKI_RANK_SETTINGS);
     AO_store(&self->concurrent, c->concurrent != 0);
     AO_store(&self->markers, (AO_t)c->gc_threads);
+    AO_store(&self->finalizer_thread, c->finalizer_thread != 0);
     AO_store(&self->min_heap, c->min_heap);
 }
 

@@ -11,6 +11,7 @@ typedef struct oaki_settings {
     oaki_lock lock;
     AO_t concurrent; /* marks may be concurrent */
     AO_t markers;    /* workers; 0: as many as there are processors, at most 8 */
+    AO_t finalizer_thread; /* finalizers run on a thread of their own */
     AO_t min_heap;   /* bytes; the goal is at least that, times percent / 100 */
 } oaki_settings;
 
@@ -21,7 +22,11 @@ void oaki_gc_set_markers(int n);
 /* The minimum heap; the goal follows at once. */
 void oaki_gc_set_min_heap(size_t bytes);
 
+/* Finalizers run on a thread of their own, or only where asked for. Returns how it was before. */
+bool oaki_gc_set_finalizer_thread(bool may);
+
 bool oaki_gc_may_be_concurrent(void);
+bool oaki_gc_has_finalizer_thread(void);
 unsigned oaki_gc_markers(void);
 size_t oaki_gc_min_heap(void);
 

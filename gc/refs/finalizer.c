@@ -278,6 +278,13 @@ size_t oaki_finalizers_ready(void)
     return oaki_count_get(&oaki_final.ready);
 }
 
+size_t oaki_finalizers_registered(void)
+{
+    size_t n = oaki_finalizers_ready();
+    for (unsigned k = 0; k < OAKI_FINAL_KINDS; k++) n += oaki_count_get(&oaki_final.waiting[k]);
+    return n;
+}
+
 bool oaki_finalizers_fresh(void)
 {
     return AO_compare_and_swap_full(&oaki_final.fresh, 1, 0);

@@ -9,6 +9,7 @@
 #include "finalizer.h"
 #include "gc/collector.h"
 #include "gc/host.h"
+#include "gc/settings.h"
 #include "runtime/contain.h"
 #include "runtime/os.h"
 #include "runtime/scrub.h"
@@ -69,7 +70,8 @@ OAKI_UNWIND_ACTION(oaki_finalizer_left)
     if (t) t->finalizes = false;
 }
 
-static OAKI_NOINLINE size_t run_all(void)
+/* To the queue's end; on their thread, as long as there is to be one. */
+static OAKI_NOINLINE size_t run_all(bool on_thread)
 {
     OAKI_ON_UNWIND(oaki_finalizer_left);
     size_t n = 0;
@@ -79,7 +81,7 @@ static OAKI_NOINLINE size_t run_all(void)
     bool nested = t && t->finalizes;
     running = since;
     if (t) t->finalizes = true;
-    while (run_one(since)) n++;
+    while ((!on_thread || oaki_gc_has_finalizer_thread()) && run_one(since)) n++;
     if (t) t->finalizes = nested;
     running = outer;
     if (since) AO_store(since, 0);
@@ -89,7 +91,7 @@ static OAKI_NOINLINE size_t run_all(void)
 
 size_t oak_finalizers_run(void)
 {
-    return run_all();
+    return run_all(false);
 }
 
 uint64_t oak_finalizer_running_ns(void)
@@ -102,6 +104,12 @@ uint64_t oak_finalizer_running_ns(void)
     if (first == 0) return 0;
     uint64_t now = oaki_os_lately_ns();
     return now > first ? now - first : 1;
+}
+
+/* Does their thread run those that are ready? */
+static bool will_run(void)
+{
+    return AO_int_load(&self->thread) == THREAD_STARTED && oaki_gc_has_finalizer_thread();
 }
 
 /* ---- waiting for others ---- */
@@ -117,7 +125,7 @@ static bool are_under_way(uint64_t waited_ns)
 {
     uint64_t running = oak_finalizer_running_ns();
     if (running > 0) return running < waited_ns + LATELY_NS;
-    return oaki_finalizers_ready() > 0 && AO_int_load(&self->thread) == THREAD_STARTED;
+    return oaki_finalizers_ready() > 0 && will_run();
 }
 
 bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran)
@@ -153,7 +161,7 @@ static void *thread_main(void *arg)
     }
     for (;;) {
         unsigned seen = oaki_waker_calls(&self->waker);
-        run_all();
+        run_all(true);
         oaki_blocking_begin(t);
         oaki_waker_wait(&self->waker, &seen);
         oaki_blocking_end(t);
@@ -163,11 +171,19 @@ static void *thread_main(void *arg)
 void oaki_finalizer_thread_ensure(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    if (!oaki_the_heap.config.finalizer_thread || AO_int_load(&self->thread) == THREAD_STARTED ||
+    if (!oaki_gc_has_finalizer_thread() || AO_int_load(&self->thread) == THREAD_STARTED ||
         !AO_int_compare_and_swap_full(&self->thread, THREAD_NONE, THREAD_STARTED))
         return;
     if (oaki_thread_spawn("oak-finalizer", thread_main, NULL, true) != 0)
         AO_int_store_release(&self->thread, THREAD_NONE);
+}
+
+bool oak_set_finalizer_thread(bool on)
+{
+    bool before = oaki_gc_set_finalizer_thread(on);
+    if (on && oaki_finalizers_registered() > 0) oaki_finalizer_thread_ensure();
+    if (on && oaki_finalizers_ready() > 0) oaki_waker_wake(&self->waker, 1);
+    return before;
 }
 
 /* The child has the thread that called fork, and no other. */
@@ -196,7 +212,7 @@ static void wake_or_notify(bool fresh)
 {
     OAKI_REQUIRES_OUTSIDE();
     oaki_finalizer_thread_ensure();
-    if (AO_int_load(&self->thread) == THREAD_STARTED) {
+    if (will_run()) {
         oaki_waker_wake(&self->waker, 1);
         return;
     }

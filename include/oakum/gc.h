@@ -240,6 +240,28 @@ OAK_API int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx);
  * collect, and set finalizers. Returns how many ran. */
 OAK_API size_t oak_finalizers_run(void);
 
+/** Run the finalizers and cleanups of all objects, also of objects that the program still reaches:
+ * before the program ends, or before oak_shutdown. The calling thread runs them, in rounds. In each
+ * round those are ready that would be ready if the program reached nothing: an ordered finalizer
+ * waits for those of all objects that reach its object, a cleanup for those of its own object, too.
+ * Finalizers that finalizers set are run as well. The call waits for a finalizer that is running on
+ * another thread, as long as one ends within 10 seconds.
+ *
+ * Objects stay as they are, and so do weak references. An object must be usable after its
+ * finalizer.
+ *
+ * Returns 0 when none is left. Otherwise returns -1 with errno, and *left is how many are left,
+ * unless left is NULL. EAGAIN: those left are in cycles (OAK_FINALIZER_ORDERED); or 16 rounds in a
+ * row have left as many as before, as finalizers set new ones; or one doesn't end. EDEADLK: called
+ * from a finalizer. ENOMEM. Any thread. Stops other threads once for each round. */
+OAK_API int oak_finalize_all(size_t *left);
+
+/** Let finalizers run on a thread of their own, or only in oak_finalizers_run and
+ * oak_finalize_all: as oak_config.finalizer_thread, at any time. A finalizer that is running goes
+ * on. When turned on, the thread runs what is ready. Returns the setting before. Any thread, also
+ * a finalizer. */
+OAK_API bool oak_set_finalizer_thread(bool on);
+
 /** Set a function that is called when finalizers become ready and there is no finalizer thread. The
  * thread whose collection made them ready calls it; a concurrent collection is the collector
  * thread's. Mutators run, and no lock is held: fn may allocate, collect and fork. NULL removes the

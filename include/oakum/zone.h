@@ -135,6 +135,12 @@ OAK_API size_t oak_zones_read(oak_zone_stats *out, size_t max, oak_memstats *m);
 
 /* ---- the end of a zone ---- */
 
+/** As oak_finalize_all (gc.h), for the finalizers and cleanups of the zone's objects alone: before
+ * oak_zone_discard, which drops them. Only objects of the zone count in their order. Those of other
+ * zones that are ready already are run, too. NULL: the default zone. *left counts the zone's, and
+ * those that are ready. */
+OAK_API int oak_zone_finalize(oak_zone *z, size_t *left);
+
 /** Free all objects of a zone, even those that are still referred to, and end the zone. The call
  * takes the same short time for any size of the zone. Its memory returns to the heap, and then to
  * the system, in the background. Objects that the heap profile has recorded count as freed.

@@ -167,6 +167,8 @@ static bool is_zero(const void *p, size_t n)
     X(FAILS(oak_cleanup_add(object, NULL, NULL))) \
     X(oak_cleanup_add(object, no_cleanup, NULL) == 0) \
     X(oak_finalizer_notify(NULL) == NULL) \
+    X(oak_finalize_all(NULL) == 0) \
+    X(oak_zone_finalize(NULL, NULL) == 0) \
     X(oak_weak_get(NULL) == NULL) \
     X(oak_ephemeron_new(object, NULL) != NULL) \
     X(oak_ephemeron_get(NULL, &slot) == NULL) \
