@@ -13,6 +13,9 @@
 #include <errno.h>
 #include <oakum/oakum.h>
 
+/* Where oak_init, if it has started the heap, was called from. Written before `started`. */
+static const void *started_from;
+
 static oaki_lock start_lock = OAKI_LOCK_INIT(OAKI_RANK_INIT);
 
 static void init_locks(oaki_heap *h)
@@ -75,7 +78,7 @@ static int start(const oak_config *cfg)
     return 0;
 }
 
-int oaki_heap_start(const oak_config *cfg)
+static int start_from(const oak_config *cfg, const void *caller)
 {
     OAKI_REQUIRES_OUTSIDE();
     oaki_heap *h = &oaki_the_heap;
@@ -87,6 +90,7 @@ int oaki_heap_start(const oak_config *cfg)
     oaki_fork_inside(true); /* otherwise a signal handler's fork would wait for this thread */
     oaki_lock_acquire(&start_lock);
     bool first = !AO_load(&h->started);
+    if (first) started_from = caller;
     int r = first ? start(cfg) : 0;
     oaki_lock_release(&start_lock);
     oaki_fork_inside(false);
@@ -96,6 +100,17 @@ int oaki_heap_start(const oak_config *cfg)
         return -1;
     }
     return r;
+}
+
+int oaki_heap_start(const oak_config *cfg)
+{
+    return start_from(cfg, NULL);
+}
+
+const void *oaki_heap_started_from(void)
+{
+    OAKI_ASSERT(AO_load_acquire(&oaki_the_heap.started));
+    return started_from;
 }
 
 void oaki_heap_fork(int stage)
@@ -112,5 +127,5 @@ bool oaki_heap_ready(void)
 
 int oak_init(const oak_config *cfg)
 {
-    return oaki_heap_start(cfg);
+    return start_from(cfg, __builtin_return_address(0));
 }

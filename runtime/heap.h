@@ -369,6 +369,9 @@ void oaki_ahead_spawn(void);
 /* Starts the heap unless it is started. Returns 0, or -1 with errno. */
 int oaki_heap_start(const oak_config *cfg);
 bool oaki_heap_ready(void); /* starts it if need be */
+/* The heap is started: where oak_init was called that started it, or NULL when the first use did
+ * it. */
+const void *oaki_heap_started_from(void);
 /* keeps any start from running during a fork: 0 before fork, 1 after it in the parent, 2 in the
  * child */
 void oaki_heap_fork(int stage);

@@ -24,6 +24,11 @@ static struct {
     int way;   /* the way of sending: a filter may refuse one */
 } self;
 
+int oaki_stopsignal_number(void)
+{
+    return self.signal;
+}
+
 /* ---- dispositions ---- */
 
 /* Does the host neither handle nor ignore it? */

@@ -171,6 +171,28 @@ OAK_API void oak_config_default(oak_config *cfg);
  * ENOMEM: no address space could be reserved. */
 OAK_API int oak_init(const oak_config *cfg);
 
+/** How Oakum was started. */
+typedef enum oak_start {
+    OAK_START_NOT,       /* not yet */
+    OAK_START_FIRST_USE, /* by itself, at the first use: with the environment's options */
+    OAK_START_INIT       /* by a call of oak_init */
+} oak_start;
+
+/** Who started Oakum. */
+typedef struct oak_started {
+    oak_start how;
+    /* for OAK_START_INIT: the file of the program or library that called oak_init, as the loader
+     * knows it, cut after 255 bytes; "" if it is no longer loaded */
+    char by[256];
+} oak_started;
+
+/** Read the configuration that is in effect: for a library that finds Oakum started. Settings that
+ * were changed after the start are as they are now. heap_reserve is the address space that the heap
+ * has got, and stop_signal the signal that is used. pointer_tags and tracking are as they were
+ * asked for. Before the start, *cfg gets what oak_config_default gives. cfg and by may be NULL.
+ * Returns whether Oakum is started; doesn't start it. Any thread, not from a signal handler. */
+OAK_API bool oak_config_read(oak_config *cfg, oak_started *by);
+
 /** The version of the library: "0.1.0". */
 OAK_API const char *oak_version(void);
 

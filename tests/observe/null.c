@@ -129,6 +129,7 @@ static bool is_zero(const void *p, size_t n)
     X(oak_memstats_json(&stats, NULL, 100) > 2) \
     X(RETURNS(oak_heap_info_read(NULL))) \
     X(RETURNS(oak_heap_tells_writes(NULL))) \
+    X(oak_config_read(NULL, NULL)) \
     X(oak_realloc(NULL, 10) != NULL) \
     X(!oak_try_resize(NULL, 10)) \
     X(FAILS(oak_heap_each(NULL, NULL, 0))) \
