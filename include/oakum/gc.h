@@ -241,7 +241,7 @@ OAK_API int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx);
 OAK_API size_t oak_finalizers_run(void);
 
 /** Run the finalizers and cleanups of all objects, also of objects that the program still reaches:
- * before the program ends, or before oak_shutdown. The calling thread runs them, in rounds. In each
+ * before the program ends, for instance. The calling thread runs them, in rounds. In each
  * round those are ready that would be ready if the program reached nothing: an ordered finalizer
  * waits for those of all objects that reach its object, a cleanup for those of its own object, too.
  * Finalizers that finalizers set are run as well. The call waits for a finalizer that is running on
