@@ -19,6 +19,10 @@
 #ifndef OAKUM_BASE_H
 #define OAKUM_BASE_H
 
+#if !defined(__cplusplus) && (!defined(__STDC_VERSION__) || __STDC_VERSION__ < 201112L)
+#error "Oakum's headers are C11: compile with -std=c11, -std=gnu11 or later"
+#endif
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -9,6 +9,10 @@
 #ifndef OAKUM_CXX_BASE_HPP
 #define OAKUM_CXX_BASE_HPP
 
+#if __cplusplus < 201703L
+#error "Oakum's C++ headers are C++17: compile with -std=c++17, -std=gnu++17 or later"
+#endif
+
 #include <cstddef>
 #include <new>
 #include <oakum/heap.h>
