@@ -6,20 +6,27 @@ AC_DEFUN([OAK_PKG], [
         [AC_MSG_ERROR([pkg-config does not find $2: run ./autogen.sh, which installs what packages.txt lists])])
 ])
 
+# OAK_PKG_TESTS(VARIABLE, MODULE) - likewise, but only make check needs it.
+AC_DEFUN([OAK_PKG_TESTS], [
+    PKG_CHECK_MODULES([$1], [$2], [],
+        [AC_MSG_WARN([pkg-config does not find $2, which make check needs])])
+])
+
 # OAK_LUA - Lua 5.4, for embed/lua: --with-lua=auto builds it where the headers are. HAVE_LUA, LUA_CFLAGS,
-# LUA_LIBS, and LUA, the interpreter, or empty.
+# LUA_LIBS, LUA_MODULE, its name for pkg-config, and LUA, the interpreter, or empty.
 AC_DEFUN([OAK_LUA], [
     AC_ARG_WITH([lua],
         [AS_HELP_STRING([--with-lua=auto|yes|no], [Lua 5.4 on Oakum, and the module for it])],
         [], [with_lua=auto])
     oak_have_lua=no
     AS_IF([test "$with_lua" != no],
-          [PKG_CHECK_MODULES([LUA], [lua5.4 >= 5.4], [oak_have_lua=yes],
-              [PKG_CHECK_MODULES([LUA], [lua-5.4 >= 5.4], [oak_have_lua=yes], [:])])
+          [PKG_CHECK_MODULES([LUA], [lua5.4 >= 5.4], [oak_have_lua=yes LUA_MODULE=lua5.4],
+              [PKG_CHECK_MODULES([LUA], [lua-5.4 >= 5.4], [oak_have_lua=yes LUA_MODULE=lua-5.4], [:])])
            AS_IF([test "$with_lua$oak_have_lua" = yesno],
                  [AC_MSG_ERROR([pkg-config does not find lua5.4: run ./autogen.sh --with=lua])])
            AC_CHECK_PROGS([LUA], [lua5.4 lua])])
     AM_CONDITIONAL([HAVE_LUA], [test "$oak_have_lua" = yes])
+    AC_SUBST([LUA_MODULE])
 ])
 
 # OAK_WARNINGS - warnings that every build has, in OAK_WARN_CFLAGS.
@@ -61,7 +68,7 @@ AC_DEFUN([OAK_MODES], [
 ])
 
 # OAK_METADATA - what keeps the shared library's metadata (docs/metadata.md): OAKI_WITH_JEMALLOC in
-# config.h, and OAK_METADATA_LDFLAGS. To be called after JEMALLOC_LIBS is known.
+# config.h, and OAK_METADATA_LDFLAGS. Without it, jemalloc is for a test alone.
 #
 # jemalloc is handed to the linker past libtool, which would note it as a dependency of the static
 # library. It brings C++'s new and delete with it. In a C program that loads a plugin in C++ they
@@ -72,6 +79,8 @@ AC_DEFUN([OAK_METADATA], [
         [AS_HELP_STRING([--with-metadata=builtin|jemalloc], [what keeps Oakum's own records])],
         [], [with_metadata=builtin])
     OAK_METADATA_LDFLAGS=
+    AS_IF([test "$with_metadata" = jemalloc],
+        [OAK_PKG([JEMALLOC], [jemalloc >= 5.2])], [OAK_PKG_TESTS([JEMALLOC], [jemalloc >= 5.2])])
     AS_CASE([$with_metadata],
         [builtin], [],
         [jemalloc],
