@@ -12,8 +12,8 @@
  *
  * Owns: the helper thread, `poked`, `asked`, `wanted`; `rest_until` is the leader's.
  * Invariants: pages touched ahead and still free count as free memory that is backed, and decay as
- * such (scavenge.c). In a heap of at least FROM a step makes no more than oaki_ahead_near() + STEP of
- * them. An announced demand makes at most WANTED_MOST.
+ * such (scavenge.c). In a heap of at least FROM a step makes no more than oaki_ahead_near() + STEP
+ * of them. An announced demand makes at most WANTED_MOST.
  * Lock: pages_lock while a step is chosen and noted, by a helper (thread.h) or inside oaki_enter.
  * None while the system works: the pages stay in their free run, and may be taken. */
 #include "cost.h"

@@ -2,8 +2,8 @@
  *
  * As a small interpreter: `live` bytes in a table of objects of 16 to 64 bytes; most of what it
  * makes is garbage at once, and a quarter replaces an object of the table. Each of `threads`
- * threads has such a table. Answer: the peak RSS, which the runner reads; and the threads of the process,
- * those of the memory manager included. */
+ * threads has such a table. Answer: the peak RSS, which the runner reads; and the threads of the
+ * process, those of the memory manager included. */
 #include "mem.h"
 
 #include <stdlib.h>

@@ -8,7 +8,7 @@
  * world stopped. */
 #include "libgc.h"
 
-#include "gc/pace.h"
+#include "gc/plan.h"
 #include "gc/settings.h"
 #include "runtime/contain.h"
 #include "runtime/os.h"
