@@ -73,7 +73,6 @@ static bool nothing_waits(void)
     for (unsigned i = 0; i < shared.nworkers; i++) none = none && has_nothing(&shared.workers[i]);
     return none;
 }
-
 #endif
 
 /* ---- donating ---- */
