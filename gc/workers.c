@@ -92,7 +92,6 @@ size_t oaki_mark_stack_bytes(void)
     return oaki_segments_mapped() + oaki_ranges_mapped() + sizeof shared;
 }
 
-/* Frees all segments. */
 void oaki_mark_release(void)
 {
     OAKI_REQUIRES_COLLECTOR();
