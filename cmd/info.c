@@ -54,7 +54,8 @@ static void environment_name(char *out, size_t n, const char *field)
 
     for (; *field != '\0' && at + 1 < n; field++) out[at++] = (char)toupper((unsigned char)*field);
     out[at] = '\0';
-    if (at > 3 && strcmp(out + at - 3, "_US") == 0) out[at - 3] = '\0'; /* the unit */
+    if (at > 3 && (strcmp(out + at - 3, "_US") == 0 || strcmp(out + at - 3, "_MS") == 0))
+        out[at - 3] = '\0'; /* the unit */
 }
 
 static void put_option(const char *field, const char *value, const char *def, const char *text)
@@ -148,6 +149,7 @@ static void put_host(void)
     put_cost("asking whether a page was written", h.ask, h.ask_huge);
     put_cost("first use of a fresh page", h.fresh, h.fresh_huge);
     put_cost("waking a thread", h.wake, 0);
+    put_cost("stopping a thread", h.stop, 0);
     printf("decided        pauses of up to %u us; ", h.pause_goal_us);
     if (h.pause_goal_us == 0)
         puts("each cycle is one pause");

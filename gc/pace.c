@@ -69,7 +69,8 @@ static size_t percent_goal(void)
 static size_t limit_goal(void)
 {
     oaki_heap *h = &oaki_the_heap;
-    size_t limit = oaki_plan_memory_limit();
+    size_t limit = oaki_heap_soft_limit();
+    if (AO_load(&pace->percent) == (AO_t)-1) limit = AO_load(&h->memory_limit); /* asked for */
     if (!limit) return SIZE_MAX;
     size_t used = AO_load(&h->used), inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
     size_t other =

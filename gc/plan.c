@@ -40,6 +40,12 @@ uint64_t oaki_plan_pause_goal_ns(void)
     return (uint64_t)oaki_the_heap.config.pause_goal_us * 1000;
 }
 
+/* The program has said that pauses matter more than it would by default. */
+static bool keeps_goal(void)
+{
+    return oaki_plan_pause_goal_ns() < OAKI_TUNE_PAUSE_GOAL_NS;
+}
+
 /* For the live share of the bytes at the goal. */
 OAKI_AT_START static size_t next_bytes(void)
 {
@@ -72,14 +78,15 @@ static bool is_cheap(double next)
  * then. */
 OAKI_AT_START static oaki_plan_reason by_pause(void)
 {
+    bool patient = oaki_plan_pause_goal_ns() > OAKI_TUNE_PAUSE_GOAL_NS;
     size_t full = oaki_gc.pace.full, live = AO_load(&oaki_the_heap.live), goal = oaki_pace_goal();
-    bool known = plan->stops && plan->stop_rate > 0;
+    bool known = (plan->stops || patient) && plan->stop_rate > 0;
     if (full >= OAKI_TUNE_LARGE && !known) return OAKI_PLAN_LARGE;
     if (live > goal && live - goal >= OAKI_TUNE_LARGE) return OAKI_PLAN_LARGE;
     double next = (double)OAKI_MAX(live, goal);
     double measured = plan->stops ? (double)full : next; /* roots take time too */
     uint64_t most = oaki_plan_pause_goal_ns();
-    if (plan->stops) most = OAKI_MAX(most, (uint64_t)OAKI_TUNE_STOPS_PAUSE_NS);
+    if (plan->stops && !keeps_goal()) most = OAKI_MAX(most, (uint64_t)OAKI_TUNE_STOPS_PAUSE_NS);
     double ns = plan->stop_rate * oaki_gc.pace.lived * next;
     if (measured >= OAKI_TUNE_LONG_PAUSE_FROM && ns > (double)most) return OAKI_PLAN_LONG;
     bool cheap = !plan->stops && next >= OAKI_TUNE_CHEAP_FROM && is_cheap(next);
@@ -93,19 +100,13 @@ static bool is_dear(void)
     return oaki_cost_of(OAKI_COST_write) > OAKI_TUNE_DEAR_WRITE_NS;
 }
 
-/* The program has said that pauses matter more than it would by default. */
-static bool keeps_goal(void)
-{
-    return oaki_plan_pause_goal_ns() < OAKI_TUNE_PAUSE_GOAL_NS;
-}
-
 /* First writes of a cycle like the last concurrent one, as a share of the time between two cycles.
  * Before there was one, a quarter of all pages count as written. */
 static bool is_affordable(void)
 {
     size_t page = oaki_os_page_size();
     double all = (double)(AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT) / (double)page;
-    double dirty = AO_load(&plan->dirty) ? (double)AO_load(&plan->dirty) : all / 4;
+    double dirty = AO_load(&plan->dirty) ? (double)AO_load(&plan->dirty) - 1 : all / 4;
     double each = (double)(oaki_cost_of(OAKI_COST_protect) + oaki_cost_of(OAKI_COST_ask));
     double ns = all * each + dirty * (double)oaki_cost_of(OAKI_COST_write);
     size_t goal = oaki_pace_goal(), room = goal - OAKI_MIN(oaki_pace_live(), goal);
@@ -194,22 +195,15 @@ unsigned oaki_plan_cpus(void)
     return most ? OAKI_MIN(mask, most) : mask;
 }
 
-/* A process has other memory than Oakum's. */
-OAKI_AT_START size_t oaki_plan_memory_limit(void)
-{
-    size_t limit = AO_load(&oaki_the_heap.memory_limit), group = AO_load(&plan->memory);
-    if (limit || group == SIZE_MAX) return limit;
-    return group - group / OAKI_TUNE_GROUP_LIMIT_LESS;
-}
-
-/* Does the memory limit change? */
+/* A process has other memory than Oakum's: a part of the group's limit is left for that. */
 static bool read_limits(void)
 {
     oaki_cgroup g;
     oaki_cgroup_read("/proc/self/cgroup", "/sys/fs/cgroup", &g);
-    bool changes = AO_load(&plan->memory) != g.memory;
+    size_t limit = g.memory == SIZE_MAX ? 0 : g.memory - g.memory / OAKI_TUNE_GROUP_LIMIT_LESS;
+    bool changes = AO_load(&oaki_the_heap.group_limit) != limit;
     AO_store(&plan->cpus, g.cpus);
-    AO_store(&plan->memory, g.memory);
+    AO_store(&oaki_the_heap.group_limit, limit);
     AO_store(&plan->limits_ns, (AO_t)oaki_os_now_ns());
     return changes;
 }
@@ -237,7 +231,7 @@ void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen)
 
 void oaki_plan_note_dirty(size_t pages)
 {
-    AO_store(&plan->dirty, pages);
+    AO_store(&plan->dirty, pages + 1);
 }
 
 /* The least that is known of either mode, as a heap's pages are slow for both. */
@@ -262,8 +256,17 @@ static void rest(void)
     AO_store(&plan->rest, plan->next_rest);
     plan->next_rest = OAKI_MIN(plan->next_rest * 2, OAKI_TUNE_REST_MOST);
     plan->rate[OAKI_STOPPED].best = plan->rate[OAKI_CONCURRENT].best = 0;
+    plan->good = 0;
     AO_store(&oaki_the_heap.sticky, 0);
     AO_or(&plan->wants, OAKI_PLAN_REPAIR);
+}
+
+/* After as many marks that are not slow, the next rest is half as long. */
+static void recover(void)
+{
+    if (++plan->good < plan->next_rest) return;
+    plan->next_rest = OAKI_MAX(plan->next_rest / 2, OAKI_TUNE_REST);
+    plan->good = 0;
 }
 
 static void one_less(void)
@@ -273,19 +276,20 @@ static void one_less(void)
     AO_store(&plan->rest, left - 1);
     if (left > 1) return;
     AO_or(&plan->wants, OAKI_PLAN_PROBE);
-    oaki_cost_forget();
+    oaki_cost_doubt();
 }
 
 void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t cpu_ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_plan_rate *r = &plan->rate[concurrent];
+    bool rests = AO_load(&plan->rest) > 0;
+    one_less();
     if (words < OAKI_TUNE_TELLING_WORDS || cpu_ns == 0) return;
     r->last = (double)cpu_ns / (double)words;
     plan->bytes_ms[concurrent] = (double)bytes * 1e6 / (double)cpu_ns;
-    if (AO_load(&plan->rest) > 0) {
+    if (rests) {
         r->best = r->last;
-        one_less();
         return;
     }
     if (is_slow(r->last)) {
@@ -293,6 +297,7 @@ void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t c
         return;
     }
     r->best = r->best > 0 ? OAKI_MIN(r->best * OAKI_TUNE_FORGET, r->last) : r->last;
+    recover();
 }
 
 /* ---- the host thread ---- */
@@ -322,30 +327,59 @@ static void repair(void)
     AO_store(&plan->repaired, done);
 }
 
+/* Tracking by faults alone is set up only where a concurrent mark needs it. */
+static void measure(void)
+{
+    bool tracks = oaki_gc_may_be_concurrent() &&
+                  oaki_the_heap.config.tracking != OAK_TRACKING_FAULTS;
+    if (tracks) (void)oaki_dirty_start();
+    oaki_cost_probe();
+    oaki_plan_host_known();
+}
+
+/* Where a dear host's pages are tracked they are small: those to come, and those that are there
+ * are not joined. */
+void oaki_plan_host_known(void)
+{
+    AO_t small = keeps_goal() && is_dear();
+    if (AO_load(&oaki_the_heap.small_pages) == small || !oaki_the_heap.config.huge_pages) return;
+    AO_store(&oaki_the_heap.small_pages, small);
+    size_t used = AO_load(&oaki_the_heap.used);
+    if (used > OAKI_HUGE_FROM) oaki_os_huge((void *)oaki_the_heap.base, used, !small);
+}
+
+/* Under gc_lock, as a pause computes the same. */
+static void refresh(void)
+{
+    oaki_lock_acquire(&oaki_the_heap.gc_lock);
+    oaki_pace_refresh();
+    oaki_lock_release(&oaki_the_heap.gc_lock);
+}
+
 static void *host(void *arg)
 {
     AO_t wants;
     do {
         wants = AO_load(&plan->wants);
     } while (!AO_compare_and_swap_full(&plan->wants, wants, 0));
-    if (oaki_gc_may_be_concurrent()) (void)oaki_dirty_start();
     bool dear = is_dear();
-    oaki_cost_probe();
+    measure();
     bool changes = read_limits() || is_dear() != dear;
-    if (keeps_goal() && is_dear()) AO_store(&oaki_the_heap.small_pages, 1);
     if (wants & OAKI_PLAN_REPAIR) repair();
-    if (changes) oaki_pace_refresh();
+    if (changes) refresh();
     AO_store_release(&plan->host, 0);
     return arg;
 }
 
+/* What was measured is doubted after a while, as the host may be another one by then. */
 static bool is_needed(void)
 {
     if (AO_load(&plan->wants) != 0) return true;
-    size_t live = AO_load(&oaki_the_heap.live);
-    if (live < OAKI_TUNE_HOST_FROM) return false;
-    return !oaki_cost_known() ||
-           oaki_os_now_ns() - AO_load(&plan->limits_ns) >= OAKI_TUNE_LIMITS_NS;
+    if (AO_load(&oaki_the_heap.live) < OAKI_TUNE_HOST_FROM) return false;
+    if (!oaki_cost_known()) return true;
+    if (oaki_os_now_ns() - AO_load(&plan->limits_ns) < OAKI_TUNE_LIMITS_NS) return false;
+    oaki_cost_doubt();
+    return true;
 }
 
 /* Without a thread the next cycle tries again. */
@@ -360,7 +394,6 @@ OAKI_AT_START void oaki_plan_init(void)
 {
     OAKI_REQUIRES_STARTING();
     plan->next_rest = OAKI_TUNE_REST;
-    AO_store(&plan->memory, SIZE_MAX);
 }
 
 void oaki_plan_reset(void)
@@ -368,5 +401,6 @@ void oaki_plan_reset(void)
     OAKI_REQUIRES_FORKED();
     oaki_cost_reset();
     oaki_cgroup_reset();
+    if (AO_load(&plan->host)) AO_or(&plan->wants, OAKI_PLAN_REPAIR); /* it may have been at that */
     AO_store(&plan->host, 0);
 }

@@ -37,13 +37,14 @@ typedef struct oaki_plan {
     bool stops;             /* oaki_plan_prefer_stops */
     bool alone;             /* there was one processor in the last cycle */
     unsigned next_rest;     /* cycles without tracking after the next slow mark */
+    unsigned good;          /* marks since the last slow one, or since that was halved */
     AO_t rest;              /* of these that are still to come */
-    AO_t dirty;             /* pages that the last concurrent mark found dirty */
+    AO_t dirty;             /* first writes beside the last concurrent mark, + 1; 0: none yet */
     AO_t wants;             /* OAKI_PLAN_PROBE and _REPAIR: for the host thread */
     AO_t repaired;          /* bytes that were put into huge pages again */
     AO_t host;              /* 1: the host thread runs */
-    AO_t cpus, memory;      /* limits of control groups; 0, SIZE_MAX: none */
-    AO_t limits_ns;         /* when they were read */
+    AO_t cpus;              /* limit of control groups; 0: none */
+    AO_t limits_ns;         /* when limits were read */
     bool said_costs;        /* planlog.c: gctrace has told them, */
     unsigned said_plan;     /* and this reason + 1 last */
 } oaki_plan;
@@ -77,8 +78,6 @@ size_t oaki_plan_wake_words(void);
 
 /* Processors that the process may use: its mask, and limits of control groups. */
 unsigned oaki_plan_cpus(void);
-/* The memory limit of the option, or of a control group less a part; 0: none. */
-size_t oaki_plan_memory_limit(void);
 
 /* From now on a mark is concurrent only where its pause would take tens of milliseconds. A
  * stop-the-world mark costs less processor time. At start-up. */
@@ -93,11 +92,14 @@ void oaki_plan_processors(unsigned n);
 void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen);
 /* A full mark has traced so many words, and marked so many bytes, in `cpu_ns` of processors. */
 void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t cpu_ns);
-/* A concurrent cycle has found so many dirty pages. */
+/* Mutators had so many first writes to protected pages since the cycle before. */
 void oaki_plan_note_dirty(size_t pages);
 
 /* planlog.c: a line for gctrace, where the plan after this cycle is another than the last one. */
 void oaki_plan_log(unsigned long long cycle, unsigned plan);
+
+/* A probe has ended: is the heap to have huge pages? */
+void oaki_plan_host_known(void);
 
 /* After a cycle, outside of oaki_enter: measures the host, mends what tracking has slowed down, or
  * reads limits, on a thread of its own, if there is need. */

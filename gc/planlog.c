@@ -27,10 +27,11 @@ void oak_host_read(oak_host *out)
     }
     oaki_thread *t = oaki_enter();
     if (t) {
-        (void)oaki_dirty_start();
+        if (oaki_gc_may_be_concurrent()) (void)oaki_dirty_start();
         oaki_leave(t);
     }
     oaki_cost_probe();
+    oaki_plan_host_known();
     if (!out) return;
     oaki_plan_reason why = oaki_plan_reason_now();
     *out = (oak_host){
@@ -38,7 +39,7 @@ void oak_host_read(oak_host *out)
         .concurrent_bytes = oaki_gc.plan.bytes_ms[OAKI_CONCURRENT],
         .processors = oaki_plan_cpus(),
         .workers = oaki_workers_count(),
-        .memory_limit = oaki_plan_memory_limit(),
+        .memory_limit = oaki_heap_soft_limit(),
         .pause_goal_us = (unsigned)(oaki_plan_pause_goal_ns() / 1000),
         .resting = (unsigned)AO_load(&oaki_gc.plan.rest),
         .concurrent = oaki_plan_by(why),

@@ -6,7 +6,6 @@
 #include "gc/concurrent/concurrent.h"
 #include "gc/trace/trace.h"
 #include "off.h"
-#include "gc/concurrent/quantum.h"
 #include "pace.h"
 #include "runtime/cost.h"
 #include "runtime/os.h"
@@ -150,10 +149,12 @@ static void pace_concurrent(const oaki_cycle *c)
 }
 
 /* What the marks of its mode cost on this host. */
-static void note_plan(oaki_cycle *c, uint64_t cpu)
+static void note_plan(const oaki_cycle *c)
 {
     bool concurrent = c->first_begin != 0;
-    if (concurrent) oaki_plan_note_dirty(oaki_preclean_protected());
+    /* other threads of the process have processor time in a pause, too */
+    uint64_t most = oaki_cycle_pause(c) * oaki_workers_count();
+    uint64_t cpu = c->concurrent_cpu + OAKI_MIN(c->cpu, most);
     if (!c->minor) oaki_plan_note_mark(concurrent, c->words, c->line.heap_live, cpu);
     if (AO_load(&oaki_the_heap.nthreads) > 1)
         oaki_cost_note(OAKI_COST_stop,
@@ -170,13 +171,14 @@ void oaki_record_end(uint64_t mark_cpu)
     oaki_gc.totals.gc_cpu_ns += cpu;
     count_pause(c->first + pause);
     oaki_plan_processors(c->line.processors);
-    note_plan(c, cpu);
+    note_plan(c);
     if (c->first_begin) pace_concurrent(c);
     else oaki_pace_stopped(c->minor, asked, c->allocated, c->begin, pause);
     oaki_pace_cycle(c->end, pause + c->first + c->concurrent_cpu, c->cpu_end, cpu, asked);
     note_times(c, mark_cpu);
     note_heap(c);
     note_totals(c);
+    if (c->first_begin) oaki_plan_note_dirty(c->tracking.faults);
     c->plan = oaki_plan_reason_now();
 }
 

@@ -18,6 +18,7 @@ AO_t oaki_cost_ns[OAKI_COST_ALL];
 
 static struct {
     unsigned int state; /* AO_int, futex */
+    AO_t doubted;       /* 1: the next probe measures anew */
     AO_t forced;        /* costs, as bits */
 } self;
 
@@ -49,9 +50,14 @@ bool oaki_cost_known(void)
     return AO_int_load_acquire(&self.state) == ENDED;
 }
 
-void oaki_cost_forget(void)
+bool oaki_cost_is_stale(void)
 {
-    (void)AO_int_compare_and_swap_full(&self.state, ENDED, NOT_YET);
+    return !oaki_cost_known() || AO_load(&self.doubted) != 0;
+}
+
+void oaki_cost_doubt(void)
+{
+    AO_store(&self.doubted, 1);
 }
 
 /* All that the probe measures may be forced: then it measures nothing. */
@@ -68,9 +74,12 @@ void oaki_cost_probe(void)
     OAKI_REQUIRES_OUTSIDE();
     OAKI_REQUIRES_NO_LOCK();
     if (AO_int_compare_and_swap_full(&self.state, NOT_YET, RUNS)) {
+        AO_store(&self.doubted, 0);
         if (any_to_measure()) oaki_cost_measure();
         AO_int_store_release(&self.state, ENDED);
         oaki_futex_wake(&self.state, INT_MAX);
+    } else if (oaki_cost_known() && AO_compare_and_swap_full(&self.doubted, 1, 0)) {
+        if (any_to_measure()) oaki_cost_measure();
     }
     while (AO_int_load_acquire(&self.state) == RUNS) oaki_futex_wait(&self.state, RUNS, 0);
     errno = saved;

@@ -1,8 +1,8 @@
 /* cost.h - what operations on memory and threads cost on this host, in nanoseconds.
  *
- * A probe measures them once, when the collector first has to choose by them (costprobe.c); and
- * again when marks have become much slower or faster, as after a move to another host. Each stop
- * of the world measures OAKI_COST_STOP. The variable OAKUM_HOST sets what the probe would find.
+ * A probe measures them when the collector first has to choose by them (costprobe.c), and again
+ * where they may have changed. Each stop of the world measures OAKI_COST_stop. The variable
+ * OAKUM_HOST sets what the probe would find.
  *
  * Lock: none; a cost is a word that any thread may read. */
 #ifndef OAKI_COST_H
@@ -43,15 +43,17 @@ void oaki_cost_note(oaki_cost c, uint64_t ns);
 void oaki_cost_force(oaki_cost c, size_t ns);
 bool oaki_cost_is_forced(oaki_cost c);
 
-/* Has the probe ended, if only to find that it can measure nothing? */
+/* Has a probe ended, if only to find that it can measure nothing? */
 bool oaki_cost_known(void);
+/* Is there none, or is what is known to be measured anew? It holds until then. */
+bool oaki_cost_is_stale(void);
 
 /* Measures the host: at most 3 ms and 4 MiB, unless the system holds it up. Another thread's probe
  * is waited for. Outside of oaki_enter, on a thread of Oakum's or of one that asks. */
 void oaki_cost_probe(void);
 
 /* The next probe measures anew. */
-void oaki_cost_forget(void);
+void oaki_cost_doubt(void);
 
 void oaki_cost_reset(void); /* in the child of a fork */
 

@@ -14,11 +14,15 @@
 #include "thread.h"
 #include "waker.h"
 
+#include <sys/mman.h>
+
 #define MEMORY ((size_t)4 << 20)
 #define HUGE ((size_t)2 << 20)
-#define PAGES ((size_t)64)  /* small pages that are measured */
+#define PAGES ((size_t)64)  /* small pages that are measured, of at most SHARE bytes */
+#define SHARE (MEMORY / 4)
 #define BATCH ((size_t)16)
 #define ROUNDS 3
+#define SMALL_MOST ((size_t)4096) /* of larger ones huge pages are not of HUGE bytes */
 #define MOST_NS UINT64_C(3000000)
 #define SMALL_NS UINT64_C(1200000) /* when small pages have had their time */
 #define HUGE_NS UINT64_C(1000000)   /* a huge page is not touched later than that, */
@@ -28,7 +32,7 @@
 typedef struct probe {
     uint64_t end_ns, begun_ns;
     char *small, *huge; /* `huge` is a whole huge page, if the system gives one */
-    size_t page;
+    size_t page, pages;
     uint64_t least[OAKI_COST_ALL];
 } probe;
 
@@ -56,25 +60,40 @@ static void write_pages(char *at, size_t n, size_t page)
 static void touch_small(probe *p)
 {
     uint64_t at = oaki_os_now_ns();
-    for (size_t i = 0; i < PAGES; i += BATCH) {
+    for (size_t i = 0; i < p->pages; i += BATCH) {
         write_pages(p->small + i * p->page, BATCH, p->page);
         note(p, OAKI_COST_fresh, &at, BATCH);
     }
 }
 
+/* Whatever the time: a first write whose cost is not known would count as cheap. */
 static void track_small(probe *p)
 {
-    for (int round = 0; round < ROUNDS && has_time(p, SMALL_NS); round++) {
+    for (int round = 0; round == 0 || (round < ROUNDS && has_time(p, SMALL_NS)); round++) {
         uint64_t at = oaki_os_now_ns();
-        if (!oaki_dirty_try(p->small, PAGES * p->page, true)) return;
-        note(p, OAKI_COST_protect, &at, PAGES);
-        if (!oaki_dirty_try(p->small, PAGES * p->page, false)) return;
-        note(p, OAKI_COST_ask, &at, PAGES);
-        for (size_t i = 0; i < PAGES && has_time(p, SMALL_NS); i += BATCH) {
+        if (!oaki_dirty_try(p->small, p->pages * p->page, true)) return;
+        note(p, OAKI_COST_protect, &at, p->pages);
+        if (!oaki_dirty_try(p->small, p->pages * p->page, false)) return;
+        note(p, OAKI_COST_ask, &at, p->pages);
+        for (size_t i = 0; i < p->pages && (i == 0 || has_time(p, SMALL_NS)); i += BATCH) {
             at = oaki_os_now_ns();
             write_pages(p->small + i * p->page, BATCH, p->page);
             note(p, OAKI_COST_write, &at, BATCH);
         }
+    }
+}
+
+/* The way by page faults: what the handler asks of the system for a page. The fault itself comes on
+ * top. */
+static void deny_small(probe *p)
+{
+    for (size_t i = 0; i < BATCH; i++) {
+        char *page = p->small + i * p->page;
+        uint64_t at = oaki_os_now_ns();
+        if (mprotect(page, p->page, PROT_READ) || mprotect(page, p->page, PROT_READ | PROT_WRITE))
+            return;
+        write_pages(page, 1, p->page);
+        note(p, OAKI_COST_write, &at, 1);
     }
 }
 
@@ -144,8 +163,8 @@ static void lay_out(probe *p, char *memory)
 {
     char *end = memory + MEMORY;
     p->huge = (char *)OAKI_ALIGN_UP((uintptr_t)memory, HUGE);
-    p->small = p->huge - memory >= (ptrdiff_t)(PAGES * p->page) ? memory : p->huge + HUGE;
-    if (p->small + PAGES * p->page > end) p->small = NULL;
+    p->small = p->huge - memory >= (ptrdiff_t)(p->pages * p->page) ? memory : p->huge + HUGE;
+    if (p->small + p->pages * p->page > end) p->small = NULL;
     oaki_os_huge(memory, MEMORY, false);
     if (oaki_the_heap.config.huge_pages) oaki_os_huge(p->huge, HUGE, true);
 }
@@ -156,7 +175,8 @@ static void measure_pages(probe *p, char *memory)
     bool tracks = oaki_dirty_may() && oaki_dirty_enroll(memory, MEMORY);
     if (p->small) touch_small(p);
     if (p->small && tracks) track_small(p);
-    if (!oaki_the_heap.config.huge_pages || !has_time(p, HUGE_NS)) return;
+    else if (p->small && oaki_dirty_denies()) deny_small(p);
+    if (!oaki_the_heap.config.huge_pages || p->page > SMALL_MOST || !has_time(p, HUGE_NS)) return;
     touch_huge(p);
     if (tracks && has_time(p, HUGE_TRACK_NS)) track_huge(p);
 }
@@ -164,6 +184,7 @@ static void measure_pages(probe *p, char *memory)
 void oaki_cost_measure(void)
 {
     probe p = { .begun_ns = oaki_os_now_ns(), .page = oaki_os_page_size() };
+    p.pages = OAKI_MIN(PAGES, SHARE / p.page);
     char *memory = oaki_os_map(MEMORY);
     if (memory) {
         measure_pages(&p, memory);

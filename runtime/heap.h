@@ -61,6 +61,7 @@ typedef struct oaki_heap {
     size_t page_allocs;       /* for failalloc */
     AO_t heap_max;            /* bytes; 0 none */
     AO_t memory_limit;        /* bytes, soft; 0 none */
+    AO_t group_limit;         /* the same by a control group; 0 none (gc/plan.c) */
     AO_t small_pages;         /* 1: memory that comes asks for no huge pages (gc/plan.c) */
     size_t purges;            /* how often memory was given back */
 
@@ -359,6 +360,13 @@ void oaki_ahead_led_step(bool late);
  * none. */
 bool oaki_ahead_step(size_t near, size_t least, bool led);
 int oaki_ahead_init(void);
+/* The soft limit: the program's or the control group's, whichever is less; 0: none. */
+OAKI_INLINE size_t oaki_heap_soft_limit(void)
+{
+    size_t own = AO_load(&oaki_the_heap.memory_limit), group = AO_load(&oaki_the_heap.group_limit);
+    return own && group ? OAKI_MIN(own, group) : own | group;
+}
+
 /* Pages that are kept touched ahead, by the heap's size and the cost of fresh memory. */
 size_t oaki_ahead_near(void);
 /* Starts the helper thread if the heap is large enough; like oaki_scavenger_spawn. */

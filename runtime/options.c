@@ -142,7 +142,8 @@ static const char *variable_of(const char *field, char *name, size_t n)
     size_t len = oaki_format(name, n, "OAKUM_%s", field);
     for (size_t i = 0; i < len; i++)
         if (name[i] >= 'a' && name[i] <= 'z') name[i] = (char)(name[i] - 'a' + 'A');
-    if (len > 3 && strcmp(name + len - 3, "_US") == 0) name[len - 3] = '\0';
+    char *unit = len > 3 ? name + len - 3 : name;
+    if (strcmp(unit, "_US") == 0 || strcmp(unit, "_MS") == 0) *unit = '\0';
     return secure_getenv(name);
 }
 

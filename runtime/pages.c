@@ -288,7 +288,7 @@ oaki_span *oaki_pages_alloc(size_t n, size_t align, unsigned cls, oaki_kind kind
     if (cls == OAKI_CLASS_LARGE) s->fresh = (uint32_t)fresh;
     s->needzero = fresh != n;
     oaki_lock_release(&h->pages_lock);
-    if (OAKI_UNLIKELY(released && AO_load(&h->memory_limit))) oaki_scavenge_for(released);
+    if (OAKI_UNLIKELY(released && oaki_heap_soft_limit())) oaki_scavenge_for(released);
     oaki_ahead_taken(page, n);
     return s;
 }

@@ -95,7 +95,7 @@ size_t oaki_heap_retained(void)
 size_t oaki_heap_over(size_t pages)
 {
     const oaki_heap *h = &oaki_the_heap;
-    size_t limit = AO_load(&h->memory_limit), used = AO_load(&h->used);
+    size_t limit = oaki_heap_soft_limit(), used = AO_load(&h->used);
     if (!limit) return 0;
     size_t tables = used / OAKI_PAGE * (sizeof(oaki_pte) + sizeof(oaki_span)) + used / 64;
     size_t all = ((held_pages() + pages) << OAKI_PAGE_SHIFT) + tables + oaki_meta_mapped();

@@ -149,7 +149,7 @@ typedef struct word {
     const char *unused, *unused_end; /* slots of the span that nobody has got yet */
 } word;
 
-#define WORDS 16 /* slots come from so many words in turn */
+#define WORDS 8 /* slots come from so many words in turn */
 
 static void free_word(word *w)
 {

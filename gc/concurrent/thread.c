@@ -80,6 +80,7 @@ static bool is_wanted(void)
 {
     if (oaki_debug_switches.beside || AO_load(&self->forced)) return true;
     oaki_cost_probe();
+    oaki_plan_host_known();
     return oaki_plan_is_concurrent();
 }
 

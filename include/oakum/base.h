@@ -55,8 +55,8 @@ OAK_BEGIN_DECLS
 
 /* The table of all options: field, type (size, int or tracking), default, min, max, help. The
  * struct below, `oakum info` and the manual are made from it. The environment variable of an option
- * is OAKUM_ and the field's name in capitals, without its unit (_us). A size is in bytes; in the
- * environment it may end in K, M, G or T (powers of 1024). */
+ * is OAKUM_ and the field's name in capitals, without its unit (_us, _ms). A size is in bytes; in
+ * the environment it may end in K, M, G or T (powers of 1024). */
 /* clang-format off */
 #define OAK_OPTIONS(X)                                                                                    \
     X(heap_reserve,     size, 0,   0, 17592186044416, "address space to reserve, at most 16 TiB, halved until it fits; 0: 1 TiB") \

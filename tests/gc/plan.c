@@ -70,14 +70,14 @@ static bool by_faults(void)
 START_TEST(a_stop_that_would_be_long_is_none)
 {
     start(_i, OAK_PAUSE_GOAL_US);
-    marked(6 << 10, 6 << 10);
+    marked(9 << 10, 9 << 10);
     stopped(1, MUCH);
     ck_assert(!oaki_plan_is_concurrent());
     stopped(4500, MUCH); /* 9 ms at the goal, if as much lives */
     ck_assert(!oaki_plan_is_concurrent());
     stopped(8000, MUCH); /* 16 */
     ck_assert_int_eq(oaki_plan_is_concurrent(), _i);
-    marked(6 << 10, 10 << 10); /* three fifths live: 9.6 */
+    marked(9 << 10, 15 << 10); /* three fifths live: 9.6 */
     stopped(8000, MUCH);
     ck_assert(!oaki_plan_is_concurrent());
     marked(2 << 10, 2 << 10); /* too small a heap */
@@ -296,13 +296,99 @@ START_TEST(a_slow_mark_ends_tracking_for_some_cycles)
             mark_of(false, 20); /* mended */
         }
         ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
-        ck_assert(!oaki_cost_known()); /* and the host is measured anew */
+        ck_assert(oaki_cost_is_stale()); /* and the host is measured anew */
         oaki_cost_probe();
     }
 }
 END_TEST
 
 /* A word costs as much without tracking: then that is what it costs. */
+/* A mark of little is one of these cycles, too. */
+START_TEST(a_rest_ends_whatever_is_marked)
+{
+    if (!start_tracked()) return;
+    mark_of(true, 20);
+    mark_of(true, 500);
+    for (size_t i = 0; i < OAKI_TUNE_REST; i++) {
+        ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
+        IN_A_PAUSE(oaki_plan_note_mark(false, 10, 1000, 1000));
+    }
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
+}
+END_TEST
+
+static size_t rest_after_a_slow_mark(void)
+{
+    size_t n = 0;
+    mark_of(true, 500);
+    for (; oaki_plan_reason_now() == OAKI_PLAN_HURT; n++) mark_of(false, 20);
+    return n;
+}
+
+/* Ten slow marks in a year leave no process without tracking. */
+START_TEST(slow_marks_are_forgotten)
+{
+    if (!start_tracked()) return;
+    mark_of(true, 20);
+    ck_assert_uint_eq(rest_after_a_slow_mark(), OAKI_TUNE_REST);
+    ck_assert_uint_eq(rest_after_a_slow_mark(), OAKI_TUNE_REST * 2);
+    ck_assert_uint_eq(rest_after_a_slow_mark(), OAKI_TUNE_REST * 4);
+    for (size_t i = 0; i < OAKI_TUNE_REST * (8 + 4 + 2); i++) mark_of(true, 20);
+    ck_assert_uint_eq(rest_after_a_slow_mark(), OAKI_TUNE_REST);
+}
+END_TEST
+
+/* A larger goal is kept by pauses, where it is known how long they take. */
+START_TEST(a_large_heap_has_pauses_within_a_large_goal)
+{
+    start(true, 1000000);
+    marked(200 << 10, 200 << 10);
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
+    stopped(100000, MUCH);
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_SHORT);
+    stopped(600000, MUCH);
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LONG);
+}
+END_TEST
+
+/* A control group's limit is obeyed beside the program's; alone it starts no collections that the
+ * program has switched off. */
+START_TEST(a_groups_limit_is_one_of_the_heaps)
+{
+    start(true, OAK_PAUSE_GOAL_US);
+    marked(20 << 10, 20 << 10);
+    size_t goal = oaki_pace_goal();
+    AO_store(&oaki_the_heap.group_limit, 30 * MB);
+    IN_A_PAUSE(oaki_pace_refresh());
+    ck_assert_uint_lt(oaki_pace_goal(), 30 * MB);
+    ck_assert_uint_lt(oaki_pace_goal(), goal);
+    ck_assert_uint_eq(oaki_heap_soft_limit(), 30 * MB);
+    oak_set_memory_limit(25 * MB);
+    ck_assert_uint_eq(oaki_heap_soft_limit(), 25 * MB);
+    oak_set_memory_limit(50 * MB);
+    ck_assert_uint_eq(oaki_heap_soft_limit(), 30 * MB);
+    oak_set_memory_limit(0);
+    oak_set_gc_percent(-1);
+    ck_assert_uint_eq(oaki_pace_goal(), SIZE_MAX);
+}
+END_TEST
+
+START_TEST(dear_hosts_that_keep_their_goal_have_small_pages)
+{
+    oak_config c = test_config();
+    c.concurrent = c.huge_pages = true;
+    c.pause_goal_us = _i ? 1000 : OAK_PAUSE_GOAL_US;
+    start_at(c);
+    oaki_cost_force(OAKI_COST_write, DEAR);
+    oaki_cost_probe();
+    oaki_plan_host_known();
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.small_pages), _i);
+    oaki_cost_force(OAKI_COST_write, CHEAP); /* it has moved */
+    oaki_plan_host_known();
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.small_pages), 0);
+}
+END_TEST
+
 START_TEST(a_heap_that_is_slow_itself_is_tracked_again)
 {
     if (!start_tracked()) return;
@@ -339,10 +425,25 @@ START_TEST(marks_that_tell_nothing_change_nothing)
 }
 END_TEST
 
+static bool can_join(void)
+{
+    enum { HUGE = 2 << 20 };
+    char *p = oaki_os_map(2 * HUGE), *at = (char *)OAKI_ALIGN_UP((uintptr_t)p, HUGE);
+    memset(p, 1, 2 * HUGE);
+    bool can = oaki_os_join(at, HUGE);
+    oaki_os_release(p, 2 * HUGE);
+    return can;
+}
+
 /* The thread that mends takes protection and joins pages; objects keep their contents. */
 START_TEST(a_repair_keeps_the_heap_as_it_is)
 {
-    if (!start_tracked()) return;
+    oak_config c = test_config();
+    c.concurrent = c.huge_pages = true;
+    start_at(c);
+    oaki_cost_force(OAKI_COST_write, CHEAP);
+    if (!test_written_start()) return;
+    test_host_is_known();
     size_t n = 64 * MB / 4096;
     live = oak_alloc(n * sizeof *live);
     for (size_t i = 0; i < n; i++) {
@@ -355,6 +456,7 @@ START_TEST(a_repair_keeps_the_heap_as_it_is)
     oaki_plan_attend();
     while (AO_load(&oaki_gc.plan.host)) oaki_os_sleep_ns(1000000);
     ck_assert_uint_eq(AO_load(&oaki_gc.plan.wants) & OAKI_PLAN_REPAIR, 0);
+    if (can_join()) ck_assert_uint_ge(AO_load(&oaki_gc.plan.repaired), 32 * MB);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 8; k < 4096; k += 511)
             ck_assert_int_eq(((unsigned char *)live[i])[k], (unsigned char)i);
@@ -410,6 +512,11 @@ Suite *suite_gc_plan(void)
     tcase_add_test(c, few_dear_writes_are_affordable);
     tcase_add_loop_test(c, prices_follow_the_costs, 0, 5);
     tcase_add_test(c, a_slow_mark_ends_tracking_for_some_cycles);
+    tcase_add_test(c, a_rest_ends_whatever_is_marked);
+    tcase_add_test(c, slow_marks_are_forgotten);
+    tcase_add_test(c, a_large_heap_has_pauses_within_a_large_goal);
+    tcase_add_test(c, a_groups_limit_is_one_of_the_heaps);
+    tcase_add_loop_test(c, dear_hosts_that_keep_their_goal_have_small_pages, 0, 2);
     tcase_add_test(c, a_heap_that_is_slow_itself_is_tracked_again);
     tcase_add_loop_test(c, a_first_mark_is_slow_beyond_what_lists_cost, 0, 4);
     tcase_add_test(c, marks_that_tell_nothing_change_nothing);

@@ -26,7 +26,7 @@ static void setup(void)
 static void probe_until_known(oaki_cost c)
 {
     for (int i = 0; i < 1000 && oaki_cost_of(c) == 0; i++) {
-        oaki_cost_forget();
+        oaki_cost_doubt();
         oaki_cost_probe();
     }
     ck_assert_uint_gt(oaki_cost_of(c), 0);
@@ -65,7 +65,7 @@ START_TEST(a_probe_leaves_no_memory)
     oaki_cost_probe();
     size_t before = mapped_kb();
     for (int i = 0; i < 20; i++) {
-        oaki_cost_forget();
+        oaki_cost_doubt();
         oaki_cost_probe();
     }
     ck_assert_uint_le(mapped_kb(), before + (20 << 10));
@@ -112,7 +112,7 @@ START_TEST(several_threads_probe_once)
         pthread_t t[4];
         for (int i = 0; i < 4; i++) ck_assert_int_eq(pthread_create(&t[i], NULL, probe, NULL), 0);
         for (int i = 0; i < 4; i++) pthread_join(t[i], NULL);
-        oaki_cost_forget();
+        oaki_cost_doubt();
     }
 }
 END_TEST
@@ -140,7 +140,7 @@ static void in_child(void *arg)
 {
     (void)arg;
     ck_assert(oaki_cost_known()); /* what was known holds */
-    oaki_cost_forget();
+    oaki_cost_doubt();
     oaki_cost_probe();
     ck_assert_uint_gt(oaki_cost_of(OAKI_COST_fresh), 0);
 }

@@ -107,6 +107,18 @@ START_TEST(the_defaults_are_those_of_the_table_and_in_range)
 }
 END_TEST
 
+START_TEST(a_variable_has_no_unit_in_its_name)
+{
+    oak_config cfg;
+    setenv("OAKUM_PAUSE_GOAL", "2500", 1);
+    setenv("OAKUM_PAUSE_GOAL_US", "9", 1);
+    setenv("OAKUM_DECAY", "7", 1);
+    oak_config_default(&cfg);
+    ck_assert_int_eq(cfg.pause_goal_us, 2500);
+    ck_assert_int_eq(cfg.decay_ms, 7);
+}
+END_TEST
+
 START_TEST(the_first_field_out_of_range_is_named)
 {
     oak_config cfg;
@@ -310,6 +322,7 @@ Suite *suite_runtime_options(void)
     tcase_add_test(tc, a_bad_size_changes_nothing);
     tcase_add_test(tc, a_whole_number_may_be_negative);
     tcase_add_test(tc, the_defaults_are_those_of_the_table_and_in_range);
+    tcase_add_test(tc, a_variable_has_no_unit_in_its_name);
     tcase_add_test(tc, the_first_field_out_of_range_is_named);
     tcase_add_test(tc, good_values_are_taken_silently);
     tcase_add_test(tc, a_bad_value_is_named_with_the_form_that_is_accepted);
