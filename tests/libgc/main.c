@@ -108,6 +108,7 @@ int main(int argc, char **argv)
         if (!wanted) continue;
         printf("== %s\n", parts[i].name);
         if (!parts[i].starts) GC_INIT();
+        scrub(); /* its frame would hold words that the part before has left there */
         parts[i].run();
     }
     return 0;
