@@ -80,13 +80,13 @@ static int start(const oak_config *cfg)
 
 static int start_from(const oak_config *cfg, const void *caller)
 {
-    OAKI_REQUIRES_OUTSIDE();
     oaki_heap *h = &oaki_the_heap;
     if (AO_load_acquire(&h->started)) {
         if (!cfg) return 0;
         errno = EBUSY;
         return -1;
     }
+    OAKI_REQUIRES_OUTSIDE();
     oaki_fork_inside(true); /* otherwise a signal handler's fork would wait for this thread */
     oaki_lock_acquire(&start_lock);
     bool first = !AO_load(&h->started);
