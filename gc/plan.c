@@ -95,9 +95,11 @@ OAKI_AT_START static oaki_plan_reason by_pause(void)
 
 /* ---- tracking ---- */
 
+/* Page faults are dearer than userfaultfd everywhere, and only used where they are asked for. */
 static bool is_dear(void)
 {
-    return oaki_cost_of(OAKI_COST_write) > OAKI_TUNE_DEAR_WRITE_NS;
+    size_t most = oaki_dirty_denies() ? OAKI_TUNE_DEAR_FAULT_NS : OAKI_TUNE_DEAR_WRITE_NS;
+    return oaki_cost_of(OAKI_COST_write) > most;
 }
 
 /* First writes of a cycle like the last concurrent one, as a share of the time between two cycles.

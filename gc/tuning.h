@@ -67,6 +67,10 @@
  * tables. Not measured: values between. */
 #define OAKI_TUNE_DEAR_WRITE_NS OAK_DEAR_WRITE_NS
 
+/* ns: the same where pages are tracked by faults. Not measured: a fault and two calls of mprotect
+ * take 2 to 4 us on this host. */
+#define OAKI_TUNE_DEAR_FAULT_NS 30000u
+
 /* Share of the time between two cycles that dear writes may take. Not measured: the objective. */
 #define OAKI_TUNE_DEAR_SHARE 0.15
 
