@@ -373,6 +373,26 @@ START_TEST(a_groups_limit_is_one_of_the_heaps)
 }
 END_TEST
 
+/* The thread that reads limits sets the goal anew where they have changed. */
+START_TEST(a_limit_that_has_gone_is_forgotten)
+{
+    start(true, OAK_PAUSE_GOAL_US);
+    marked(20 << 10, 20 << 10);
+    AO_store(&oaki_the_heap.group_limit, 0);
+    oaki_plan_attend();
+    while (AO_load(&oaki_gc.plan.host) || !oaki_cost_known()) oaki_os_sleep_ns(100000);
+    size_t real = AO_load(&oaki_the_heap.group_limit), goal = oaki_pace_goal();
+    AO_store(&oaki_the_heap.group_limit, 30 * MB);
+    IN_A_PAUSE(oaki_pace_refresh());
+    ck_assert_uint_lt(oaki_pace_goal(), goal);
+    AO_or(&oaki_gc.plan.wants, OAKI_PLAN_PROBE);
+    oaki_plan_attend();
+    while (AO_load(&oaki_gc.plan.host)) oaki_os_sleep_ns(100000);
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.group_limit), real);
+    ck_assert_uint_eq(oaki_pace_goal(), goal);
+}
+END_TEST
+
 START_TEST(dear_hosts_that_keep_their_goal_have_small_pages)
 {
     oak_config c = test_config();
@@ -516,6 +536,7 @@ Suite *suite_gc_plan(void)
     tcase_add_test(c, slow_marks_are_forgotten);
     tcase_add_test(c, a_large_heap_has_pauses_within_a_large_goal);
     tcase_add_test(c, a_groups_limit_is_one_of_the_heaps);
+    tcase_add_test(c, a_limit_that_has_gone_is_forgotten);
     tcase_add_loop_test(c, dear_hosts_that_keep_their_goal_have_small_pages, 0, 2);
     tcase_add_test(c, a_heap_that_is_slow_itself_is_tracked_again);
     tcase_add_loop_test(c, a_first_mark_is_slow_beyond_what_lists_cost, 0, 4);
