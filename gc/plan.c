@@ -384,11 +384,22 @@ static bool is_needed(void)
     return true;
 }
 
+/* A thread's stack is too much where address space is limited: the probe ends without a figure. */
+static bool leave_out(void)
+{
+    if (!oaki_os_limited()) return false;
+    AO_store(&plan->wants, 0);
+    AO_store(&plan->limits_ns, (AO_t)oaki_os_now_ns());
+    oaki_cost_probe();
+    return true;
+}
+
 /* Without a thread the next cycle tries again. */
 void oaki_plan_attend(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    if (OAKI_LIKELY(!is_needed()) || !AO_compare_and_swap_full(&plan->host, 0, 1)) return;
+    if (OAKI_LIKELY(!is_needed()) || leave_out() || !AO_compare_and_swap_full(&plan->host, 0, 1))
+        return;
     if (oaki_thread_spawn("oakum/host", host, NULL, false) != 0) AO_store(&plan->host, 0);
 }
 

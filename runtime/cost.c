@@ -60,9 +60,11 @@ void oaki_cost_doubt(void)
     AO_store(&self.doubted, 1);
 }
 
-/* All that the probe measures may be forced: then it measures nothing. */
+/* All that the probe measures may be forced. Where the process has little address space, the
+ * probe's memory and threads would take it from the program. */
 static bool any_to_measure(void)
 {
+    if (oaki_os_limited()) return false;
     for (oaki_cost c = 0; c < OAKI_COST_ALL; c++)
         if (c != OAKI_COST_stop && !oaki_cost_is_forced(c)) return true;
     return false;

@@ -129,7 +129,7 @@ static void probe_without_memory(void *arg)
     ck_assert_uint_eq(oaki_cost_of(OAKI_COST_fresh), 0);
 }
 
-/* Refused, it ends with nothing known. */
+/* Where room is limited it takes none, and ends with nothing known. */
 START_TEST(without_memory_nothing_is_known)
 {
     if (!test_slow()) test_child(probe_without_memory, NULL);
