@@ -18,6 +18,7 @@
 #include "pace.h"
 #include "plan.h"
 #include "runtime/contract.h"
+#include "runtime/meta.h"
 #include "runtime/phase.h"
 #include "runtime/roots.h"
 #include "runtime/waker.h"
@@ -191,6 +192,7 @@ typedef struct oaki_collector {
     oaki_cycle record;          /* measurements of the cycle under way (record.c) */
     oaki_hooks start;           /* called before the first pause */
     oaki_hooks before, after;   /* called in pauses, before and after the mark */
+    oaki_vec start_hooks;       /* the program's, called in the first pause (starthook.c) */
     oaki_totals totals;
     oaki_root_sums roots;
     oaki_background background;

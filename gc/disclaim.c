@@ -70,9 +70,8 @@ void oaki_disclaim_each(void (*fn)(size_t slot))
 /* Others may be marked by that. Then they were traced in vain. */
 static void trace(size_t slot)
 {
-    static size_t n;
     oaki_trace_live((char *)oaki_the_heap.base + slot);
-    if (++n % BATCH == 0) oaki_mark_drain();
+    if (++self->traced % BATCH == 0) oaki_mark_drain();
 }
 
 void oaki_disclaim_protect(void)

@@ -329,20 +329,12 @@ static void repair(void)
     AO_store(&plan->repaired, done);
 }
 
-/* Tracking by faults alone is set up only where a concurrent mark needs it. */
-static void measure(void)
-{
-    bool tracks = oaki_gc_may_be_concurrent() &&
-                  oaki_the_heap.config.tracking != OAK_TRACKING_FAULTS;
-    if (tracks) (void)oaki_dirty_start();
-    oaki_cost_probe();
-    oaki_plan_host_known();
-}
-
 /* Where a dear host's pages are tracked they are small: those to come, and those that are there
  * are not joined. */
-void oaki_plan_host_known(void)
+void oaki_plan_probe(void)
 {
+    OAKI_REQUIRES_OUTSIDE();
+    oaki_cost_probe();
     AO_t small = keeps_goal() && is_dear();
     if (AO_load(&oaki_the_heap.small_pages) == small || !oaki_the_heap.config.huge_pages) return;
     AO_store(&oaki_the_heap.small_pages, small);
@@ -358,14 +350,18 @@ static void refresh(void)
     oaki_lock_release(&oaki_the_heap.gc_lock);
 }
 
+/* What was measured is doubted after a while, as the host may be another one by then. Tracking by
+ * faults alone is set up only where a concurrent mark needs it. */
 static void *host(void *arg)
 {
     AO_t wants;
     do {
         wants = AO_load(&plan->wants);
     } while (!AO_compare_and_swap_full(&plan->wants, wants, 0));
-    bool dear = is_dear();
-    measure();
+    bool dear = is_dear(), by_faults = oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS;
+    if (wants == 0) oaki_cost_doubt();
+    if (oaki_gc_may_be_concurrent() && !by_faults) (void)oaki_dirty_start();
+    oaki_plan_probe();
     bool changes = read_limits() || is_dear() != dear;
     if (wants & OAKI_PLAN_REPAIR) repair();
     if (changes) refresh();
@@ -373,15 +369,12 @@ static void *host(void *arg)
     return arg;
 }
 
-/* What was measured is doubted after a while, as the host may be another one by then. */
 static bool is_needed(void)
 {
     if (AO_load(&plan->wants) != 0) return true;
     if (AO_load(&oaki_the_heap.live) < OAKI_TUNE_HOST_FROM) return false;
     if (!oaki_cost_known()) return true;
-    if (oaki_os_now_ns() - AO_load(&plan->limits_ns) < OAKI_TUNE_LIMITS_NS) return false;
-    oaki_cost_doubt();
-    return true;
+    return oaki_os_now_ns() - AO_load(&plan->limits_ns) >= OAKI_TUNE_LIMITS_NS;
 }
 
 /* A thread's stack is too much where address space is limited: the probe ends without a figure. */

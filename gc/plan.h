@@ -98,8 +98,8 @@ void oaki_plan_note_dirty(size_t pages);
 /* planlog.c: a line for gctrace, where the plan after this cycle is another than the last one. */
 void oaki_plan_log(unsigned long long cycle, unsigned plan);
 
-/* A probe has ended: is the heap to have huge pages? */
-void oaki_plan_host_known(void);
+/* oaki_cost_probe, and by what it finds: is the heap to have huge pages? Outside of oaki_enter. */
+void oaki_plan_probe(void);
 
 /* After a cycle, outside of oaki_enter: measures the host, mends what tracking has slowed down, or
  * reads limits, on a thread of its own, if there is need. */

@@ -30,8 +30,7 @@ void oak_host_read(oak_host *out)
         if (oaki_gc_may_be_concurrent()) (void)oaki_dirty_start();
         oaki_leave(t);
     }
-    oaki_cost_probe();
-    oaki_plan_host_known();
+    oaki_plan_probe();
     if (!out) return;
     oaki_plan_reason why = oaki_plan_reason_now();
     *out = (oak_host){

@@ -1,7 +1,8 @@
 /* starthook.c - the program's functions that are called when a collection begins.
  *
- * Owns: their list, which is read in a pause. Lock: gc_lock. Memory comes from metadata, before the
- * pause. */
+ * Owns: oaki_gc.start_hooks, their list, which is read in a pause. Lock: gc_lock. Memory comes from
+ * metadata, before the pause. */
+#include "collector.h"
 #include "contract.h"
 #include "gc.h"
 #include "runtime/contain.h"
@@ -16,24 +17,24 @@ typedef struct hook {
     void *ctx;
 } hook;
 
-static oaki_vec hooks = { .item = sizeof(hook), .use = OAKI_META_OTHER };
+static oaki_vec *const hooks = &oaki_gc.start_hooks;
 
 static void call_all(void *unused)
 {
     (void)unused;
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    const hook *h = hooks.items;
-    for (size_t i = 0; i < hooks.len; i++) OAKI_CALL_INSIDE(h[i].fn(h[i].ctx));
+    const hook *h = hooks->items;
+    for (size_t i = 0; i < hooks->len; i++) OAKI_CALL_INSIDE(h[i].fn(h[i].ctx));
 }
 
 /* Its place, or the number of all. */
 static size_t find(oak_start_fn fn, const void *ctx)
 {
-    const hook *h = hooks.items;
+    const hook *h = hooks->items;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     size_t i = 0;
-    while (i < hooks.len && (h[i].fn != fn || h[i].ctx != ctx)) i++;
+    while (i < hooks->len && (h[i].fn != fn || h[i].ctx != ctx)) i++;
     return i;
 }
 
@@ -52,8 +53,10 @@ static void unlock(oaki_thread *t)
 
 static bool add(oak_start_fn fn, void *ctx)
 {
-    if (find(fn, ctx) < hooks.len) return true;
-    hook *h = oaki_vec_push(&hooks);
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    if (!hooks->item) oaki_vec_init(hooks, sizeof(hook), OAKI_META_OTHER);
+    if (find(fn, ctx) < hooks->len) return true;
+    hook *h = oaki_vec_push(hooks);
     if (h) *h = (hook){ fn, ctx };
     return h != NULL;
 }
@@ -77,12 +80,12 @@ int oak_gc_at_start_remove(oak_start_fn fn, void *ctx)
 {
     oaki_thread *t = lock();
     if (!t) return -1;
-    hook *h = hooks.items;
+    hook *h = hooks->items;
     size_t i = find(fn, ctx);
-    bool found = i < hooks.len;
+    bool found = i < hooks->len;
     if (found) {
-        hooks.len--;
-        memmove(&h[i], &h[i + 1], (hooks.len - i) * sizeof *h);
+        hooks->len--;
+        memmove(&h[i], &h[i + 1], (hooks->len - i) * sizeof *h);
     }
     unlock(t);
     if (!found) errno = ENOENT;

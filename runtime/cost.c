@@ -62,12 +62,12 @@ void oaki_cost_doubt(void)
 
 /* All that the probe measures may be forced. Where the process has little address space, the
  * probe's memory and threads would take it from the program. */
-static bool any_to_measure(void)
+static void measure(void)
 {
-    if (oaki_os_limited()) return false;
+    bool any = false;
     for (oaki_cost c = 0; c < OAKI_COST_ALL; c++)
-        if (c != OAKI_COST_stop && !oaki_cost_is_forced(c)) return true;
-    return false;
+        any |= c != OAKI_COST_stop && !oaki_cost_is_forced(c);
+    if (any && !oaki_os_limited()) oaki_cost_measure();
 }
 
 void oaki_cost_probe(void)
@@ -77,11 +77,11 @@ void oaki_cost_probe(void)
     OAKI_REQUIRES_NO_LOCK();
     if (AO_int_compare_and_swap_full(&self.state, NOT_YET, RUNS)) {
         AO_store(&self.doubted, 0);
-        if (any_to_measure()) oaki_cost_measure();
+        measure();
         AO_int_store_release(&self.state, ENDED);
         oaki_futex_wake(&self.state, INT_MAX);
     } else if (oaki_cost_known() && AO_compare_and_swap_full(&self.doubted, 1, 0)) {
-        if (any_to_measure()) oaki_cost_measure();
+        measure();
     }
     while (AO_int_load_acquire(&self.state) == RUNS) oaki_futex_wait(&self.state, RUNS, 0);
     errno = saved;

@@ -24,13 +24,13 @@
 #define ROUNDS 3
 #define SMALL_MOST ((size_t)4096) /* of larger ones huge pages are not of HUGE bytes */
 #define MOST_NS UINT64_C(3000000)
-#define SMALL_NS UINT64_C(1200000) /* when small pages have had their time */
-#define HUGE_NS UINT64_C(1000000)   /* a huge page is not touched later than that, */
+#define SMALL_NS UINT64_C(1200000)      /* when small pages have had their time */
+#define HUGE_NS UINT64_C(1000000)       /* a huge page is not touched later than that, */
 #define HUGE_TRACK_NS UINT64_C(2600000) /* nor protected later than that */
 #define WAKES 8
 
 typedef struct probe {
-    uint64_t end_ns, begun_ns;
+    uint64_t begun_ns;
     char *small, *huge; /* `huge` is a whole huge page, if the system gives one */
     size_t page, pages;
     uint64_t least[OAKI_COST_ALL];

@@ -8,7 +8,6 @@
 #include "gc/pace.h"
 #include "gc/tuning.h"
 #include "quantum.h"
-#include "runtime/cost.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 
@@ -79,8 +78,7 @@ static void report(oaki_thread *t)
 static bool is_wanted(void)
 {
     if (oaki_debug_switches.beside || AO_load(&self->forced)) return true;
-    oaki_cost_probe();
-    oaki_plan_host_known();
+    oaki_plan_probe();
     return oaki_plan_is_concurrent();
 }
 

@@ -400,11 +400,10 @@ START_TEST(dear_hosts_that_keep_their_goal_have_small_pages)
     c.pause_goal_us = _i ? 1000 : OAK_PAUSE_GOAL_US;
     start_at(c);
     oaki_cost_force(OAKI_COST_write, DEAR);
-    oaki_cost_probe();
-    oaki_plan_host_known();
+    oaki_plan_probe();
     ck_assert_uint_eq(AO_load(&oaki_the_heap.small_pages), _i);
     oaki_cost_force(OAKI_COST_write, CHEAP); /* it has moved */
-    oaki_plan_host_known();
+    oaki_plan_probe();
     ck_assert_uint_eq(AO_load(&oaki_the_heap.small_pages), 0);
 }
 END_TEST
