@@ -337,9 +337,8 @@ void oaki_plan_probe(void)
     oaki_cost_probe();
     AO_t small = keeps_goal() && is_dear();
     if (AO_load(&oaki_the_heap.small_pages) == small || !oaki_the_heap.config.huge_pages) return;
-    AO_store(&oaki_the_heap.small_pages, small);
-    size_t used = AO_load(&oaki_the_heap.used);
-    if (used > OAKI_HUGE_FROM) oaki_os_huge((void *)oaki_the_heap.base, used, !small);
+    AO_store_full(&oaki_the_heap.small_pages, small);
+    if (AO_load_full(&oaki_the_heap.advised)) oaki_space_advise();
 }
 
 /* Under gc_lock, as a pause computes the same. */

@@ -63,6 +63,7 @@ typedef struct oaki_heap {
     AO_t memory_limit;        /* bytes, soft; 0 none */
     AO_t group_limit;         /* the same by a control group; 0 none (gc/plan.c) */
     AO_t small_pages;         /* 1: memory that comes asks for no huge pages (gc/plan.c) */
+    AO_t advised;             /* 1: the range has grown past OAKI_HUGE_FROM, and was advised */
     size_t purges;            /* how often memory was given back */
 
     /* threads: threads_lock */
@@ -390,6 +391,8 @@ int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages);
 void oaki_space_limit(size_t most);
 /* Makes the next growth free of system calls, if possible. */
 void oaki_space_prepare(void);
+/* Advises the range by small_pages; once it is `advised`, and after each change. */
+void oaki_space_advise(void);
 /* Backs that part of the range, and the tables that serve it, with memory. */
 void oaki_space_touch(size_t off, size_t bytes);
 int oaki_scavenger_init(void);

@@ -152,6 +152,22 @@ static bool commit_tables(size_t from, size_t to)
     return true;
 }
 
+/* All of the range from OAKI_HUGE_FROM on has one advice, also where it isn't committed. So memory
+ * that is committed joins its neighbour's mapping: growth needs none of its own, not even for a
+ * moment. Of two threads, the one that is last sees the other's small_pages or `advised`. */
+void oaki_space_advise(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    OAKI_ASSERT(h->config.huge_pages);
+    AO_t small;
+    do {
+        small = AO_load_full(&h->small_pages);
+        size_t from = small ? 0 : OAKI_HUGE_FROM;
+        if (from < h->reserved)
+            oaki_os_huge((char *)h->base + from, h->reserved - from, !small);
+    } while (AO_load_full(&h->small_pages) != small);
+}
+
 static bool commit(size_t to)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -160,9 +176,11 @@ static bool commit(size_t to)
     size_t from = h->committed;
     char *p = (char *)(h->base + from);
     if (!commit_tables(from, to) || oaki_os_commit(p, to - from) != 0) return false;
-    if (h->config.huge_pages && to > OAKI_HUGE_FROM && !AO_load(&h->small_pages))
-        oaki_os_huge(p, to - from, true);
     h->committed = to;
+    if (h->config.huge_pages && from <= OAKI_HUGE_FROM && to > OAKI_HUGE_FROM) {
+        AO_store_full(&h->advised, 1);
+        oaki_space_advise();
+    }
     return true;
 }
 

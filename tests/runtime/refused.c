@@ -278,6 +278,25 @@ START_TEST(the_heap_beside_many_mappings)
 }
 END_TEST
 
+/* What is committed joins its neighbour's mapping at once. */
+START_TEST(growth_needs_no_mapping)
+{
+    enum { PIECE = 1 << 20 };
+    char *all;
+    size_t refused = 0;
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    oak_gc_disable();
+    oaki_the_heap.config.huge_pages = 1;
+    while (AO_load(&oaki_the_heap.used) < 2 * OAKI_HUGE_FROM) ck_assert(oak_alloc_noscan(PIECE));
+    oaki_space_advise();
+    size_t n = use_up_mappings(&all);
+    if (n == 0) return;
+    for (int i = 0; i < 128; i++) refused += !oak_alloc_noscan(PIECE);
+    ck_assert_int_eq(munmap(all, n), 0);
+    ck_assert_uint_eq(refused, 0);
+}
+END_TEST
+
 /* ---- writing ---- */
 
 static bool is_pending(int sig)
@@ -378,6 +397,7 @@ Suite *suite_runtime_refused(void)
     tcase_add_loop_test(t, giving_memory_back_without_madvise, 0, OAKI_COUNT(errors));
     tcase_add_test(t, unmapping_is_made_up_for);
     tcase_add_loop_test(t, the_heap_beside_many_mappings, 0, 2);
+    tcase_add_test(t, growth_needs_no_mapping);
     tcase_add_test(t, a_file_that_may_not_grow);
     tcase_add_test(t, a_pipe_that_nobody_reads);
     tcase_add_test(t, all_that_is_mapped_is_locked);
