@@ -15,6 +15,7 @@ void oaki_os_release(void *p, size_t size);
 void oaki_os_shorten(void *p, size_t size, size_t keep); /* releases all behind keep */
 /* readable and writable; reads as zero until written; ENOMEM */
 int oaki_os_commit(void *p, size_t size);
+bool oaki_os_can_map(size_t n); /* whether the process may have n more mappings */
 /* drops the memory and keeps the range committed: it reads as zero */
 void oaki_os_purge(void *p, size_t size);
 /* puts memory behind the range; its contents stay */

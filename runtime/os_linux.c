@@ -87,6 +87,20 @@ int oaki_os_commit(void *p, size_t size)
     return mprotect(p, size, PROT_READ | PROT_WRITE);
 }
 
+/* By making them: every second page of a mapping becomes one of its own, and leaves another. */
+bool oaki_os_can_map(size_t n)
+{
+    int saved = errno;
+    size_t page = oaki_os_page_size();
+    char *p = map_inaccessible(n * page);
+    bool can = p != NULL;
+    for (size_t i = 1; can && i < n; i += 2)
+        can = mprotect(p + i * page, page, PROT_READ) == 0 || errno != ENOMEM;
+    if (p) oaki_os_release(p, n * page);
+    errno = saved;
+    return can;
+}
+
 /* Maps new memory over the old, where a filter forbids advice. The range's userfaultfd registration
  * is lost then; dirty_uffd.c detects that. */
 static bool map_over(void *p, size_t size)

@@ -34,6 +34,7 @@
 
 #define LITTLE_SPACE ((rlim_t)1 << 30)
 #define LIMITED_STACK ((size_t)1 << 20)
+#define MAPPINGS_LEFT 32 /* a helper takes up to four; the rest is for the heap and the host */
 #define FREE_KEYS 32 /* glibc's first keys, whose values lie in the thread's descriptor */
 
 __thread oaki_mcache *oaki_tls_mcache
@@ -391,6 +392,7 @@ static int create(start *s, bool limited)
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
 {
     OAKI_ASSERT(!oaki_thread_self() || !oaki_world_stopped());
+    if (!attach && !oaki_os_can_map(MAPPINGS_LEFT)) return EAGAIN;
     start *s = new_start();
     if (!s) return ENOMEM;
     s->fn = fn;

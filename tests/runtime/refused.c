@@ -10,6 +10,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -297,6 +298,33 @@ START_TEST(growth_needs_no_mapping)
 }
 END_TEST
 
+static void *note_run(void *arg)
+{
+    AO_store_release((AO_t *)arg, 1);
+    return NULL;
+}
+
+/* The last mappings are for the heap: no helper takes them. */
+START_TEST(no_helper_takes_the_last_mappings)
+{
+    static AO_t ran;
+    char *all;
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    ck_assert(oaki_os_can_map(1000));
+    size_t n = use_up_mappings(&all), page = oaki_os_page_size();
+    if (n == 0) return;
+    for (size_t i = 2; i <= 8; i += 2)
+        ck_assert_int_eq(mprotect(all + i * page, page, PROT_NONE), 0);
+    bool few = oaki_os_can_map(4), many = oaki_os_can_map(32);
+    int e = oaki_thread_spawn("oakum/test", note_run, &ran, false);
+    ck_assert_int_eq(munmap(all, n), 0);
+    ck_assert(few && !many);
+    ck_assert_int_eq(e, EAGAIN);
+    ck_assert_int_eq(oaki_thread_spawn("oakum/test", note_run, &ran, false), 0);
+    while (!AO_load_acquire(&ran)) sched_yield();
+}
+END_TEST
+
 /* ---- writing ---- */
 
 static bool is_pending(int sig)
@@ -398,6 +426,7 @@ Suite *suite_runtime_refused(void)
     tcase_add_test(t, unmapping_is_made_up_for);
     tcase_add_loop_test(t, the_heap_beside_many_mappings, 0, 2);
     tcase_add_test(t, growth_needs_no_mapping);
+    tcase_add_test(t, no_helper_takes_the_last_mappings);
     tcase_add_test(t, a_file_that_may_not_grow);
     tcase_add_test(t, a_pipe_that_nobody_reads);
     tcase_add_test(t, all_that_is_mapped_is_locked);
