@@ -10,7 +10,7 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-#define CROWDED 200 /* groups in a row that entries went past: more than by chance (docs/maps.md) */
+#define CROWDED 200 /* overflowing groups in a row: more than by chance (docs/maps-internals.md) */
 #define NEAR 32     /* groups behind its home: no entry of an evenly filled array is as far */
 #define NEAR_FULL 96 /* the same, where more than seven in eight of the map's entries are there */
 #define SPARSE 7    /* entries a group: a larger array would not shrink at once */

@@ -15,7 +15,7 @@
  *
  * The frontier is `last`: a resize has evacuated the positions up to it from array[1] to array[0].
  *
- * Invariants (docs/maps.md shows that they suffice):
+ * Invariants (docs/maps-internals.md shows that they suffice):
  * - An entry whose position p is at most m->last is in array[0], else in array[1]. At rest `last`
  *   is UINT64_MAX.
  * - An entry of home h lies in the first group at or behind h that had a free slot when it came.

@@ -6,7 +6,7 @@
  * fingerprints are the unit. When entries have moved, it first gives the rest of the unit, wherever
  * those entries are now, and then every entry whose home lies behind g's positions. From there it
  * goes on home by home, by hashes. At the first group without an entry of an earlier home it walks
- * again (docs/maps.md).
+ * again (docs/maps-internals.md).
  *
  * Invariants: a fingerprint is the key's bytes or a hash of them, so two keys of one map have
  * different ones. Bytes are stored inverted, so that a conservative collector doesn't take them for

@@ -17,7 +17,7 @@
  *   same content, so a reader may be in either.
  * - Entries never move from one root to another.
  *
- * Lock: none. docs/maps-built-on.md shows why each operation is linearizable. */
+ * Lock: none. docs/maps-internals.md shows why each operation is linearizable. */
 #ifndef OAKI_SYNCMAP_H
 #define OAKI_SYNCMAP_H
 

@@ -2,8 +2,8 @@
  * keys (judge.h).
  *
  * A default map in the middle of a resize is never stuck: it holds only the memory that it needs
- * (docs/maps.md). An empty classic map counts as stuck from fewer bytes, as deletes don't move
- * buckets. A map that was made for many entries and has not had them yet is not sparse.
+ * (docs/maps-internals.md). An empty classic map counts as stuck from fewer bytes, as deletes don't
+ * move buckets. A map that was made for many entries and has not had them yet is not sparse.
  *
  * Bound: linear in the maps of the census and in OAKI_TRACKS. */
 #include "judge.h"

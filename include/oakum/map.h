@@ -2,7 +2,7 @@
  *
  * A map is a heap object. While it is reachable, so are its entries. Entries lie in groups, in the
  * order of their seeded hashes, so a resize moves them from front to back. Each write moves a group
- * or two, and the memory behind them is free at once (docs/maps.md).
+ * or two, and the memory behind them is free at once (docs/maps-internals.md).
  *
  * Threads: any number may read one map at the same time; reads never write. A write concurrent with
  * any other call is misuse. It is fatal where it is detected, as in Go.

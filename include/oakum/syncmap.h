@@ -10,7 +10,7 @@
  * return. Values, and keys that range gives, stay valid as long as they are referred to. A key is
  * copied when it is first stored. range gives that copy until the key is deleted.
  *
- * A NULL map reads as empty, and deletes nothing. A store into it is fatal. docs/maps-built-on.md
+ * A NULL map reads as empty, and deletes nothing. A store into it is fatal. docs/maps-internals.md
  * explains how the map works. */
 #ifndef OAKUM_SYNCMAP_H
 #define OAKUM_SYNCMAP_H
