@@ -2,7 +2,7 @@
  *
  * Sizes of data structures are not here. Each constant has its unit, what it trades, and after
  * "Measured:" the measurement that chose it. Figures are of the machine with two processors of
- * docs/benchmarks-pause.md. "Not measured" is an estimate, or a bound that was not compared with
+ * docs/measurements/pause.md. "Not measured" is an estimate, or a bound that was not compared with
  * others. */
 #ifndef OAKI_TUNING_H
 #define OAKI_TUNING_H
@@ -265,7 +265,7 @@
 
 /* ns for the rescan of a page, as a driver with a budget counts it. Higher, and steps use less
  * than their budget.
- * Measured: 1.7 us a page, 3.6 us without the sieve (docs/concurrent.md). */
+ * Measured: 1.7 us a page, 3.6 us without the sieve (docs/measurements/concurrent.md). */
 #define OAKI_TUNE_ROUND_PAGE_NS 2500u
 
 /* Words to rescan that are left to the final pause. Rounds against the length of that pause.
