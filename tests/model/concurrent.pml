@@ -44,7 +44,18 @@
  * - Before the first cycle the mutator runs alone: so it meets every heap that can be built.
  *
  * Each BREAK_* breaks one rule; `make check-model` shows that spin then finds an object that is
- * lost. Not modelled: finalizers, weak references and ephemerons (records that a concurrent mark
+ * lost:
+ * - PROTECT_LATE: pages are protected before anything is marked;
+ * - SHOOTDOWN: once a page is protected, no processor writes to it by an older translation;
+ * - RESCAN_FIRST: a round protects a page before it rescans it;
+ * - QUANTUM: no pause comes between these two;
+ * - ROOTS, FINAL_RESCAN: FINAL_PAUSE marks from the roots, and rescans dirty pages;
+ * - UNSWEPT: nothing is allocated on a page that is unswept;
+ * - MINOR_PROTECT: a minor cycle protects no page before its mark;
+ * - PROTECT_ON: a stopped cycle ends PROTECT: if it keeps mark bits, no later write is forgotten
+ *   (the code keeps none until protection is released);
+ * - ABORT: an aborted mark keeps no mark bits.
+ * Not modelled: finalizers, weak references and ephemerons (records that a concurrent mark
  * finds certain, and those that the final pause decides), oak_free, a second marker, a second
  * driver, a heap that grows, the copies of M that a marker works on, and the lock of a fault's
  * handler. */
