@@ -179,7 +179,7 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
 }
 
 /* The span's count is updated only when it leaves the cache. Other threads may free objects of it
- * meanwhile, and a locked addition for each run is expensive (docs/architecture.md). */
+ * meanwhile, and a locked addition for each run is expensive. */
 static void settle_taken(oaki_mcache *mc, unsigned sc, oaki_span *s)
 {
     AO_int_fetch_and_add(&s->nalloc, mc->taken[sc]);

@@ -33,7 +33,7 @@ OAK_API bool oak_collect_step(unsigned budget_us);
 OAK_API int oak_set_gc_percent(int percent);
 
 /** The default of pause_goal_us, and the cost of a first write to a protected page, in ns, above
- * which the default gives way to total time (docs/collector.md). */
+ * which the default gives way to total time (docs/host.md). */
 #define OAK_PAUSE_GOAL_US 10000
 #define OAK_DEAR_WRITE_NS 3000
 

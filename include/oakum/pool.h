@@ -7,7 +7,7 @@
  * another one than the thread that took it. When a thread has ended, its objects are available to
  * all from the next collection on.
  *
- * docs/maps-internals.md explains how it works. */
+ * maps/pool.c explains how it works. */
 #ifndef OAKUM_POOL_H
 #define OAKUM_POOL_H
 
