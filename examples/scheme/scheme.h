@@ -1,7 +1,7 @@
 /* scheme.h - a small Scheme on Oakum: its values, its objects, and what its files offer each other.
  *
  * Nothing here is freed by hand, counted or registered: an object lives as long as it is reached
- * from a C stack, and the collector scans those. docs/embedding.md walks through all of it. */
+ * from a C stack, and the collector scans those. docs/guide/embed.md begins with a smaller one. */
 #ifndef SCHEME_H
 #define SCHEME_H
 
