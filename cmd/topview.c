@@ -119,7 +119,7 @@ static void put_collections(page *p, const cmd_json *now, const cmd_json *before
 {
     const cmd_json *cycles = cmd_json_at(now, "cycles"), *last = NULL;
     double worst = 0;
-    char a[24], b[24], c[24];
+    char a[24], b[24], c[24], often[32] = "";
 
     for (const cmd_json *g = cycles != NULL ? cycles->first : NULL; g != NULL; g = g->next) {
         double pause = cmd_json_number(g, "pause_ns");
@@ -127,8 +127,10 @@ static void put_collections(page *p, const cmd_json *now, const cmd_json *before
         worst = pause > worst ? pause : worst;
         last = g;
     }
-    put(p, PLAIN, "collected %.0f times, %.1f a second, %.1f %% of the CPU time",
-        cmd_json_number(now, "memory.num_gc"), rate(now, before, "memory.num_gc"),
+    if (before != NULL)
+        snprintf(often, sizeof often, " %.1f a second,", rate(now, before, "memory.num_gc"));
+    put(p, PLAIN, "collected %.0f times,%s %.1f %% of the CPU time",
+        cmd_json_number(now, "memory.num_gc"), often,
         100 * cmd_json_number(now, "memory.gc_cpu_fraction"));
     if (last != NULL)
         put(p, PLAIN, "          last pause %s, longest of the last %zu %s; live then %s",

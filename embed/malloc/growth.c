@@ -238,6 +238,11 @@ void oaki_growth_after_fork(void)
 static void make_lost(oaki_request *r)
 {
     size_t n;
+    if (!oaki_wanted.leaks) {
+        oaki_request_refuse(r, 404, "only a sample of the blocks is noted: start the program by "
+                                    "oakum run --leaks --serve");
+        return;
+    }
     char *text = oaki_report_text(&n);
     if (!text) {
         oaki_request_refuse(r, 503, "no memory for an image of the heap");
