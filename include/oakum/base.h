@@ -104,10 +104,10 @@ typedef oak_tracking oak_option_tracking;
 
 /** Flags of oak_pointer_tag. */
 enum {
-    /* the word is two halves of 32 bits, each of which may be a reference; the numbers are a
-     * half's */
+    /* the word is two halves of 32 bits, each of which may be a reference; the fields describe a
+     * half */
     OAK_TAG_HALVES = 1,
-    /* the pointer counts from oak_heap_info.base; heap_reserve is at most what it can express */
+    /* the pointer is an offset from oak_heap_info.base, and has to express all of heap_reserve */
     OAK_TAG_FROM_HEAP = 2
 };
 
@@ -138,14 +138,14 @@ typedef struct oak_pointer_tag {
 #define OAK_TAG(...) ((oak_pointer_tag){ __VA_ARGS__ })
 #endif
 
-/** Tags for common words. The upper 16 bits are `top`, as in most NaN boxes: */
+/** Tags for common words. In this one the upper 16 bits are `top`, as in most NaN boxes. */
 #define OAK_TAG_UPPER_16(top) OAK_TAG((uint64_t)0xffff << 48, (uint64_t)(top) << 48, 0, 0, 0, 0)
 #define OAK_TAG_NAN_FFFC OAK_TAG_UPPER_16(0xfffc)
 #define OAK_TAG_NAN_FFFA OAK_TAG_UPPER_16(0xfffa)
 #define OAK_TAG_NAN_7FFC OAK_TAG_UPPER_16(0x7ffc)
-/** The upper byte may be any. */
+/** The upper byte may have any value. */
 #define OAK_TAG_TOP_BYTE OAK_TAG(0, 0, (uint64_t)0xff << 56, 0, 0, 0)
-/** The pointer is shifted left by n (1 to 16), and the bits below it may be any. */
+/** The pointer is shifted left by n (1 to 16), and the bits below it may have any value. */
 #define OAK_TAG_SHIFTED(n) OAK_TAG(0, 0, 0, 0, n, 0)
 /** Each half is an offset from the heap's base, shifted right by n (0 to 8, usually 4). */
 #define OAK_TAG_COMPRESSED(n) OAK_TAG(0, 0, 0, 0, -(n), OAK_TAG_HALVES | OAK_TAG_FROM_HEAP)
@@ -182,7 +182,7 @@ typedef enum oak_start {
     OAK_START_INIT       /* by a call of oak_init */
 } oak_start;
 
-/** Who started Oakum. */
+/** The start of Oakum: how, and by which file. */
 typedef struct oak_started {
     oak_start how;
     /* for OAK_START_INIT: the file of the program or library that called oak_init, as the loader
@@ -190,11 +190,11 @@ typedef struct oak_started {
     char by[256];
 } oak_started;
 
-/** Read the configuration that is in effect: for a library that finds Oakum started. Settings that
- * were changed after the start are as they are now. heap_reserve is the address space that the heap
- * has got, and stop_signal the signal that is used. pointer_tags and tracking are as they were
- * asked for. Before the start, *cfg gets what oak_config_default gives. cfg and by may be NULL.
- * Returns whether Oakum is started; doesn't start it. Any thread, not from a signal handler. */
+/** Read the configuration in effect: for a library that finds Oakum started. Settings that can
+ * change after the start have their present values. heap_reserve is the address space that the heap
+ * has got, and stop_signal the signal in use. pointer_tags and tracking are as requested. Before
+ * the start, *cfg gets what oak_config_default gives. cfg and by may be NULL. Returns whether Oakum
+ * is started; doesn't start it. Any thread, not from a signal handler. */
 OAK_API bool oak_config_read(oak_config *cfg, oak_started *by);
 
 /** The version of the library: "0.1.0". */
@@ -206,7 +206,7 @@ OAK_API const char *oak_version(void);
 typedef void (*oak_fatal_handler)(const char *message);
 
 /** Install a handler for fatal errors. NULL restores the default, which writes the line to stderr.
- * Returns the previous handler. */
+ * Returns the previous handler. Any thread. */
 OAK_API oak_fatal_handler oak_set_fatal_handler(oak_fatal_handler fn);
 
 /** Report misuse: format one line, call the handler, abort. The format may have %s %d %u %ld %lu

@@ -3,7 +3,7 @@
  * A number of entries, a number of bytes, or a time to live bounds a cache; at least one of them is
  * set. A cache is a heap object and keeps the keys and values of its entries alive. An evicted
  * entry is collectable at once. Operations are O(1) unless they say otherwise. An operation that
- * needs room evicts entries itself.
+ * needs room evicts entries itself. A put allocates memory, and so may collect.
  *
  * Threads: with OAK_CACHE_LOCKED any number of threads may use a cache at the same time. Without
  * it, one at a time may; two at once are fatal where it is detected. A lock that another thread

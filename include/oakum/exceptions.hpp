@@ -33,7 +33,7 @@
 
 extern "C" {
 
-/* Under names of their own, as the C++ library's headers may declare the ABI's. */
+/* Declared under other names, as the C++ library's headers may declare the ABI's names. */
 __attribute__((visibility("default"), used)) void *
 oak_exception_allocate_(std::size_t size) noexcept __asm__("__cxa_allocate_exception");
 __attribute__((visibility("default"), used)) void oak_exception_free_(void *object) noexcept
@@ -109,8 +109,9 @@ class exception_table
 
 inline exception_table exceptions;
 
-/* Without memory for a root, no collection decides what is dead until the exception is gone. In
- * the heap there is no root to add: then Oakum is the program's malloc. */
+/* Without memory for a root, no collection decides which objects are dead until the exception is
+ * gone. Where Oakum is the program's malloc, the exception is in the heap, and no root can be
+ * added. */
 inline void exception_root(exception_record *r) noexcept
 {
     oak_heap_info heap;
@@ -135,7 +136,8 @@ inline void exception_forget(void *object) noexcept
     errno = saved;
 }
 
-/* The destructor that the C++ library calls. It may free the memory without a call to here. */
+/* The destructor that the C++ library calls. Afterwards the library may free the memory without a
+ * call of oak_exception_free_. */
 inline void exception_destroy(void *object) noexcept
 {
     exception_record *r = exceptions.find(object);
@@ -143,7 +145,8 @@ inline void exception_destroy(void *object) noexcept
     exception_forget(object);
 }
 
-/* __cxa_throw may call __cxa_init_primary_exception. */
+/* Returns the destructor to give to the C++ library. One exception may come twice, as __cxa_throw
+ * may call __cxa_init_primary_exception. */
 inline void (*exception_adopt(void *object, void (*destroy)(void *)) noexcept)(void *)
 {
     exception_record *r = exceptions.find(object);
@@ -152,8 +155,9 @@ inline void (*exception_adopt(void *object, void (*destroy)(void *)) noexcept)(v
     return exception_destroy;
 }
 
-/* Whether the process calls the functions of this file. In a library their names may be bound to
- * another's, so it is not their addresses that are compared, but what has them. */
+/* Checks that the process calls the functions of this file. In a library, their names may be bound
+ * to functions of another one. So the files that hold the functions are compared, not the
+ * addresses. */
 [[gnu::constructor, gnu::used]] static void exceptions_begin()
 {
     Dl_info here, there;

@@ -24,7 +24,7 @@ typedef struct oak_code_range {
 /** A source of a thread's frames. */
 typedef struct oak_frame_source {
     /** Store at most max frame numbers in frame, the innermost first. Returns how many. The thread
-     * itself calls it, within an allocation: the only function of Oakum that it may call is
+     * itself calls it, within an allocation. The only function of Oakum that it may call is
      * oak_frame_number. */
     size_t (*read)(uintptr_t *frame, size_t max, void *ctx);
     void *ctx;

@@ -1,5 +1,10 @@
 /* gc.h - the collector: collections, and the roots, threads, fibers, finalizers and weak references
- * that a program declares to it. */
+ * that a program declares to it.
+ *
+ * Any thread may call these functions; most attach the thread. None may be called from a signal
+ * handler or a mark function. oak_collect and oak_collect_step collect. Functions that make a
+ * fiber, a weak reference, an ephemeron or a thread allocate in the heap, so they may collect. The
+ * others don't, unless their description says so. */
 #ifndef OAKUM_GC_H
 #define OAKUM_GC_H
 
@@ -37,37 +42,37 @@ OAK_API int oak_set_gc_percent(int percent);
 #define OAK_PAUSE_GOAL_US 10000
 #define OAK_DEAR_WRITE_NS 3000
 
-/** What this host costs, and what is decided by it. Times are in nanoseconds, 0 where they are not
- * known. Pages are those of the system, huge ones of 2 MiB. */
+/** The costs of this host, and the decisions that follow from them. Times are in nanoseconds; 0:
+ * not known. Pages are the system's; huge pages have 2 MiB. */
 typedef struct oak_host {
     size_t write, write_huge;     /* the first write to a protected page */
-    size_t protect, protect_huge; /* protecting one */
-    size_t ask, ask_huge;         /* asking whether one was written */
-    size_t fresh, fresh_huge;     /* the first use of one */
+    size_t protect, protect_huge; /* protecting a page */
+    size_t ask, ask_huge;         /* asking whether a page was written */
+    size_t fresh, fresh_huge;     /* the first use of a fresh page */
     size_t stop, wake;            /* stopping a thread, waking one */
-    double stopped_bytes, concurrent_bytes; /* marked for a ms of a processor, by the last marks */
-    unsigned processors;          /* that the process may use, control groups' limits included */
+    double stopped_bytes, concurrent_bytes; /* marked per ms of processor time, lately */
+    unsigned processors;          /* that the process may use, within its control groups' limits */
     unsigned workers;             /* that mark together */
     size_t memory_limit;          /* the option, or by a control group's limit; 0: none */
     unsigned pause_goal_us;
     unsigned resting;             /* full cycles until pages are tracked again, after slow marks */
-    bool concurrent;              /* a cycle that were due now would be concurrent */
-    const char *why;              /* a short text */
+    bool concurrent;              /* a cycle due now would be concurrent */
+    const char *why;              /* the reason, as a short text */
 } oak_host;
 
-/** Read it into *out. The costs are measured first, if they never were: about 3 ms and 4 MiB. They
- * are measured by themselves once the heap has 8 MiB of live objects, on a thread of Oakum's. The
- * variable OAKUM_HOST sets what would be measured, as write_ns=12000,fresh_ns=900. out may be
- * NULL. Any thread. */
+/** Read the costs and decisions into *out. If the costs were never measured, the call measures
+ * them, which takes about 3 ms and 4 MiB. Otherwise a thread of Oakum's measures them once the heap
+ * has 8 MiB of live objects. The variable OAKUM_HOST sets costs in place of a measurement, as in
+ * write_ns=12000,fresh_ns=900. out may be NULL. Any thread. */
 OAK_API void oak_host_read(oak_host *out);
 
 /** Disable collections until the matching oak_gc_enable. The calls nest. Between the two, no
- * collection decides which objects are dead, whichever thread began it; oak_collect does nothing.
- * Concurrent marking may go on. Lock-free. A thread that isn't attached doesn't wait for a
+ * collection decides which objects are dead, not even one that is under way. oak_collect does
+ * nothing. Concurrent marking may go on. Lock-free. A thread that isn't attached doesn't wait for a
  * stop-the-world collection that is under way. */
 OAK_API void oak_gc_disable(void);
 
-/** Undo one oak_gc_disable. Any thread. */
+/** Undo one oak_gc_disable, on any thread. Fatal without one. */
 OAK_API void oak_gc_enable(void);
 
 /** A function that is called when a collection begins. */
@@ -80,7 +85,7 @@ typedef void (*oak_start_fn)(void *ctx);
  *
  * fn runs on the collecting thread, with all other threads stopped, at any instruction of theirs.
  * So a thread raises the top of its stack before it stores above it (docs/embedding.md). fn may
- * read and write memory, objects too. It may not call Oakum, which is fatal; nor wait for another
+ * read and write memory, objects too. A call of Oakum from fn is fatal. fn may not wait for another
  * thread, as malloc and stdio may. It may not be left by longjmp or an exception, which is fatal.
  * ctx keeps no object alive.
  *
@@ -113,8 +118,8 @@ OAK_API size_t oak_stack_min(void);
  * Returns 0, or -1 with ENOMEM. */
 OAK_API int oak_thread_attach(void);
 
-/** Detach the calling thread; its exit does it, too. Afterwards the thread's stack, registers and
- * thread-local storage keep no object alive. */
+/** Detach the calling thread. A thread's exit detaches it, too. Afterwards the thread's stack,
+ * registers and thread-local storage keep no object alive. */
 OAK_API void oak_thread_detach(void);
 
 /** Create a thread, as pthread_create does, that attaches before it runs fn. arg is kept alive
@@ -168,11 +173,13 @@ OAK_API void *oak_blocking_wait(void *(*fn)(void *), void *arg, const void *obje
  * is in the heap. */
 OAK_API int oak_root_add(void *p, size_t n);
 
-/** Remove a range that oak_root_add has added. Returns 0, or -1 with ENOENT. */
+/** Remove a range that oak_root_add has added. Returns 0, or -1 with ENOENT: there is no such
+ * range. */
 OAK_API int oak_root_remove(void *p, size_t n);
 
 /** Exclude [p, p + n) from the roots. The collector reads it neither as data of the program and its
- * libraries nor as part of an added range. Returns 0, or -1 with errno. */
+ * libraries nor as part of an added range. Returns 0, or -1 with errno. ENOMEM: no memory. EINVAL:
+ * p is NULL, n is 0, or the range wraps. */
 OAK_API int oak_root_exclude(void *p, size_t n);
 
 /* ---- fibers: stacks that the program itself switches ---- */
@@ -197,7 +204,7 @@ OAK_API oak_fiber *oak_fiber_current(void);
 /** The data that was given to oak_fiber_new. */
 OAK_API void *oak_fiber_data(const oak_fiber *f);
 
-/** End a fiber: its stack is not scanned again. Fatal when a thread runs on it. */
+/** End a fiber: its stack is not scanned again. Fatal when a thread runs on it. NULL is allowed. */
 OAK_API void oak_fiber_free(oak_fiber *f);
 
 /* ---- finalizers ---- */
@@ -210,9 +217,8 @@ enum {
     OAK_FINALIZER_ORDERED = 0,
     OAK_FINALIZER_NO_ORDER = 1,    /* once the program can't reach the object */
     OAK_FINALIZER_IGNORE_SELF = 2, /* as ordered, but the object's pointers to itself don't count */
-    /* as ordered, and once no object whose finalizer has no order reaches it, either. Ordered
-     * finalizers of a program wait for those, too; the ones of another collector's interface on
-     * Oakum don't */
+    /* as ordered, and once no object with an unordered finalizer reaches the object. Ordered
+     * finalizers wait for unordered ones, too, except in another collector's interface on Oakum */
     OAK_FINALIZER_UNREACHABLE = 3
 };
 
@@ -226,14 +232,15 @@ enum {
 OAK_API int oak_finalizer_set(void *obj, oak_finalizer fn, void *ctx);
 
 /** As oak_finalizer_set, with one of the orders above in `flags`. The replaced finalizer is stored
- * in *old and *old_ctx, unless those are NULL. */
+ * in *old and *old_ctx, unless those are NULL. Returns -1 with EINVAL for any other flags. */
 OAK_API int oak_finalizer_set_ex(void *obj, oak_finalizer fn, void *ctx, int flags,
                                  oak_finalizer *old, void **old_ctx);
 
 /** Add a cleanup to an object: fn(ctx) runs when obj is no longer reachable. fn doesn't get the
  * object, so the collection that finds it frees it at once, even in a cycle. An object may have
  * many cleanups. ctx must not keep obj alive: it must neither be obj nor point to it. Returns 0, or
- * -1 with ENOMEM. */
+ * -1 with ENOMEM, or with EINVAL when fn is NULL. Fatal when obj is not the start of a live object,
+ * or ctx points into it. */
 OAK_API int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx);
 
 /** Run all finalizers and cleanups that are ready, on the calling thread. They may allocate,
@@ -241,18 +248,18 @@ OAK_API int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx);
 OAK_API size_t oak_finalizers_run(void);
 
 /** Run the finalizers and cleanups of all objects, also of objects that the program still reaches:
- * before the program ends, for instance. The calling thread runs them, in rounds. In each
- * round those are ready that would be ready if the program reached nothing: an ordered finalizer
- * waits for those of all objects that reach its object, a cleanup for those of its own object, too.
- * Finalizers that finalizers set are run as well. The call waits for a finalizer that is running on
- * another thread, as long as one ends within 10 seconds.
+ * before the program ends, for instance. The calling thread runs them, in rounds. A round runs the
+ * finalizers that would be ready if the program reached no object. An ordered finalizer waits for
+ * the finalizers of all objects that reach its object. A cleanup waits for those and for its own
+ * object's finalizer. Finalizers that are set during the call are run, too. The call waits for a
+ * finalizer that is running on another thread, as long as one ends within 10 seconds.
  *
  * Objects stay as they are, and so do weak references. An object must be usable after its
  * finalizer.
  *
  * Returns 0 when none is left. Otherwise returns -1 with errno, and *left is how many are left,
- * unless left is NULL. EAGAIN: those left are in cycles (OAK_FINALIZER_ORDERED); or 16 rounds in a
- * row have left as many as before, as finalizers set new ones; or one doesn't end. EDEADLK: called
+ * unless left is NULL. EAGAIN: those left are in cycles (OAK_FINALIZER_ORDERED); or finalizers set
+ * new ones, so that 16 rounds in a row left as many as before; or one doesn't end. EDEADLK: called
  * from a finalizer. ENOMEM. Any thread. Stops other threads once for each round. */
 OAK_API int oak_finalize_all(size_t *left);
 
@@ -263,9 +270,9 @@ OAK_API int oak_finalize_all(size_t *left);
 OAK_API bool oak_set_finalizer_thread(bool on);
 
 /** Set a function that is called when finalizers become ready and there is no finalizer thread. The
- * thread whose collection made them ready calls it; a concurrent collection is the collector
- * thread's. Mutators run, and no lock is held: fn may allocate, collect and fork. NULL removes the
- * function. Returns the previous one. */
+ * thread whose collection made them ready calls it. For a concurrent collection, that is the
+ * collector thread. Mutators run, and no lock is held: fn may allocate, collect and fork. NULL
+ * removes the function. Returns the previous one. */
 OAK_API void (*oak_finalizer_notify(void (*fn)(void)))(void);
 
 /** How long the current finalizer has been running, in nanoseconds, exact to a few milliseconds. 0
@@ -275,16 +282,16 @@ OAK_API uint64_t oak_finalizer_running_ns(void);
 
 /* ---- external bytes ---- */
 
-/** Say that the object that p points to or into now has so many bytes more, or less, of memory
- * outside the heap: pixels, buffers, another library's structures. They count as bytes of the
- * object: towards the next collection, as live bytes for the goal after it, in the limit of the
- * object's zone, and, when added, in the heap profile, under the caller's site. A call that adds
- * may collect.
+/** Declare that the object that p points to or into has so many bytes more, or less, of memory
+ * outside the heap: pixels, buffers, another library's structures. These bytes count as bytes of
+ * the object. They count towards the next collection, as live bytes for the goal after it, and in
+ * the limit of the object's zone. The heap profile counts added bytes under the caller's site. A
+ * call that adds may collect.
  *
- * They are gone with the object: when a collection finds it dead (after its finalizers have run),
- * when it is freed, and when its zone ends. As finalizers do, they stay with an object that
- * oak_realloc moves. The memory limit and heap_max are those of Oakum's own memory; only the pacing
- * under a memory limit counts external bytes, too.
+ * The bytes end with the object: when a collection finds it dead (after its finalizers have run),
+ * when it is freed, and when its zone ends. They also end when oak_realloc moves the object. The
+ * memory limit and heap_max are those of Oakum's own memory. Only the pacing under a memory limit
+ * counts external bytes, too.
  *
  * Returns 0, or -1 with errno, and nothing has changed: EINVAL if the object has fewer bytes than
  * are taken away; EOVERFLOW if all external bytes would be more than a quarter of SIZE_MAX; ENOMEM

@@ -33,12 +33,13 @@ OAK_API OAK_MALLOC void *oak_alloc_aligned_noscan(size_t align, size_t n);
  * and the contents up to the smaller size are kept; new bytes are zero. Typed objects change in
  * whole elements. p = NULL acts as oak_alloc. n = 0 frees p and returns NULL.
  *
- * Finalizers and weak references stay with p: they don't move. Returns NULL with ENOMEM on failure,
- * and p is unchanged. Fatal when p is not the start of a live object. */
+ * An object that moves is freed at its old place, as by oak_free: its finalizers are dropped, and
+ * its weak references cleared. Returns NULL with ENOMEM on failure, and p is unchanged. Fatal when
+ * p is not the start of a live object. */
 OAK_API void *oak_realloc(void *p, size_t n);
 
-/** Resize an object in place, or not at all: it never moves, so pointers to it, finalizers and weak
- * references stay right. An object fits as long as n is at most oak_usable_size(p). Contents up to
+/** Resize an object in place, or not at all. It never moves, so pointers to it, finalizers and weak
+ * references stay valid. An object fits as long as n is at most oak_usable_size(p). Contents up to
  * the smaller size are kept; the other bytes of the object are zero afterwards. A large object (of
  * more than 32 KiB) that shrinks gives whole pages back, though not while a mark is under way;
  * oak_usable_size then shrinks, too. n = 0 only clears. Doesn't allocate or collect.
@@ -75,8 +76,8 @@ typedef struct oak_marker oak_marker;
 
 /** A mark function: marks all that an object refers to, by calls of oak_mark_*. obj is the start of
  * the object, size the bytes of all its elements. It may only read memory and call oak_mark_*. It
- * runs in a pause, perhaps on several threads at once, and at times on two for the same object. It
- * is not called for objects that oak_free or the end of their zone has freed. */
+ * runs in a pause, perhaps on several threads at once, and sometimes on two threads for the same
+ * object. It is not called for objects that oak_free or the end of their zone has freed. */
 typedef void (*oak_mark_fn)(oak_marker *m, void *obj, size_t size);
 
 /** Make a type by a bitmap. An element has elem_size bytes, a multiple of 8. Word i of it may hold
@@ -102,7 +103,8 @@ OAK_API const oak_type *oak_type_of(const void *p);
  * ignored. */
 OAK_API void oak_mark_ptr(oak_marker *m, const void *p);
 
-/** In a mark function: mark conservatively what the aligned words of [p, p + n) point to. */
+/** In a mark function: mark conservatively the objects that the aligned words of [p, p + n) point
+ * to. */
 OAK_API void oak_mark_range(oak_marker *m, const void *p, size_t n);
 
 /* ---- memory as a whole ---- */
@@ -136,7 +138,7 @@ OAK_API size_t oak_scavenge(void);
 
 /** The counts of a size class. */
 typedef struct oak_size_stats {
-    uint32_t size; /* of its largest objects; the smallest are above the previous class's */
+    uint32_t size; /* of its largest objects; smaller ones are in earlier classes */
     uint64_t mallocs, frees;
 } oak_size_stats;
 
@@ -197,13 +199,15 @@ typedef struct oak_memstats {
     uint64_t rescanned_bytes; /* on pages that were written during a mark, by all cycles */
     uint64_t pages_asked;     /* pages of the system, to protect them or to find dirty ones */
     uint64_t pages_dirty;     /* found dirty, of these */
-    /* first writes to protected pages. Of userfaultfd's, those before the page was asked about */
+    /* first writes to protected pages. With userfaultfd, each is counted when its page is found
+     * dirty */
     uint64_t tracking_faults;
     uint64_t pause_max_ns;    /* the longest time that a cycle stopped the world at once */
     /* heap_idle - heap_released: free memory that the system still backs. It is returned when it
      * was not used for decay_ms, at once near the memory limit and by oak_scavenge */
     uint64_t heap_retained;
-    uint64_t external;        /* bytes of oak_external_add; part of next_gc, and of no other */
+    uint64_t external;        /* bytes of oak_external_add; of all figures, only next_gc includes
+                               * them */
 } oak_memstats;
 
 /** Read the statistics into *out. Stops the world for some microseconds. */

@@ -109,8 +109,8 @@ OAK_LUA_API void *oak_lua_newobject(lua_State *L, size_t size, int slots, const 
  */
 OAK_LUA_API void oak_lua_pushobject(lua_State *L, void *object);
 
-/** The host object whose proxy is at idx, for the host to hold. NULL if the value is no proxy of
- * this type. May raise errors. */
+/** Returns the host object whose proxy is at idx; from now on the host may hold it. NULL if the
+ * value is no proxy of this type. May raise errors. */
 OAK_LUA_API void *oak_lua_toobject(lua_State *L, int idx, const char *type);
 
 /** As oak_lua_toobject, for methods that don't store the pointer: the result is valid only while
@@ -134,8 +134,7 @@ OAK_LUA_API size_t oak_lua_collect(lua_State *L);
 
 /** Add delta bytes, which may be negative, to the external memory of a state: memory outside of
  * Lua's heap that its objects keep. Lua's collector paces itself by both: a cycle is due when
- * either has grown by the collector's pause parameter. That holds for 1 MB in Lua and 1 GB outside,
- * too.
+ * either has grown by the collector's pause parameter, even with 1 MB in Lua and 1 GB outside.
  *
  * The call may collect, and so run finalizers. It may be made where Lua's own functions may be. L
  * is a state of oak_lua_newstate. */

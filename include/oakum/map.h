@@ -125,12 +125,12 @@ typedef struct oak_map_iter {
     oak_map *map;
     uint64_t moves;         /* of the map, when the unit was made */
     uint64_t pos;           /* where the next unit begins */
-    uint64_t lo, hi;        /* positions of this one's entries: [lo, hi) */
+    uint64_t lo, hi;        /* positions of the current unit's entries: [lo, hi) */
     uint64_t start;         /* the first position */
     uint64_t seed, mult;    /* of the order */
     const char *tags;       /* of the unit's group, while nothing moved */
     char *entries;
-    uint32_t left;          /* its slots that are left */
+    uint32_t left;          /* slots of the group still to be given */
     uint8_t state, units;
     bool walking, searching, old;
     uint32_t next, count;   /* the unit as a list */
@@ -138,7 +138,7 @@ typedef struct oak_map_iter {
     struct oak_map_unit_ *more; /* the list, when it is longer than the one below */
     uint64_t print[OAK_MAP_UNIT]; /* fingerprints of the unit's keys */
     uint32_t at[OAK_MAP_UNIT];    /* their places: 16 x groups past the home, plus the slot */
-    struct oak_map_order_ *given; /* in orders that a new seed has ended */
+    struct oak_map_order_ *given; /* earlier orders, which a new seed has ended */
 } oak_map_iter;
 
 /** Starts at a position that the map chooses. While the map isn't written, the position stays the
@@ -176,7 +176,7 @@ typedef struct oak_map_stats {
 /** Fills *out; O(entries). Zeroes for NULL. */
 OAK_API void oak_map_stats_read(const oak_map *m, oak_map_stats *out);
 
-/** Fixes the seed of the map's hash, so that a test can repeat a run. Fatal after the first put. */
+/** Sets the seed of the map's hash, so that a test can repeat a run. Fatal after the first put. */
 OAK_API void oak_map_set_seed(oak_map *m, uint64_t seed);
 
 OAK_END_DECLS

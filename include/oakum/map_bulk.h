@@ -68,7 +68,7 @@ OAK_MAP_INLINE_ const void *oak_map_stored_key_(const oak_map_type *t, char *ent
     return t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)entry : entry;
 }
 
-/* Does the key lie elsewhere than in its entry? */
+/* Whether the key's bytes lie outside of its entry. */
 OAK_MAP_INLINE_ bool oak_map_key_is_away_(const oak_map_type *t)
 {
     return t->key == OAK_KEY_CSTRING || t->key == OAK_KEY_SLICE || t->key_size > OAK_MAP_INDIRECT_;
@@ -91,8 +91,8 @@ OAK_MAP_INLINE_ void oak_map_hash_batch_(const oak_map *m, const oak_map_type *t
     if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_READ_);
 }
 
-/* The first entry in the home group that has the tag; NULL when there is none. Its memory is
- * fetched, and so is that of the key it points to. Sets *tags to the group's. */
+/* The first entry in the home group that has the tag; NULL when there is none. Prefetches the
+ * entry, and the key that it points to. */
 OAK_MAP_INLINE_ void oak_map_fetch_batch_(const oak_map *m, const oak_map_type *t,
                                           size_t entry_size, const uint64_t *hash, size_t n,
                                           char **first)
@@ -112,7 +112,7 @@ OAK_MAP_INLINE_ void oak_map_fetch_batch_(const oak_map *m, const oak_map_type *
         if (first[i]) __builtin_prefetch(*(void **)(void *)first[i]);
 }
 
-/* Returns the key's entry, or NULL. `first` is what oak_map_fetch_batch_ found. */
+/* Returns the key's entry, or NULL. `first`: the entry that oak_map_fetch_batch_ found, or NULL. */
 OAK_MAP_INLINE_ char *oak_map_find_fetched_(const oak_map *m, const oak_map_type *t,
                                             size_t entry_size, uint64_t hash, const void *key,
                                             char *first)
@@ -183,7 +183,7 @@ typedef struct oak_map_pass_ {
     const void *key; /* of the current entry */
     void *value;
     oak_map *map;
-    uint64_t moves;       /* of the map: they don't change, and `len` only by the pass itself */
+    uint64_t moves;       /* of the map: constant. Only the pass itself changes `len` */
     size_t len, began;    /* entries, now and before the pass */
     char *tags, *entries; /* of the current group */
     size_t group;         /* the next one */
@@ -208,8 +208,8 @@ OAK_MAP_INLINE_ bool oak_map_pass_next_(oak_map_pass_ *p, const oak_map_type *t,
     return true;
 }
 
-/* Whether an entry stays follows no pattern that a processor predicts, so its tag is cleared
- * without a branch. */
+/* A processor can't predict which entries stay, so the tag of one that goes is cleared without a
+ * branch. */
 OAK_MAP_INLINE_ void oak_map_pass_judge_(oak_map_pass_ *p, bool keep)
 {
     oak_map *m = p->map;

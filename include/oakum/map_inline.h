@@ -25,12 +25,13 @@ OAK_BEGIN_DECLS
 /* ---- the map ---- */
 
 enum {
-    OAK_MAP_SLOTS_ = 15,   /* of a group: a tag byte each, and a byte for what went past */
+    OAK_MAP_SLOTS_ = 15,   /* of a group: a tag byte each, and a byte for entries that went past */
     OAK_MAP_USED_ = 0x7fff,
     OAK_MAP_INDIRECT_ = 128, /* larger keys and values are in objects of their own */
-    OAK_MAP_HINTED_ = 1, /* a flag: made with a hint and not filled yet, so it doesn't shrink */
+    OAK_MAP_HINTED_ = 1, /* a flag: made with a hint and not filled yet, so the map doesn't
+                          * shrink */
     OAK_MAP_FETCH_BITS_ = 12, /* log2 of groups: smaller arrays are taken for cached */
-    OAK_MAP_CALL_BITS_ = 17 /* the same: adds to larger arrays are left to the library */
+    OAK_MAP_CALL_BITS_ = 17 /* log2 of groups: adds to larger arrays are left to the library */
 };
 
 /* Groups in hash order. Their tags are contiguous; their entries are in segments of 2^gbits groups,
@@ -70,8 +71,8 @@ struct oak_map_deletes_ {
     uint32_t mixed;   /* those of them after an add */
 };
 
-/* Is the calling thread attached? A stop doesn't wait for a thread that isn't, so the library
- * attaches it before it writes a map. */
+/* Whether the calling thread is attached. A stop doesn't wait for an unattached thread, so the
+ * library attaches it before it writes a map. */
 extern OAK_API __thread unsigned char oak_attached_ __attribute__((tls_model("initial-exec")));
 
 OAK_MAP_INLINE_ bool oak_map_is_near_(const struct oak_map_deletes_ *d, uint64_t p)
@@ -293,7 +294,8 @@ OAK_MAP_INLINE_ char *oak_map_group_(const struct oak_map_array_ *a, size_t g, s
     return a->dir[g >> a->gbits] + g * OAK_MAP_SLOTS_ * entry_size;
 }
 
-/* Has an entry whose tag equals this one modulo 8 gone past this group, as it found no room? */
+/* Whether an entry whose tag equals this one modulo 8 has gone past this group, which had no room
+ * for it. */
 OAK_MAP_INLINE_ bool oak_map_went_past_(const char *tags, unsigned tag)
 {
     return ((unsigned char)tags[OAK_MAP_SLOTS_] >> (tag & 7) & 1) != 0;
@@ -337,8 +339,8 @@ OAK_MAP_INLINE_ char *oak_map_find_among_(const oak_map *m, const struct oak_map
     return NULL;
 }
 
-/* The part of a lookup behind the home, for a key that may have gone past it. A call, so that it
- * takes no registers from the lookups that end in their home. */
+/* The part of a lookup behind the home, for a key that may have gone past it. Out of line, so that
+ * it takes no registers from the lookups that end in their home. */
 OAK_MAP_OUTLINE_ char *oak_map_find_behind_(const oak_map *m, const struct oak_map_array_ *a,
                                             const oak_map_type *t, size_t entry_size,
                                             uint64_t hash, const void *key, char **at)
@@ -356,8 +358,9 @@ OAK_MAP_OUTLINE_ char *oak_map_find_behind_(const oak_map *m, const struct oak_m
     }
 }
 
-/* Returns the key's entry in array a, or NULL; *at is set to its tag's address. A small key goes to
- * the rest of the lookup as a copy, as a key whose address is taken is stored in each lookup. */
+/* Returns the key's entry in array a, or NULL; *at is set to its tag's address. A small key is
+ * copied for the out-of-line part. If its own address escaped, each lookup would store the key to
+ * memory. */
 OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_array_ *a,
                                        const oak_map_type *t, size_t entry_size, uint64_t hash,
                                        const void *key, char **at)
@@ -380,8 +383,8 @@ OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_ar
     return e;
 }
 
-/* Returns the key's entry, or NULL. At rest there is one array, at a known place: the two cases are
- * apart, as a pointer to the array would take a register. */
+/* Returns the key's entry, or NULL. Without a resize there is one array, at a known place. That
+ * case is compiled apart, as a pointer to the array would take a register. */
 OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
                                     uint64_t hash, const void *key, char **at)
 {
@@ -440,7 +443,7 @@ OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, s
 
 /* ---- writes ---- */
 
-/* The collector may read the segments of this type. */
+/* Whether the collector may read the segments of maps of this type. */
 OAK_MAP_INLINE_ bool oak_map_is_scanned_(const oak_map_type *t)
 {
     return (t->flags & (OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE)) != 0;
@@ -466,7 +469,7 @@ OAK_MAP_INLINE_ void oak_map_fill_(const oak_map_type *t, char *e, size_t value_
         memset(e + value_offset, 0, t->value_size);
 }
 
-/* What was stored before is seen before what is stored after. */
+/* A store barrier: earlier stores become visible before later ones. */
 OAK_MAP_INLINE_ void oak_map_stored_(void)
 {
 #ifdef __aarch64__
@@ -476,10 +479,11 @@ OAK_MAP_INLINE_ void oak_map_stored_(void)
 #endif
 }
 
-/* Adds an absent key to its home, if that has room and no resize is under way or due; the library
- * does the rest. Where each add waits for memory, the library's add was measured to take a third
- * less time than this one. The entry is stored before its tag, and for scanned types its page is
- * made dirty after the tag, as a concurrent mark may have read the tags in between. */
+/* Adds an absent key to its home, if that has room and no resize is under way or due. The library
+ * does the rest. It also does all adds to large arrays: there each add waits for memory, and the
+ * library's add waits less. The entry is stored before its tag. For scanned types, a byte of the
+ * entry is stored again after the tag. This makes its page dirty, as a concurrent mark may have
+ * read the tags in between. */
 OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, uint64_t hash, const void *key)
 {
@@ -508,9 +512,9 @@ OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t 
     return e + value_offset;
 }
 
-/* Removes the entry whose tag is at `at`, and ends the write. Here, if it is in its home, no resize
- * is under way or due, and the last deletes and this one aren't side by side; else in the library.
- * A call, so that it takes no registers from a lookup that finds nothing. */
+/* Removes the entry whose tag is at `at`, and ends the write. The library does this in three cases:
+ * the entry is outside its home, a resize is under way or due, or the latest deletes are near this
+ * one. Out of line, so that it takes no registers from a lookup that finds nothing. */
 OAK_MAP_OUTLINE_ bool oak_map_remove_here_(oak_map *m, uint64_t hash, char *at)
 {
     const struct oak_map_array_ *a = &m->array[0];

@@ -15,7 +15,7 @@ __extension__ typedef __int128 oak_map_int128_;
 __extension__ typedef unsigned __int128 oak_map_uint128_;
 #endif
 
-/* Is T scanned; what kind of key is it? */
+/* OAK_MAP_SCANNED_(T): whether T is scanned. OAK_MAP_KIND_(T): the kind of a key of type T. */
 #ifdef __cplusplus
 extern "C++" {
 template <class T> struct oak_map_number_ {

@@ -1,8 +1,9 @@
 /* oakum.hpp - Oakum for C++17 and later: all of oakum.h, and what C++ adds to it.
  *
  * allocator.hpp: containers in the heap. make.hpp: objects whose destructors are finalizers.
- * weak.hpp, root.hpp: references that keep nothing, and that keep from anywhere. zone.hpp: a zone
- * for a scope. map.hpp: maps and sets as ranges. throw.hpp: exceptions that refer to objects.
+ * weak.hpp: references that don't keep their object alive. root.hpp: references that do, from
+ * anywhere. zone.hpp: a zone for a scope. map.hpp: maps and sets as ranges. throw.hpp: exceptions
+ * that refer to objects.
  *
  * Header-only: a program links liboakum as one in C does. docs/cxx.md has examples.
  * <oakum/exceptions.hpp> is not part of it. */

@@ -3,9 +3,9 @@
  * A pool is a cache: the collector empties it. One collection sets aside the objects that were not
  * taken since the last one, and the next drops them. So an idle pool is empty after two. Each
  * thread puts into a small stack of its own and takes from it, newest first. The surplus of a full
- * stack is available to any thread. All of it is lock-free. The thread that puts an object may be
- * another one than the thread that took it. When a thread has ended, its objects are available to
- * all from the next collection on.
+ * stack is available to any thread. All of it is lock-free. A thread may put an object that another
+ * thread took. When a thread has ended, its objects are available to all from the next collection
+ * on.
  *
  * maps/pool.c explains how it works. */
 #ifndef OAKUM_POOL_H
@@ -26,9 +26,10 @@ typedef struct oak_pool oak_pool;
 OAK_API oak_pool *oak_pool_new(void *(*make)(void *ctx), void (*reset)(void *obj, void *ctx),
                                void *ctx);
 
-/** Makes a put drop an object whose size is above `limit` bytes; 0: none. size(obj, ctx) returns
- * its size, after reset has run. NULL stands for oak_usable_size of the object itself; so give a
- * function if most of the memory is in other objects. To be called before the first put. */
+/** Sets the pool's limit: a put drops an object whose size is above `limit` bytes; 0: no limit.
+ * size(obj, ctx) returns the object's size, after reset has run. NULL stands for oak_usable_size of
+ * the object itself. So give a function if most of the memory is in other objects. To be called
+ * before the first put. */
 OAK_API void oak_pool_limit(oak_pool *p, size_t limit, size_t (*size)(const void *obj, void *ctx));
 
 /** Returns an object: the one that this thread put last if there is one, another of the pool's, or

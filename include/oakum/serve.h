@@ -9,7 +9,7 @@
  * (Debian: libmicrohttpd12).
  *
  * A server always listens on a Unix socket: PID.sock in $XDG_RUNTIME_DIR/oakum or /tmp/oakum-UID,
- * where `oakum top PID` finds it. It answers only its own user and root there. The socket is
+ * where `oakum top PID` finds it. There it answers only its own user and root. The socket is
  * removed when the server stops, or the program ends by exit. TCP is opened only if an address is
  * given, and asks for a token. A forked child has no server, but may start one.
  *

@@ -3,7 +3,8 @@
  * Values are copied in and out, as another thread may change the map. An operation holds the lock
  * of one part, and never two; so it is atomic in that part. In contrast to a sync map (syncmap.h),
  * values have any size and are updated in place. Entries take a third of the memory, and none is
- * allocated alone. But threads that read one part wait for each other.
+ * allocated alone. But threads that read one part wait for each other. Calls that add an entry
+ * allocate, and so may collect.
  *
  * Some functions are called with a lock held: an update's, a range's, a custom hash and equal. They
  * may allocate and collect. They must not use a sharded map, which is fatal, or another structure
@@ -32,8 +33,7 @@ OAK_API oak_shardmap *oak_shardmap_new(const oak_map_type *t, size_t shards, siz
 /** Returns whether the key is there, and copies its value to value_out, which may be NULL. */
 OAK_API bool oak_shardmap_get(const oak_shardmap *m, const void *key, void *value_out);
 
-/** Copies a value in; NULL stands for zeroes. Returns 0, or -1 with ENOMEM: the map is as it was.
- * / */
+/** Copies a value in; NULL stands for zeroes. Returns 0, or -1 with ENOMEM and no change. */
 OAK_API int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value);
 
 /** Deletes the key; returns whether it was there. */

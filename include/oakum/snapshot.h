@@ -53,8 +53,8 @@ typedef struct oak_snapshot oak_snapshot;
 
 /** Read and check a snapshot from a file, or from standard input if path is "-". It takes memory in
  * proportion to the file, and is freed with oak_snapshot_close. Returns NULL with errno. EBADMSG:
- * the file is no snapshot, or incomplete. On any failure, unless error is NULL, it gets
- * one line of at most n bytes: what is wrong, and at which byte. */
+ * the file is no snapshot, or incomplete. On any failure, unless error is NULL, it gets one line of
+ * at most n bytes: the fault, and the byte in the file. */
 OAK_API oak_snapshot *oak_snapshot_open(const char *path, char *error, size_t n);
 
 /** Free a snapshot. NULL is allowed. */
@@ -73,14 +73,13 @@ typedef struct oak_snapshot_info {
 } oak_snapshot_info;
 
 /** Read the figures of a snapshot into *out. */
-
 OAK_API void oak_snapshot_info_read(const oak_snapshot *s, oak_snapshot_info *out);
 
 /** An object of a snapshot. Objects are numbered from 0 in order of address. */
 typedef struct oak_snapshot_object {
     uint64_t address, size;
     const char *type;    /* as in oak_step */
-    uint64_t edges;      /* number of its words that refer to objects */
+    uint64_t edges;      /* number of the object's words that refer to objects */
     uint64_t retained;   /* bytes that it alone keeps alive, itself included; 0 before
                           * oak_snapshot_analyse */
     uint64_t dominator;  /* number of the nearest object that all paths to it lead through;

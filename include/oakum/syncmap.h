@@ -3,8 +3,9 @@
  * An oak_map_type describes the keys; values are pointers, NULL included. Lookups write no shared
  * memory, never wait, and don't slow each other down. Writes are lock-free: a thread that stops or
  * ends in the middle of a write delays no other. Without contention every operation takes a bounded
- * number of steps. The map has no growth phase, so no operation pays for one. The next collection
- * frees a deleted entry's key and value and its memory in the map.
+ * number of steps. The map has no growth phase, so no operation pays for one. Calls that store
+ * allocate, and so may collect. The next collection frees a deleted entry's key and value and its
+ * memory in the map.
  *
  * Each operation except range is linearizable: it happens at one instant between its call and its
  * return. Values, and keys that range gives, stay valid as long as they are referred to. A key is
@@ -27,8 +28,7 @@ typedef struct oak_syncmap oak_syncmap;
  * anything, use of the map included. NULL with EINVAL or ENOMEM. */
 OAK_API oak_syncmap *oak_syncmap_new(const oak_map_type *keys);
 
-/** Returns whether the key is there. *value is its value, or NULL if it isn't; value may be NULL.
- * / */
+/** Returns whether the key is there. Sets *value to its value, or to NULL; value may be NULL. */
 OAK_API bool oak_syncmap_load(const oak_syncmap *m, const void *key, void **value);
 
 /** Sets the key's value. Returns 0, or -1 with ENOMEM, which can't happen when the key is there. */
@@ -46,8 +46,8 @@ OAK_API int oak_syncmap_swap(oak_syncmap *m, const void *key, void *value, void 
 OAK_API bool oak_syncmap_delete(oak_syncmap *m, const void *key);
 OAK_API bool oak_syncmap_load_and_delete(oak_syncmap *m, const void *key, void **value);
 
-/** If the key is there with the value `old`, sets its value, or deletes it. Returns whether it was.
- * / */
+/** If the key is there with the value `old`, sets its value, or deletes it. Returns whether it did
+ * so. */
 OAK_API bool oak_syncmap_compare_and_swap(oak_syncmap *m, const void *key, void *old, void *value);
 OAK_API bool oak_syncmap_compare_and_delete(oak_syncmap *m, const void *key, void *old);
 

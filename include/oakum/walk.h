@@ -1,4 +1,4 @@
-/* walk.h - a walk over the heap's objects, and what is known of a single one.
+/* walk.h - a walk over the heap's objects, and the properties of a single one.
  *
  * For tools, and for a host's own statistics, consistency checks and dumps. All objects count:
  * those of maps and other structures of Oakum, too. */
@@ -18,9 +18,9 @@ typedef enum oak_kind {
     OAK_KIND_PINNED  /* oak_alloc_pinned: conservatively, and it is a root */
 } oak_kind;
 
-/** Has the object lived through a collection? The collector knows this by sticky mark bits: while
- * it plans a minor collection (oak_config.generations), and of an object whose span isn't swept
- * yet. It keeps no count of collections. */
+/** Whether the object has lived through a collection. Sticky mark bits show it in two cases: a
+ * minor collection is planned (oak_config.generations), or the object's span isn't swept yet. There
+ * is no count of collections. */
 typedef enum oak_age {
     /* not known; also while a mark is under way */
     OAK_AGE_UNKNOWN,
@@ -42,12 +42,12 @@ typedef struct oak_object {
     bool marked;
 } oak_object;
 
-/** Read what is known of the object that p points to or into. Returns false when p is in no live
+/** Read the properties of the object that p points to or into. Returns false when p is in no live
  * object of Oakum's; *out is then unchanged. out may be NULL. Any thread. Doesn't collect, and
  * doesn't stop other threads; may sweep the object's span. */
 OAK_API bool oak_object_read(const void *p, oak_object *out);
 
-/** What a walk is to include. */
+/** Flags of a walk: which objects it includes. */
 enum {
     /* Also objects that the last mark has found dead, and whose memory isn't swept yet. They are
      * unmarked and of unknown age. What they refer to may be gone. */

@@ -3,7 +3,7 @@
  * An entry is dead when its object is. Dead entries are absent at once, to every call but the
  * lengths. They are removed bit by bit: after each collection, every get, put and delete examines a
  * few entries, until all are. The map shrinks meanwhile. So no call takes O(entries), and a map in
- * use gives back the memory of dead entries.
+ * use gives back the memory of dead entries. Calls that put an entry allocate, and so may collect.
  *
  * Threads: with OAK_WEAK_LOCKED any number of threads may use a map at the same time. Without it,
  * one at a time may, gets included; two at once are fatal where it is detected. A lock that another
@@ -85,8 +85,8 @@ OAK_API void *oak_weakkey_get(oak_weakkey *m, const void *key);
  * as it was. */
 OAK_API int oak_weakkey_put(oak_weakkey *m, void *key, void *value);
 
-/** The same as for weak values. A key with a finalizer keeps its entry until the finalizer has run.
- * / */
+/** The same as for weak values. A key with a finalizer has its entry until the finalizer has
+ * run. */
 OAK_API bool oak_weakkey_delete(oak_weakkey *m, const void *key);
 OAK_API void oak_weakkey_clear(oak_weakkey *m);
 OAK_API size_t oak_weakkey_len(oak_weakkey *m);

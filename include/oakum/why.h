@@ -25,10 +25,10 @@ typedef enum oak_root_kind {
     OAK_ROOT_STACK,     /* a word in a thread's stack */
     OAK_ROOT_REGISTER,  /* a register of a thread */
     OAK_ROOT_FIBER,     /* a word in the stack of a fiber that a thread runs on */
-    OAK_ROOT_FINALIZER, /* a finalizer: of its context, and of its object once it is due */
-    OAK_ROOT_CLEANUP,   /* a cleanup: of its context */
-    /* no root, but a finalizer that has not run yet keeps the object: its own, or that of an object
-     * that reaches it. An object that reaches itself stays for ever */
+    OAK_ROOT_FINALIZER, /* a finalizer keeps its context, and its object once it is due */
+    OAK_ROOT_CLEANUP,   /* a cleanup keeps its context */
+    /* no root, but a finalizer that has not run yet keeps the object. It is the object's own, or
+     * that of an object that reaches it. An object that reaches itself stays for ever */
     OAK_ROOT_WAITING,
     /* Oakum itself: the fiber that a thread runs on. Without a thread: an object that the runtime
      * of a language on Oakum has marked */
@@ -79,9 +79,9 @@ typedef struct oak_path {
  * oak_path_free; it keeps no object alive.
  *
  * Registers of other threads, and words that point one past an object's end, count only if no other
- * word reaches the object. Words of the calling thread count after all others, and those that equal
- * p last, as the call itself makes some. So `root.caller` means that nothing else keeps the object
- * alive.
+ * word reaches the object. Words of the calling thread count after all others. Of these, words
+ * equal to p count last, as the call itself makes some. So `root.caller` means that nothing else
+ * keeps the object alive.
  *
  * Returns NULL with errno. EINVAL: p is in no live object. ENOMEM: no memory. ETIMEDOUT: the search
  * took a minute. EIO: the child process died. */

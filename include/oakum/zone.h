@@ -136,9 +136,9 @@ OAK_API size_t oak_zones_read(oak_zone_stats *out, size_t max, oak_memstats *m);
 /* ---- the end of a zone ---- */
 
 /** As oak_finalize_all (gc.h), for the finalizers and cleanups of the zone's objects alone: before
- * oak_zone_discard, which drops them. Only objects of the zone count in their order. Those of other
- * zones that are ready already are run, too. NULL: the default zone. *left counts the zone's, and
- * those that are ready. */
+ * oak_zone_discard, which drops them. Only objects of the zone count in their order. Finalizers of
+ * other zones that are ready already are run, too. NULL: the default zone. *left counts the zone's
+ * finalizers and cleanups, and those that are ready. */
 OAK_API int oak_zone_finalize(oak_zone *z, size_t *left);
 
 /** Free all objects of a zone, even those that are still referred to, and end the zone. The call
@@ -160,8 +160,8 @@ OAK_API int oak_zone_discard(oak_zone *z);
 
 /** As oak_zone_discard, but only if nothing outside of the zone reaches an object in it. The call
  * collects to find out; otherwise the zone is unchanged. Words on stacks and in registers count,
- * also the calling thread's. A pinned object is a root in any zone, so the program must free those
- * of z first.
+ * the calling thread's included. A pinned object is a root in any zone, so the program must free
+ * those of z first.
  *
  * Ready finalizers of the zone's objects are run by the calling thread, and then the zone is
  * checked again. A finalizer that never becomes ready, as in a cycle, keeps the zone.

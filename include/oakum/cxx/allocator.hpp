@@ -16,7 +16,7 @@ namespace oak
 struct scan {
 };
 
-/** Arrays of T are not scanned. What a container allocates besides, as its nodes, is. */
+/** Arrays of T are not scanned. A container's other allocations, such as nodes, are. */
 template <class T> struct noscan_of {
 };
 
@@ -87,8 +87,8 @@ template <class T, class How = scan> class allocator
 /** For elements without pointers: they are not scanned. */
 template <class T> using noscan_allocator = allocator<T, noscan_of<T>>;
 
-/** For containers in memory that the collector doesn't scan: what they hold lives until they free
- * it. */
+/** For containers in memory that the collector doesn't scan. A buffer is a root until the container
+ * frees it. */
 template <class T> using pinned_allocator = allocator<T, pinned>;
 
 } // namespace oak

@@ -3,7 +3,7 @@
  * An allocation that fails throws std::bad_alloc, and an array of too many elements throws
  * std::bad_array_new_length. Without exceptions (-fno-exceptions) both are fatal errors of Oakum.
  * Functions that the collector or a map calls are noexcept, as an exception must not pass through
- * frames of C. One that leaves such a function calls std::terminate.
+ * frames of C. An exception that leaves such a function ends in std::terminate.
  *
  * C++17 or later. Needs no RTTI, except where said. */
 #ifndef OAKUM_CXX_BASE_HPP
@@ -59,7 +59,7 @@ template <class T> constexpr bool may_hold_pointers_default()
 
 enum class how { scan, noscan, pinned };
 
-/* NULL without room. Objects are aligned to 16 without being asked to. */
+/* NULL without room. Every object is aligned to 16 at least. */
 inline void *allocate(how h, std::size_t bytes, std::size_t align) noexcept
 {
     if (h == how::pinned) return oak_alloc_pinned(bytes);
@@ -79,9 +79,9 @@ template <class T> void *allocate_array(how h, std::size_t n)
 
 } // namespace detail
 
-/** Whether elements of type T are scanned for pointers where nothing else is said. Floating point,
- * and integers and enums that are narrower than a pointer, are not. Everything else is, integers as
- * wide as a pointer included. Specialize it for a class without pointers:
+/** Whether elements of type T are scanned for pointers by default. Floating point, and integers and
+ * enums that are narrower than a pointer, are not. Everything else is, integers as wide as a
+ * pointer included. Specialize it for a class without pointers:
  *
  *     template <> inline constexpr bool oak::may_hold_pointers<pixel> = false; */
 template <class T> inline constexpr bool may_hold_pointers = detail::may_hold_pointers_default<T>();

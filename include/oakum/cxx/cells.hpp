@@ -65,8 +65,8 @@ template <class K> struct plain_key {
     using stored = K;
     using lookup = const K &;
     using reference = const K &;
-    static constexpr bool owns = false;   /* the entry has an object of its own, */
-    static constexpr bool copies = false; /* and own() allocates */
+    static constexpr bool owns = false;   /* the entry has an object of its own */
+    static constexpr bool copies = false; /* own() allocates */
     static constexpr bool scanned = oak_map_traits_<K>::scanned;
     static constexpr oak_key kind = oak_map_traits_<K>::kind;
     static constexpr hash_function hash = nullptr;
@@ -105,7 +105,7 @@ template <class K, class Hash, class Equal> struct boxed_key {
     static reference get(const void *cell) noexcept { return **static_cast<const stored *>(cell); }
 };
 
-/* Text. The map of strings has its own copy, which is left to the collector. */
+/* Text. If Copied, the map has a copy of its own, which the collector frees. */
 template <bool Copied> struct text_key {
     using stored = oak_slice;
     using lookup = std::string_view;
@@ -134,7 +134,7 @@ template <bool Copied> struct text_key {
     }
 };
 
-/* Which of them it is. Hash is void where the program names none. */
+/* Chooses among these kinds of keys. Hash is void where the program names none. */
 template <class K, class Hash, class Equal> constexpr auto choose_key()
 {
     constexpr bool asked = !std::is_void<Hash>::value;
@@ -197,7 +197,7 @@ template <class V> struct boxed_value {
     static void disown(stored v) noexcept { destroy(v); }
 };
 
-/* A set's. */
+/* The value of a set's entry: none. */
 struct no_value {
     struct stored {
     };

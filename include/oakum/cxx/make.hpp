@@ -21,11 +21,11 @@
 namespace oak
 {
 
-/** What becomes of the destructor of an object that oak::make makes. */
+/** When the destructor of an object of oak::make runs. */
 enum class destructor {
     ordered,   /* it runs before those of the objects that the object refers to */
-    unordered, /* it runs once the object is unreachable, in a cycle too. What the object refers to
-                * may be destroyed already, but is still memory */
+    unordered, /* it runs once the object is unreachable, in a cycle too. Objects that it refers to
+                * may be destroyed already, but their memory is not freed */
     none       /* it never runs */
 };
 
@@ -43,7 +43,8 @@ template <class T> void destroy_array(void *p, void *count) noexcept
     for (std::uintptr_t n = reinterpret_cast<std::uintptr_t>(count); n > 0; n--) first[n - 1].~T();
 }
 
-/* Memory whose object is being constructed. Unless it is released, it is destroyed and freed. */
+/* Memory whose object is being constructed. Unless release() was called, the constructed elements
+ * are destroyed, and the memory is freed. */
 template <class T> class unfinished
 {
     T *p_;
@@ -108,7 +109,7 @@ template <class E> struct array_of<E[]> {
 
 /** Makes an object in the heap: T(args...), or T{args...} for an aggregate. The object is scanned.
  * Unless T is trivially destructible or D is destructor::none, its destructor is its finalizer.
- * Throws std::bad_alloc, or what the constructor throws; then the memory is freed. */
+ * Throws std::bad_alloc, or the constructor's exception; the memory is then freed. */
 template <class T, destructor D = destructor::ordered, class... A,
           std::enable_if_t<!std::is_array<T>::value, int> = 0>
 [[nodiscard]] T *make(A &&...args)

@@ -15,9 +15,9 @@
  * dead map are finalized some time later (for cycles, see make.hpp). Numbers are not scanned; see
  * OAK_MAP_DEFINE.
  *
- * Threads and stale pointers: as in map.h. Any number of threads may read a map at the
- * same time. A pointer or reference to a value in the map is valid until the next erase, clear, or
- * insertion of a new key; one to an object of oak::make, until its key is erased.
+ * Threads and stale pointers: as in map.h. Any number of threads may read a map at the same time. A
+ * pointer or reference to a value in the map is valid until the next erase, clear, or insertion of
+ * a new key; one to an object of oak::make, until its key is erased.
  *
  * Iteration: `for (auto [key, value] : map)`, where value refers to the map's. Entries may come and
  * go in the loop: an entry that is there all the time is given exactly once. In C++20 a map is a
@@ -39,7 +39,7 @@ namespace oak
 namespace detail
 {
 
-/* What an iterator gives: a set's key; or key and value. */
+/* The entry that an iterator gives: a set's key, or a map's key and value. */
 template <class Key, class V> struct entry_of {
     using type = std::pair<typename Key::reference, V &>;
     static type make(const oak_map_iter &it) noexcept
@@ -144,7 +144,7 @@ template <class Key, class V> class map_iterator
     }
 };
 
-/* What maps and sets share. V is void for a set. */
+/* The part that maps and sets share. V is void for a set. */
 template <class K, class V, class Hash, class Equal> class table
 {
     static_assert(!std::is_const<K>::value && !std::is_reference<K>::value &&
@@ -214,7 +214,7 @@ template <class K, class V, class Hash, class Equal> class table
         return oak_map_add_as_(m, &type, entry_size, value_offset, hash, key);
     }
 
-    /* The slot of a key that isn't there; or of one that is, and *added is false. */
+    /* Returns the slot of a key, which is added if it is absent. *added is whether it was. */
     void *put(const stored_key &key, bool *added)
     {
         const std::size_t before = size();
@@ -292,7 +292,7 @@ template <class K, class V, class Hash, class Equal> class table
             const std::uint64_t hash = oak_map_hash_of_(m_, &type, std::addressof(key));
             char *e = oak_map_find_(m_, &type, entry_size, hash, std::addressof(key), &tag);
             if (!e) return false;
-            void *k = nullptr, *v = nullptr; /* the objects of the entry's own */
+            void *k = nullptr, *v = nullptr; /* the entry's own objects */
             if constexpr (key_cell::owns) std::memcpy(&k, e, sizeof k);
             if constexpr (cell::owns) std::memcpy(&v, e + value_offset, sizeof v);
             oak_map_delete_as_(m_, &type, entry_size, std::addressof(key));

@@ -1,10 +1,10 @@
 /* root.hpp - oak::root: a reference that keeps its object alive from anywhere.
  *
  * For memory that the collector doesn't scan: objects of the host's malloc, members of exceptions,
- * what the host's containers hold. A cycle that leads through a root is never collected.
+ * elements of the host's containers. A cycle that leads through a root is never collected.
  *
  * Copies share one pinned cell with a count, so copying never fails. Threads: as std::shared_ptr.
- * The last copy frees the cell, which a blocking region doesn't allow. */
+ * Destroying the last copy frees the cell, so it is not allowed in a blocking region. */
 #ifndef OAKUM_CXX_ROOT_HPP
 #define OAKUM_CXX_ROOT_HPP
 
@@ -61,7 +61,7 @@ template <class T> class root
     {
     }
 
-    /** From a root of a derived class, or of one less const. */
+    /** From a root of a derived class, or of a less const type. */
     template <class U, std::enable_if_t<std::is_convertible<U *, T *>::value, int> = 0>
     root(const root<U> &other) noexcept : p_(other.p_), cell_(other.cell_)
     {

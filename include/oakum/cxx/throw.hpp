@@ -1,4 +1,4 @@
-/* throw.hpp - oak::throw_: an exception that keeps the objects alive that it refers to.
+/* throw.hpp - oak::throw_: an exception that keeps alive the objects that it refers to.
  *
  * The C++ library keeps exceptions in memory of the host's malloc, which the collector doesn't
  * scan. So an object that only an exception refers to dies, unless one of these is true:
@@ -29,7 +29,8 @@ namespace oak
 namespace detail
 {
 
-/* An exception's memory as a root. In the heap it is none, where Oakum is the program's malloc. */
+/* Makes an exception's memory a root. Where Oakum is the program's malloc, that memory is in the
+ * heap, and can't be added. */
 template <class E> void exception_begins(E *e)
 {
     if (oak_root_add(static_cast<void *>(e), sizeof(E)) != 0 && errno == ENOMEM) out_of_memory();
@@ -67,7 +68,7 @@ template <class E> struct unthrown {
 } // namespace detail
 
 /** Throws E(args...), whose words are roots as long as the exception exists. Handlers see an E, as
- * after `throw`. Throws std::bad_alloc if that fails, or what the constructor throws. */
+ * after `throw`. Throws std::bad_alloc if that fails, or the constructor's own exception. */
 template <class E, class... A> [[noreturn]] void throw_new(A &&...args)
 {
     static_assert(alignof(E) <= 16, "an exception is aligned to 16");

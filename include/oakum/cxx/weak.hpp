@@ -2,10 +2,11 @@
  *
  * Threads: as std::weak_ptr. Any number of threads may use copies at the same time, or one object
  * by const member functions. The collector clears all weak references to an object together, in a
- * pause, before its destructor runs. What lock() returned before stays alive as any pointer does.
+ * pause, before its destructor runs. A pointer that lock() has returned keeps the object alive, as
+ * any pointer does.
  *
- * A weak reference refers to a handle in the heap, so it has to be where the collector looks. One
- * in memory of the host's malloc needs an oak::root of its own handle. */
+ * A weak reference refers to a handle in the heap, so it has to be in scanned memory. One in memory
+ * of the host's malloc needs an oak::root of its own handle. */
 #ifndef OAKUM_CXX_WEAK_HPP
 #define OAKUM_CXX_WEAK_HPP
 
@@ -36,7 +37,7 @@ template <class T> class weak
         if (!handle_) detail::out_of_memory();
     }
 
-    /** From a weak reference to a derived class, or to one less const. Throws std::bad_alloc. */
+    /** From a weak reference to a derived class, or to a less const type. Throws std::bad_alloc. */
     template <class U,
               std::enable_if_t<!std::is_same<U, T>::value && std::is_convertible<U *, T *>::value,
                                int> = 0>
@@ -49,7 +50,8 @@ template <class T> class weak
     /** The object, or NULL once it is dead. */
     [[nodiscard]] T *lock() const noexcept { return static_cast<T *>(oak_weak_get(handle_)); }
 
-    /** Whether the object is dead, or there was none. An object that isn't may be so at once. */
+    /** Whether the object is dead, or there was none. A live object may die right after the
+     * call. */
     [[nodiscard]] bool expired() const noexcept { return !lock(); }
 
     /** Refers to nothing from now on. */

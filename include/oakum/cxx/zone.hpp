@@ -10,9 +10,9 @@
 namespace oak
 {
 
-/** Enters a zone, and leaves it at the end of the scope, however that is left. Entries that were
- * made in the scope and not left end with it. A guard ends on the stack that made it: it is neither
- * copied nor moved. */
+/** Enters a zone, and leaves it at the end of the scope, however that is left. Zone entries that
+ * were made in the scope and not left end with it. A guard ends on the stack that made it: it is
+ * neither copied nor moved. */
 class zone_guard
 {
     std::size_t depth_;
