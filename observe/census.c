@@ -133,7 +133,7 @@ static void count_type(oaki_census *c, uint32_t id, size_t objects, size_t bytes
     t->bytes += bytes;
 }
 
-/* Are objects of this type only counted? Not plain are maps and fibers, which have rows. */
+/* Whether objects of this type are only counted. Maps and fibers have rows, too. */
 static bool is_plain(uint32_t id)
 {
     const oak_type *t = oaki_type_by_id(id);

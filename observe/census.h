@@ -1,7 +1,7 @@
 /* census.h - counts of the heap's objects by type, kind and size class, taken in one pause, with
  * every live map and every thread.
  *
- * Counted are the objects that the last collection found alive, and those allocated since.
+ * A census counts the objects that the last collection found alive, and those allocated since.
  *
  * Owns: nothing; a census belongs to its caller. Its tables are made before the pause and filled in
  *   it: nothing is allocated while the world is stopped. Rows that don't fit are counted, and the

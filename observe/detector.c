@@ -111,8 +111,8 @@ static oak_finding *room_for(oaki_detector *d)
     return least_wanted(d);
 }
 
-/* Has a finding that is active again reported. A leak or warning is reported each time, a note once
- * per looks_max looks. */
+/* Queues the report of a finding that is active again. A leak or warning is reported each time, a
+ * note once per looks_max looks. */
 static void tell_again(oaki_detector *d, const oak_finding *f, bool fresh)
 {
     size_t i = (size_t)(f - d->finding);
@@ -315,13 +315,14 @@ static void *background(void *arg)
     return NULL;
 }
 
-/* Is the calling thread the detector's, as in a callback? */
+/* Whether the calling thread is the detector's, as in a callback. */
 static bool is_that_thread(void)
 {
     return AO_load(&self.running) == (AO_t)oaki_os_tid();
 }
 
-/* Ends the thread and waits for its end. Called by the thread itself, it ends after the look. */
+/* Ends the thread and waits for its end. If the thread itself calls this, it ends after the
+ * look. */
 static void end_thread(void)
 {
     AO_store_full(&self.background, 0);

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The functions used of libdw. */
+/* The functions of libdw that are used here. */
 #define FUNCTIONS(X)                                                                           \
     X(dwfl_begin) X(dwfl_end) X(dwfl_report_begin) X(dwfl_report_module) X(dwfl_report_end)    \
     X(dwfl_linux_proc_find_elf) X(dwfl_module_build_id)                                        \
@@ -47,7 +47,7 @@ static struct {
 /* libdw reads a table of lines into arrays on the stack: 150 KiB in 0.188. */
 #define STACK_NEEDED ((ptrdiff_t)200 << 10)
 
-/* false, too, if the bounds of the stack are unknown. */
+/* Also false if the bounds of the stack are unknown. */
 static bool stack_suffices(void)
 {
     const char *sp = __builtin_frame_address(0);
@@ -93,9 +93,9 @@ static void close_it(void *unused)
     self.dwfl = NULL;
 }
 
-/* By the build id, or by the object's .gnu_debuglink. libdw's standard callback would go on to
- * servers on the network. For that it loads a library, and with it OpenSSL, even if no server is
- * configured: too much for the name of a function. */
+/* Finds the debugging file by the build id, or by the object's .gnu_debuglink. libdw's standard
+ * callback would go on to servers on the network. For that it loads a library, and with it OpenSSL,
+ * even if no server is configured. */
 static int find_debug_file(Dwfl_Module *m, void **user, const char *name, Dwarf_Addr base,
                            const char *file, const char *link, GElf_Word crc, char **found)
 {
@@ -111,8 +111,8 @@ static int find_debug_file(Dwfl_Module *m, void **user, const char *name, Dwarf_
     return fd;
 }
 
-/* In place of libdw's own reading of the mappings. That takes two copies of a library for one, if
- * only anonymous memory lies between them. */
+/* Reports the mapped objects to libdw. libdw's own reading of the mappings takes two copies of a
+ * library for one, if only anonymous memory lies between them. */
 static bool report(const oaki_mappings *m)
 {
     char vdso[32]; /* libdw's name for it; it is read from memory */

@@ -147,8 +147,8 @@ static void *load(const char *library, char why[OAKI_FOREIGN_WHY])
     return lib;
 }
 
-/* A fork waits for the load a limited time. If a library forks while it is loaded, the forking
- * thread holds the loader's lock itself. */
+/* A fork waits for a load, but only for a limited time. If a library forks while it is loaded, the
+ * forking thread holds the loader's lock itself. */
 void *oaki_foreign_load(const char *library, char why[OAKI_FOREIGN_WHY])
 {
     void *lib = NULL;

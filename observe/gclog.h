@@ -5,8 +5,8 @@
 #include "gc/event.h"
 #include "json.h"
 
-/* Writes the cycle as an object, where a value is expected. `lost`: lines that were lost before it,
- * for want of room. */
+/* Writes the cycle as an object, where a value is expected. `lost`: lines before it that were lost,
+ * as there was no room. */
 void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost);
 
 /* Starts a log to the file that OAKUM_GC_LOG names, if it is set. */

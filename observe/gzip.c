@@ -1,9 +1,9 @@
 /* gzip.c - compression in gzip's format (gzip.h), by deflate (RFC 1951).
  *
- * Bytes are gathered. A full block of them becomes one of deflate's blocks, with its own codes, or
- * is stored if that is shorter. A match is a repetition of bytes in the 32 KiB before it. Matches
- * are searched in chains of places whose next three bytes have the same hash, at most CHAIN places
- * each. Of the longest matches, the nearest is taken.
+ * Input is collected in blocks. Each becomes a block of deflate with its own codes, or is stored if
+ * that is shorter. A match is a repetition of bytes in the 32 KiB before it. Matches are searched
+ * in chains of places whose next three bytes have the same hash, at most CHAIN places each. Of the
+ * longest matches, the nearest is taken.
  *
  * Owns: nothing beyond a stream.
  * Invariant: a match is compared byte by byte before it is taken, so a stale place in a chain costs

@@ -406,8 +406,8 @@ static void reap(pid_t pid, int error, bool reaped)
     while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) {}
 }
 
-/* Receives the answer and reaps the child. Called by an attached thread outside of the runtime,
- * which counts as stopped meanwhile. */
+/* Receives the answer and reaps the child. Called by an attached thread outside of the runtime. The
+ * thread counts as stopped meanwhile. */
 static OAKI_NOINLINE int hear_out(oaki_thread *t, int fd, pid_t pid, uint64_t deadline,
                                   oaki_image_answer *out)
 {

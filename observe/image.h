@@ -72,11 +72,13 @@ void oaki_image_measure(oaki_image *im);
 const oaki_thread *oaki_image_self(const oaki_image *im);
 const char *oaki_image_own_sp(const oaki_image *im);
 
-/* Does work run in the process itself, whose data it must leave unharmed, and not in a child? */
+/* Whether work runs in the process itself, not in a child. Then it must leave the process's data
+ * unharmed. */
 bool oaki_image_in_stop(const oaki_image *im);
 
 /* Runs: slots that threads have taken and not handed out yet. Their A bits are set, but they hold
- * no objects. Is this slot in a run? The number of runs, and the i-th by address. */
+ * no objects. The first function says whether this slot is in a run. The others give the number of
+ * runs, and the i-th by address. */
 bool oaki_image_run_has(const oaki_image *im, size_t slot);
 size_t oaki_image_runs(const oaki_image *im);
 void oaki_image_run(const oaki_image *im, size_t i, size_t *lo, size_t *hi);

@@ -171,10 +171,10 @@ static void judge_heap(oaki_detector *d, const oaki_look *l)
 
 /* ---- sites ---- */
 
-/* A site's bytes are an estimate, so a rise of a few standard deviations is no growth. A recent
- * rise as small doesn't show whether the site levels off; then the heap, whose bytes are exact,
- * must not level off. When sampling begins in a full heap, sites rise without growth; so the heap
- * must grow, too. */
+/* A site's bytes are an estimate, so a rise of a few standard deviations is no growth. So small a
+ * recent rise doesn't show whether the site levels off. Then the heap, whose bytes are exact, must
+ * not level off. When sampling begins in a full heap, sites rise without growth. So the heap must
+ * grow, too. */
 static void judge_site(oaki_detector *d, const oaki_look *l, const oaki_site_reading *s)
 {
     double live = s->settled.live_bytes;

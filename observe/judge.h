@@ -138,8 +138,8 @@ bool oaki_row_lasts(oaki_row *r, bool shows, int looks, const oaki_detector *d, 
 /* The state of a thread in a blocking region; NULL: it was in none. */
 const oaki_still *oaki_still_of(const oaki_detector *d, int tid);
 
-/* A figure: add its value at this look. Then, does it grow by at least `least`, and by at least
- * `percent`? *looks: the looks that this verdict spans. */
+/* A figure: add its value at this look; then ask whether it grows by at least `least`, and by at
+ * least `percent`. *looks: the looks that this verdict spans. */
 void oaki_figure_init(const oaki_detector *d, oaki_figure *f);
 void oaki_figure_add(const oaki_detector *d, oaki_figure *f, double value);
 bool oaki_figure_grows(const oaki_detector *d, oaki_figure *f, double least, double percent,
@@ -173,7 +173,7 @@ oaki_standing *oaki_standing_wanted(const oaki_detector *d, const oaki_census *c
 /* Takes the answer s, whose query took so many nanoseconds; the detector owns s afterwards. */
 void oaki_standing_answer(oaki_detector *d, oaki_standing *s, bool whole, uint64_t took);
 
-/* The same for waiting threads: can any thread wake them? */
+/* The same for waiting threads: whether any thread can wake them. */
 oaki_stranded *oaki_stranded_wanted(const oaki_detector *d);
 void oaki_stranded_answer(oaki_detector *d, oaki_stranded *s, bool whole, uint64_t took);
 

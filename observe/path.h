@@ -5,7 +5,8 @@
 #include "image.h"
 #include <oakum/why.h>
 
-/* For oaki_image_take; arg is an oaki_path_query. Writes an oaki_path_head and its steps. */
+/* For oaki_image_take; arg is an oaki_path_query. Writes a path's head and steps, for
+ * oaki_path_read. */
 typedef struct oaki_path_query {
     uintptr_t p;
     const void *code; /* oaki_code_map */

@@ -1,16 +1,12 @@
 /* serve.h - the inside of the debug server: its files and threads.
  *
- * serve.c        starting and stopping, forks, the program's exit
- * serve_listen.c addresses of TCP, and their sockets
- * serve_socket.c the Unix socket and its folder
- * serve_token.c  the token of TCP, and the cookie
- * serve_loop.c   the thread for all input and output, and all calls of libmicrohttpd
- * serve_peer.c   has a client gone?
- * serve_http.c   requests: refusals, routes, the answer's headers
- * serve_work.c   the two threads that make answers which read the heap
- * serve_routes.c the list of addresses
- * serve_json.c, serve_profile.c, serve_trace.c, serve_why.c, metrics.c  the answers
- * reading.c      readings of the heap: one for all requests within a second
+ * serve.c starting and stopping, forks, the program's exit serve_listen.c addresses of TCP, and
+ * their sockets serve_socket.c the Unix socket and its folder serve_token.c the token of TCP, and
+ * the cookie serve_loop.c the thread for all input and output, and all calls of libmicrohttpd
+ * serve_peer.c whether a client has gone serve_http.c requests: refusals, routes, the answer's
+ * headers serve_work.c the two threads that make answers which read the heap serve_routes.c the
+ * list of addresses serve_json.c, serve_profile.c, serve_trace.c, serve_why.c, metrics.c the
+ * answers reading.c readings of the heap: one for all requests within a second
  *
  * The loop's thread never touches the heap and is not attached, so no pause stops it. Workers are
  * attached, and in a blocking region while they hold the lock of the queues. So a stopped worker
@@ -170,7 +166,7 @@ bool oaki_socket_peer(int fd, uid_t *uid);
 bool oaki_token_begin(bool open);
 /* The value of a Set-Cookie header. */
 void oaki_token_cookie(char *out, size_t n);
-/* Does this text match the token? By itself, in an Authorization header, in a Cookie header. */
+/* Whether the token is in this text: by itself, in an Authorization header, in a Cookie header. */
 bool oaki_token_is(const char *given);
 bool oaki_token_in_header(const char *authorization);
 bool oaki_token_in_cookies(const char *cookies);
@@ -257,8 +253,8 @@ oaki_client *oaki_client_of(struct MHD_Connection *c);
 void oaki_client_enter(oaki_client *c, oaki_client_phase phase);
 /* Gives the request to its maker; its client is suspended. */
 void oaki_client_suspend(oaki_client *c, oaki_request *r);
-/* Is the limit reached: of requests that wait until they are due, or of those for the heavy
- * worker? */
+/* Whether the limit is reached: of requests that wait until they are due, or of those for the heavy
+ * worker. */
 bool oaki_client_diffs_full(void);
 bool oaki_client_heavy_full(void);
 

@@ -175,8 +175,8 @@ static enum MHD_Result count_token(void *ctx, enum MHD_ValueKind kind, const cha
     return MHD_YES;
 }
 
-/* Does the request have the token of TCP? 0: yes; 303: in the address, which a browser should
- * forget; else the status of a refusal. */
+/* Whether the request has the token of TCP. 0: yes. 303: yes, but in the address, from which a
+ * browser should remove it. Else the status of a refusal. */
 static unsigned check_token(struct MHD_Connection *c, headers *h, bool open, const char **why)
 {
     unsigned in_address = 0;

@@ -18,7 +18,7 @@ void oaki_serve_metrics(oaki_request *r);
 void oaki_serve_put_leaks(oaki_json *j);
 void oaki_serve_leak_metrics(oaki_body *b);
 
-/* Answers with the profile and a trace; the path's is the heavy worker's. */
+/* Answers with profiles and a trace, and with a path. The heavy worker makes the last one. */
 void oaki_serve_heap(oaki_request *r);
 void oaki_serve_allocs(oaki_request *r);
 void oaki_serve_profile_diff(oaki_request *r);

@@ -1,7 +1,7 @@
 /* serve_leaks.c - the leak detector's findings, as JSON and as metrics.
  *
  * Owns: nothing; runs on the light worker. A finding may keep its map alive. So copies are in
- * memory that is not scanned, and are freed at once. Bound: FINDINGS of them. */
+ * memory that is not scanned, and are freed at once. Bound: FINDINGS findings. */
 #include "serve_json.h"
 #include <oakum/detector.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* serve_peer.c - has the other end of a connection gone, or only shut down its side for writing?
+/* serve_peer.c - whether the other end of a connection has gone, or has only shut down its side for
+ * writing.
  *
  * Over TCP both are a FIN and nothing more; only a sender learns that the other end is closed. A
  * client may send its request, shut down its side, and read the answer. For a client on this

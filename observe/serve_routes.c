@@ -42,8 +42,8 @@ static void make_page(oaki_request *r)
 
 static void make_list(oaki_request *r);
 
-/* Answers of the workers: from a reading, at once; after a while; or slow ones. OPEN: by the loop,
- * and without a token. */
+/* LIGHT: made by the light worker, at once. LATER: by the light worker, after some seconds. HEAVY:
+ * by the heavy worker. OPEN: by the loop, and without a token. */
 #define LIGHT(path, fn, help) { path, OAKI_MAKER_LIGHT, false, 0, fn, help }
 #define LATER(path, seconds, fn, help) { path, OAKI_MAKER_LIGHT, false, seconds, fn, help }
 #define HEAVY(path, fn, help) { path, OAKI_MAKER_HEAVY, false, 0, fn, help }

@@ -129,8 +129,8 @@ static bool find_candidates(candidates *c)
     return true;
 }
 
-/* The path of an object of this site. Some may die meanwhile; one is wanted that something keeps
- * alive besides this search. */
+/* The path of an object of this site. Objects may die meanwhile. The result is for one that
+ * something besides this search keeps alive. */
 static oak_path *of_site(uint64_t site)
 {
     candidates c = { .site = site };

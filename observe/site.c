@@ -20,7 +20,7 @@
 
 #define MIN_BUCKETS 256
 #define TRIM_EVERY 16 /* marks: a table that shrinks in one may grow again before the next */
-#define UNWINDER 3072 /* bytes of stack that it may take, apart from the signal of a pause */
+#define UNWINDER 3072 /* bytes of stack that it may take, without a pause's signal */
 #define SATURATED 255 /* of a span's `sampled`: it stays at this */
 
 /* A sampled object. */

@@ -1,5 +1,6 @@
 /* standing.c - memory that idle threads and parked fibers keep alive (standing.h). A search starts
- * from all other roots, then from theirs, one after the other. Each is charged with its addition.
+ * from all other roots. Then it goes on from the roots of each thread in turn, and last from the
+ * fibers. Each is charged with the objects that it adds.
  *
  * Owns nothing that outlives the call. Bound: one search, and a pass over the roots for each thread
  * in the query. */

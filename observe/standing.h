@@ -18,7 +18,7 @@ typedef struct oaki_standing {
     size_t nthreads;
     const uintptr_t *fibers; /* inverted addresses of parked fibers, as in a census */
     size_t nfibers;
-    uint64_t fiber_bytes, fiber_objects; /* kept alive by these, their own stacks included */
+    uint64_t fiber_bytes, fiber_objects; /* kept alive by the fibers, themselves included */
     uint64_t live_bytes;                 /* of the whole heap */
     bool stopped;                        /* the world was stopped for it, as no fork was possible */
 } oaki_standing;

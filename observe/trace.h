@@ -22,7 +22,7 @@ typedef enum oaki_event_kind {
     OAKI_EVENT_ASYNC,        /* the same, not bound to a thread */
     OAKI_EVENT_INSTANT,
     OAKI_EVENT_COUNTER,      /* value */
-    OAKI_EVENT_ASSIST,       /* a sweep for credit: begin, duration, bytes */
+    OAKI_EVENT_ASSIST,       /* a sweep assist: begin, duration, bytes */
     OAKI_EVENT_RESIZE,       /* a map's resize begins: map, len, from, to */
     OAKI_EVENT_RESIZE_END    /* map, len */
 } oaki_event_kind;

@@ -5,8 +5,8 @@
  * that wanders, as the size of a cache does, rises for a while too. So samples weigh less the more
  * each resembles the one before (Yue and Wang 2004), and a short window may hardly fall. Three more
  * conditions hold. The last third lies above the first. The second half keeps a share of the first
- * half's pace, as a cache that fills levels off. The series lies above what was seen before the
- * window, except for single samples.
+ * half's pace, as a cache that fills levels off. The series lies above all samples before the
+ * window, except for single ones.
  *
  * Owns: nothing; a series belongs to its owner. Bound: a judgement is O(samples^2 log samples). */
 #ifndef OAKI_TREND_H

@@ -14,7 +14,7 @@
 #include <stddef.h>
 
 #define KNOWN 512
-#define NEXT 8 /* entries from its own one on in which an object may be */
+#define NEXT 8 /* entries, from its own one on, that may hold an object */
 
 static struct {
     AO_t check; /* identity ^ mixed place */

@@ -13,7 +13,7 @@ typedef struct oaki_unwind_object {
 } oaki_unwind_object;
 
 /* Called once, before the first look-up. With `by_loader`, look-ups use the loader's
- * _dl_find_object if it exists, else a table of our own. Outside of oaki_enter. 0 or -1 with
+ * _dl_find_object if it exists, else a table of Oakum's. Outside of oaki_enter. 0 or -1 with
  * ENOMEM. */
 int oaki_unwind_find_init(bool by_loader);
 
