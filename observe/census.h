@@ -76,7 +76,7 @@ typedef struct oaki_census {
     oaki_census_thread *threads;
     size_t nthreads, threads_seen; /* rows in the table; threads and fibers seen */
     size_t fibers;
-    bool sampled; /* more typed objects than one pause has time for: types are estimates, and maps
+    bool sampled; /* one pause is too short for all typed objects: types are estimates, and maps
                      may be missing */
     size_t maps_cap, threads_cap, types_cap;
     size_t map_floor; /* maps with fewer bytes in arrays are left out of the table */

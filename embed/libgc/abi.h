@@ -291,13 +291,13 @@ OAK_API int GC_is_marked(const void *p);
 OAK_API void GC_set_mark_bit(const void *p);
 OAK_API void GC_clear_mark_bit(const void *p);
 
-/* ---- objects that are asked for before they are reclaimed (disclaim.c) ---- */
+/* ---- functions that are called before objects are reclaimed (disclaim.c) ---- */
 
 OAK_API void GC_register_disclaim_proc(int kind, GC_disclaim_proc fn, int protects);
 OAK_API void GC_init_finalized_malloc(void);
 OAK_API void *GC_finalized_malloc(size_t n, const struct GC_finalizer_closure *closure);
 
-/* ---- typed (typed.c, gcj.c) ---- */
+/* ---- typed (typed.c) ---- */
 
 OAK_API GC_word GC_make_descriptor(const GC_word *bitmap, size_t bits);
 OAK_API void *GC_malloc_explicitly_typed(size_t n, GC_word descr);

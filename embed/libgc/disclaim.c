@@ -1,14 +1,14 @@
-/* disclaim.c - functions that are asked before the objects of a kind are reclaimed, and finalized
+/* disclaim.c - functions that are called before the objects of a kind are reclaimed, and finalized
  * objects, which are built on them.
  *
- * The heap asks (gc/disclaim.c), after the pause and with the allocation lock held. As in libgc,
- * nothing is asked where leaks are looked for, nor for what GC_free frees.
+ * The heap calls them (gc/disclaim.c) after the pause, with the allocation lock held. As in libgc,
+ * none is called while leaks are searched, nor for objects that GC_free frees.
  *
- * A finalized object has its closure in its first word, marked by the lowest bit. The address
- * behind that word is the program's. So an object whose closure is not there yet is known by its
- * zero.
+ * A finalized object has its closure in its first word, marked by the lowest bit. The program gets
+ * the address after that word. The word is zero in an object that has no closure yet.
  *
- * Owns: the kind of finalized objects. Lock: `once`; a kind's function is written in a stop. */
+ * Owns: the kind of finalized objects. Lock: `once`; a kind's function is set while the world is
+ * stopped. */
 #include "libgc.h"
 
 #define FLAG 1u /* in the address of a closure */

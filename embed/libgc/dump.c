@@ -1,4 +1,4 @@
-/* dump.c - prints the state of the heap for people.
+/* dump.c - prints the state of the heap as text.
  *
  * Lock: none; figures are read as in stats.c. Bound: GC_dump_regions, O(pages);
  * GC_dump_finalization, O(finalizers), which are read in batches. */
@@ -106,7 +106,7 @@ void GC_dump_finalization(void)
     lgc_leave(t);
 }
 
-/* Prints nothing: the heap has bitmaps instead of lists of free objects. */
+/* Prints only one line: the heap has bitmaps instead of lists of free objects. */
 void GC_print_free_list(int kind, size_t granules)
 {
     lgc_ready();

@@ -1,12 +1,12 @@
-/* insides.c - variables of libgc's that no public header declares, and that programs may use all
- * the same: its figures, and the free lists that inlined allocators share with it.
+/* insides.c - variables of libgc that no public header declares, but programs use: its figures, and
+ * the free lists that inlined allocators share with it.
  *
- * The heap has no free lists. So a list has what the program has put there, and the program falls
- * back on GC_malloc where it is empty. As in libgc, a collection forgets the lists of collectable
- * objects, which nothing else refers to.
+ * The heap has no free lists. So a list holds only objects that the program has put there. When a
+ * list is empty, the program calls GC_malloc. As in libgc, a collection empties the lists of
+ * collectable objects, because nothing else refers to those objects.
  *
- * Owns: the lists; GC_arrays, of which the first words are true as of the last collection, and the
- * others zero. Lock: as in libgc, the program uses the lists under the allocation lock. */
+ * Owns: the lists; GC_arrays, whose first words are figures of the last collection, and the others
+ * zero. Lock: as in libgc, the program uses the lists under the allocation lock. */
 #include "libgc.h"
 
 #include <string.h>

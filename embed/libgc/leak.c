@@ -1,8 +1,8 @@
 /* leak.c - GC_find_leak: reports objects that a collection finds unreachable as leaked.
  *
- * Leaked objects are recorded between the mark and the sweep, with the description of the program's
- * function for their kind. They are reported after the collection, in GC_gcollect or at exit.
- * Uncollectable objects are roots, and so never leak.
+ * Leaked objects are recorded between the mark and the sweep, with the text that the program's
+ * describing function gives for them. They are reported after the collection, in GC_gcollect or at
+ * exit. Uncollectable objects are roots, and so never leak.
  *
  * Owns: the recorded objects. Lock: the world is stopped, or none. */
 #include "libgc.h"

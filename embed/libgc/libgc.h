@@ -199,7 +199,7 @@ void lgc_toggle_start(void);
 void lgc_toggle_mark(oak_marker *m);
 void lgc_toggle_marked(void);
 
-/* ---- tags.c: the tag that mask and shift are, all zero for none; what is wrong with it ---- */
+/* ---- tags.c: the tag of mask and shift, all zero for none; its fault ---- */
 
 void lgc_tags_get(oak_pointer_tag *out);
 const char *lgc_tags_wrong(void); /* or NULL */

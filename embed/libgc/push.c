@@ -69,7 +69,7 @@ void GC_set_mark_bit(const void *p)
     if (slot != SIZE_MAX) oaki_mark_set(slot);
 }
 
-/* The inverse. What has been swept already has no mark. */
+/* The inverse. An object in a swept span has no mark. */
 void GC_clear_mark_bit(const void *p)
 {
     size_t slot = lgc.marker ? SIZE_MAX : unswept_slot(p);

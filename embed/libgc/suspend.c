@@ -1,9 +1,9 @@
 /* suspend.c - suspends single threads, and resumes them.
  *
- * A stop parks all threads outside of the runtime, or where they leave it next. The suspended one
- * stays there when the world runs again (runtime/park.c). So it holds no lock of the heap, and
- * counts as blocked in later stops. One in a region of GC_do_blocking goes on to the region's end,
- * as in libgc.
+ * A stop parks all threads outside of the runtime, or where they leave it next. The suspended
+ * thread stays parked when the world runs again (runtime/park.c). So it holds no lock of the heap,
+ * and counts as blocked in later stops. A thread in a region of GC_do_blocking goes on to the
+ * region's end, as in libgc.
  *
  * Owns: oaki_thread.suspended. Lock: threads_lock. */
 #include "libgc.h"
@@ -47,7 +47,7 @@ void GC_suspend_thread(void *id)
     oaki_gc_stop_end(t);
 }
 
-/* Calls fn for the thread with this id, if there is one, which can't end meanwhile. */
+/* Calls fn for the thread with this id, if there is one. The thread can't end during the call. */
 static int with(pthread_t id, int (*fn)(oaki_thread *t))
 {
     lgc_ready();

@@ -1,6 +1,6 @@
 /* tags.c - GC_set_pointer_mask and GC_set_pointer_shift of libgc 8.4: the pointer in each word is
  * (word & mask) << shift. They are a tag of words (oak_config.pointer_tags) with no tested bits.
- * Words that are pointers as they are count, too.
+ * Plain pointers count, too.
  *
  * Owns: self. Not synchronized, as in libgc: called before the first object is allocated. */
 #include "libgc.h"

@@ -20,8 +20,8 @@ oak_frame_source oaki_lua_frame_source(size_t (*read)(uintptr_t *frame, size_t m
 void oaki_lua_alloc_begin(lua_State *L);
 void oaki_lua_alloc_end(void);
 
-/* A pointer from `call`, which allocates, between the two. Where that is NULL, Lua's garbage is
- * collected, and it is called once more. */
+/* Evaluates `call`, which allocates, between the two. If the result is NULL, collects Lua's garbage
+ * and evaluates it once more. */
 #define OAKI_LUA_ALLOC(L, call)                \
     __extension__({                            \
         oaki_lua_alloc_begin(L);               \

@@ -14,8 +14,8 @@
 /* Raise LUA_ERRMEM (memory.c). Doesn't return. */
 int oaki_lua_no_memory(lua_State *L);
 
-/* An allocation was in vain: all of Lua's garbage is collected, as Lua does before it tries again.
- * Runs nothing of the script's: finalizers come later. errno is as it was. */
+/* Collect all of Lua's garbage after a failed allocation, as Lua does before it tries again. Runs
+ * no code of the script: finalizers run later. Keeps errno. */
 void oaki_lua_make_room(lua_State *L);
 
 #define OAKI_LUA_LIKELY(x) __builtin_expect(!!(x), 1)

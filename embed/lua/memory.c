@@ -1,11 +1,13 @@
-/* memory.c - what Lua does where it finds no memory: it collects, tries again, and raises
- * LUA_ERRMEM, with its own text, which it has made when the state was opened.
+/* memory.c - how Lua handles a failed allocation: it collects, tries again, and raises LUA_ERRMEM,
+ * with a text made when the state was opened.
  *
- * No function of Lua's interface raises that error; each that allocates does. So one is asked for
- * more than any allocator has. Before Lua gives up it collects all of its garbage, which may hold
- * much of the zone. That is an emergency collection, the only one that runs no finalizers: in the
- * middle of one of our functions they could change what that works on. So it is the one that makes
- * room for an allocation of ours, too: its error is caught.
+ * No function of Lua's interface only raises that error, but each one that allocates may raise it.
+ * So one is called with a request larger than any allocator can serve. Before Lua gives up, it
+ * collects all of its garbage, which may hold much of the zone. This emergency collection is the
+ * only kind that runs no finalizers. In the middle of a function of this library, finalizers could
+ * change the structure it works on. So the emergency collection also makes room for Oakum's
+ * allocations; its error is then caught.
+ *
  * Owns nothing. Bound: a full collection of Lua's. */
 #include "lua_base.h"
 #include <errno.h>

@@ -3,13 +3,13 @@
  * Neither collector sees a whole cycle through both heaps. So an object belongs to one of them at a
  * time, and changes sides when that collector finds it unreachable:
  *
- * held     The host may have pointers to the object. Its proxy is in a table of the registry, so
- * the values in its slots are alive. The proxy has the object's address inverted, so Oakum's
- * collector reaches the object only through the host's pointers. When there are none left, the
- * object's finalizer runs, and the object becomes Lua's. Lua's    The proxy has the object's plain
- * address, and so keeps it alive. The proxy is only in a weak table. When Lua's collector finds it
- * dead, its __gc drops the object. When the host gets the object from Lua, the object is held
- * again.
+ * - held: the host may have pointers to the object. Its proxy is in a table of the registry, so
+ *   the values in its slots are alive. The proxy has the object's address inverted, so Oakum's
+ *   collector reaches the object only through the host's pointers. When there are none left, the
+ *   object's finalizer runs, and the object becomes Lua's.
+ * - Lua's: the proxy has the object's plain address, and so keeps it alive. The proxy is only in a
+ *   weak table. When Lua's collector finds the proxy dead, its __gc drops the object. When the host
+ *   gets the object from Lua, the object is held again.
  *
  * Bindings to counted objects use toggle references for this, driven by counts; here reachability
  * takes the place of counts.

@@ -4,8 +4,8 @@
  * A cycle of Lua's collector is due when its heap has grown by a certain part since the last cycle.
  * lua_gc(LUA_GCSTEP) can report further allocated bytes. If it reported all external bytes, a small
  * heap with much external memory would collect all the time. So n new external bytes are reported
- * as n * L / (L + E), with L bytes in Lua's heap and E external ones. Then a cycle is due when L +
- * E has grown by that part. */
+ * as n * L / (L + E), with L bytes in Lua's heap and E external ones. Then a cycle is due when L
+ * has grown by that part of L, or E by that part of L + E. */
 #ifndef OAKI_LUA_PACING_H
 #define OAKI_LUA_PACING_H
 

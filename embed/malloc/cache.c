@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#define DEPTH_BYTES ((size_t)16 << 10) /* of slots in a stack, at most, within: */
+#define DEPTH_BYTES ((size_t)16 << 10) /* most bytes of slots in a stack, within these bounds: */
 #define DEPTH_LEAST 16
 #define DEPTH_MOST 256
 

@@ -3,7 +3,7 @@
  * Threads have caches only if nothing is observed. A cached slot passes no sampler, and the heap
  * counts it as allocated. Its second word holds a key. The word is cleared when the program gets
  * any block, so a key in it means a second free, or a chance value. Nothing else of a block is
- * cleared: nobody looks for references in it.
+ * cleared, because no search reads it for references.
  *
  * The word in front of a stack's first slot is NULL, so a take tests what it reads and no count. A
  * thread without a cache has oaki_cache_none: all of its stacks are empty, and full.

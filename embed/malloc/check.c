@@ -1,7 +1,7 @@
 /* check.c - `oakum run --check`: the guard (runtime/guard.h) for unmodified programs.
  *
- * Begins when the program's libraries have been initialised: what was allocated before has no gaps.
- * What Oakum itself allocates has none either.
+ * The guard begins when the program's libraries have been initialised. Earlier blocks have no gaps.
+ * The gaps of Oakum's own blocks aren't checked.
  *
  * Owns nothing. Lock: none. */
 #include "observe/guard.h"

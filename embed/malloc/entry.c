@@ -8,8 +8,8 @@
  * so it isn't used when leaks are looked for.
  *
  * While threads have caches, a small block isn't zero when malloc returns it (cache.h), and calloc
- * clears it. Otherwise it is, as a run is cleared when a thread takes it: no stale word in a block
- * counts as a reference. Sizes above PTRDIFF_MAX fail, as in glibc.
+ * clears it. Otherwise the block is zero, as a run is cleared when a thread takes it. So no stale
+ * word in a block counts as a reference. Sizes above PTRDIFF_MAX fail, as in glibc.
  *
  * Owns: oaki_my. Lock: none. */
 #include "cache.h"

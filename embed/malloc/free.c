@@ -7,7 +7,7 @@
  *
  * A pointer of another allocator in the process goes back to that allocator (others.c). A pointer
  * of no allocator, or to a free block, ends the program with one line. Before main such a pointer
- * is ignored: it may come from the loader's own malloc, which it uses before it has another.
+ * is ignored: it may come from the loader's own malloc, which the loader uses at first.
  *
  * Memory goes back to the system when much has been freed since the last time.
  *
@@ -146,7 +146,7 @@ typedef struct word {
     uint64_t bits; /* to be cleared */
     unsigned n;
     oaki_span *span;
-    const char *unused, *unused_end; /* slots of the span that nobody has got yet */
+    const char *unused, *unused_end; /* free slots of the thread's run */
 } word;
 
 #define WORDS 8 /* slots come from so many words in turn */
@@ -205,7 +205,7 @@ void oaki_free_batch(void *const *block, size_t n, unsigned cls)
     oaki_count_add(&h->frees[cls], n);
 }
 
-/* link: in front of what is in the list. */
+/* Push a link in front of the list. */
 static void push(AO_t *list, void *link)
 {
     AO_t next;
@@ -269,7 +269,7 @@ static OAKI_COLD void free_elsewhere(void *p)
     errno = saved;
 }
 
-/* free jumps here with all that it can't push. A thread that only frees has a cache, too. */
+/* free jumps here with each block that it can't push. A thread that only frees has a cache, too. */
 static OAKI_NOINLINE void free_slow(void *p)
 {
     if (!p) return;

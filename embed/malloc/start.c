@@ -39,7 +39,7 @@ static struct {
     bool follow, observes;
 } self;
 
-static __thread bool reports __attribute__((tls_model("initial-exec"))); /* is it this one */
+static __thread bool reports __attribute__((tls_model("initial-exec"))); /* this thread reports */
 
 /* ---- options ---- */
 
@@ -155,7 +155,7 @@ static void save_profile(void)
     oaki_quiet_end();
 }
 
-/* A profile is saved on a signal and at the end; no other one replaces that of the end. */
+/* A profile is saved on a signal and at the end; no later one replaces that of the end. */
 void oaki_save_profile(bool last)
 {
     while (!AO_int_compare_and_swap_acquire(&self.saving, 0, 1)) oaki_os_yield();

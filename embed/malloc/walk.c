@@ -24,7 +24,7 @@ static void bit_set(uint64_t *map, size_t off)
 
 /* ---- objects ---- */
 
-/* Call fn for the slot of each object that A has. */
+/* Call fn for the slot of each object, as A's bits give them. */
 static void each_object(void (*fn)(void *ctx, size_t slot, unsigned kind), void *ctx)
 {
     const oaki_heap *h = &oaki_the_heap;

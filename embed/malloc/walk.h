@@ -10,8 +10,8 @@
  *
  * Owns: a walk, which belongs to its caller, in mapped memory. Bound: O(words of objects): kept
  * ones are read twice, lost ones once. Memory: heap * 9 / 32, of which only pages with objects are
- * touched, and 24 bytes an object. For the lost alone: kept ones are read once; heap / 128, and 8
- * bytes an object, or 32 KiB and more time where there is less. */
+ * touched, and 24 bytes an object. A walk for the lost alone reads kept objects once. It takes
+ * 1/128 of the heap, and 8 bytes an object; with less memory, a stack of 32 KiB and more time. */
 #ifndef OAKI_WALK_H
 #define OAKI_WALK_H
 
