@@ -67,7 +67,7 @@ static void put_option(const char *field, const char *value, const char *def, co
            getenv(name) != NULL ? " (set in the environment)" : "");
 }
 
-/* A list that the environment names badly sets none. */
+/* An invalid list in the environment sets no tags. */
 static bool has_tags(const oak_config *cfg)
 {
     static const oak_pointer_tag none[OAK_POINTER_TAGS];
@@ -133,7 +133,7 @@ static void put_cost(const char *text, size_t small, size_t huge)
     putchar('\n');
 }
 
-/* What this machine costs, and what is decided by it. */
+/* Print the costs of this host, and the decisions that follow from them. */
 static void put_host(void)
 {
     oak_host h;

@@ -2,8 +2,8 @@
  *
  * The library (embed/malloc/) is appended to LD_PRELOAD, and its options go into the environment.
  * Then exec replaces this process by the program, which keeps the process id and returns its own
- * status. The loader silently ignores a library that it can't preload. So programs for which that
- * is the case are rejected first.
+ * status. The loader silently ignores a library that it can't preload. So programs that can't
+ * preload it are rejected first.
  *
  * Exit status: 127: there is no such program. 126: the program can't be run with the library. */
 #include "cmd.h"

@@ -1,4 +1,4 @@
-/* table.c - prints rows as a table for people.
+/* table.c - prints rows as a table of text.
  *
  * The table is printed scenario by scenario, so the widths of its columns are fixed at the start. A
  * scenario is a heading line and its rows.
