@@ -3,7 +3,8 @@
  * A number of entries, a number of bytes, or a time to live bounds a cache; at least one of them is
  * set. A cache is a heap object and keeps the keys and values of its entries alive. An evicted
  * entry is collectable at once. Operations are O(1) unless they say otherwise. An operation that
- * needs room evicts entries itself. A put allocates memory, and so may collect.
+ * needs room evicts entries itself. Calls that put or remove an entry may allocate, and so may
+ * collect.
  *
  * Threads: with OAK_CACHE_LOCKED any number of threads may use a cache at the same time. Without
  * it, one at a time may; two at once are fatal where it is detected. A lock that another thread
@@ -66,7 +67,7 @@ OAK_API oak_cache *oak_cache_new(const oak_cache_config *config);
  * its entry has expired. */
 OAK_API void *oak_cache_get(oak_cache *c, const void *key);
 
-/** The same, but neither the order nor the counters change. */
+/** As oak_cache_get, but neither the order nor the counters change. */
 OAK_API void *oak_cache_peek(oak_cache *c, const void *key);
 
 /** Puts a value, not NULL, with the configuration's size and time to live. Returns 0, or -1 and the
@@ -75,7 +76,8 @@ OAK_API void *oak_cache_peek(oak_cache *c, const void *key);
  * and time. Each put also expires a few entries that are due, so that puts alone keep up. */
 OAK_API int oak_cache_put(oak_cache *c, const void *key, void *value);
 
-/** The same with a size and a time to live in ns; 0: the configuration's time to live. */
+/** As oak_cache_put, with a size in bytes and a time to live in ns; 0: the configuration's time to
+ * live. */
 OAK_API int oak_cache_put_ex(oak_cache *c, const void *key, void *value, size_t bytes,
                              uint64_t ttl);
 

@@ -2,9 +2,9 @@
  * That is its purpose. For a map to use, take <oakum/map.h>.
  *
  * A map is a heap object. Reads by many threads at once are safe. A write concurrent with any other
- * call is misuse, which is fatal where it is detected, as in Go. A write attaches its thread. A
- * thread that only reads must be attached for its stack to keep the entries that it finds. Returned
- * slots are valid until the map is next written. */
+ * call is misuse, which is fatal where it is detected, as in Go. A write attaches its thread; it
+ * may allocate, and so may collect. A thread that only reads must be attached for its stack to keep
+ * the entries that it finds. Returned slots are valid until the map is next written. */
 #ifndef OAKUM_CLASSIC_H
 #define OAKUM_CLASSIC_H
 

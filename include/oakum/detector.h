@@ -7,7 +7,8 @@
  * series of looks whose figures keep rising, by a robust test (docs/detector.md). Memory that is
  * large and doesn't grow is no leak.
  *
- * All functions may be called from any thread, but not from a mark function or a signal handler. */
+ * All functions may be called from any thread, but not from a mark function or a signal handler.
+ * Only oak_detector_scan collects. */
 #ifndef OAKUM_DETECTOR_H
 #define OAKUM_DETECTOR_H
 

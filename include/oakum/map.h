@@ -10,8 +10,9 @@
  * Attaching: a call that changes a map's entries attaches its thread. A call that only finds an
  * entry, by get or put, does not. Its thread must be attached (oak_thread_attach) for its stack to
  * keep the entry alive.
- * Allocation: calls that add an entry allocate, and so may collect. Lookups, deletes and iterators
- * allocate nothing, except an iterator that meets more than 30 keys in one home group.
+ * Allocation: calls that add or delete an entry may resize the map. So they may allocate and
+ * collect; a delete never fails. Lookups allocate nothing. An iterator allocates only for more than
+ * 30 keys in one home group, and when the map takes a new seed.
  *
  * A NULL map reads as empty. A write to it is fatal. */
 #ifndef OAKUM_MAP_H

@@ -36,9 +36,9 @@ OAK_API int oak_map_reserve(oak_map *m, size_t n);
  * entry is deleted as soon as keep has refused it. So keep may leave by longjmp: entries that it
  * has refused are gone, the others stay.
  *
- * A write as oak_map_delete is. Memory is allocated only for a smaller array at the end. Without it
- * the map stays large, and later deletes try again. A NULL map has no entries; a NULL keep deletes
- * none, with errno EINVAL. */
+ * A write, like oak_map_delete. It allocates only a smaller array, at the end. If there is no
+ * memory for that, the map stays large, and later deletes try again. A NULL map has no entries; a
+ * NULL keep deletes none, with errno EINVAL. */
 OAK_API size_t oak_map_retain(oak_map *m, bool (*keep)(const void *key, void *value, void *arg),
                               void *arg);
 

@@ -1,13 +1,14 @@
 /* pool.h - a pool of objects that are expensive to make: used ones are kept for a while.
  *
  * A pool is a cache: the collector empties it. One collection sets aside the objects that were not
- * taken since the last one, and the next drops them. So an idle pool is empty after two. Each
- * thread puts into a small stack of its own and takes from it, newest first. The surplus of a full
- * stack is available to any thread. All of it is lock-free. A thread may put an object that another
- * thread took. When a thread has ended, its objects are available to all from the next collection
- * on.
+ * taken since the last one, and the next drops them. So an idle pool is empty after two
+ * collections. Each thread puts into a small stack of its own and takes from it, newest first. The
+ * surplus of a full stack is available to any thread. All of these steps are lock-free. A thread
+ * may put an object that another thread took. When a thread has ended, its objects are available to
+ * all from the next collection on.
  *
- * maps/pool.c explains how it works. */
+ * Any thread may call these functions, but not from a signal handler or a mark function. A new pool
+ * and a put allocate, and so may collect. maps/pool.c explains how it works. */
 #ifndef OAKUM_POOL_H
 #define OAKUM_POOL_H
 

@@ -3,8 +3,8 @@
  * Values are copied in and out, as another thread may change the map. An operation holds the lock
  * of one part, and never two; so it is atomic in that part. In contrast to a sync map (syncmap.h),
  * values have any size and are updated in place. Entries take a third of the memory, and none is
- * allocated alone. But threads that read one part wait for each other. Calls that add an entry
- * allocate, and so may collect.
+ * allocated alone. But threads that read one part wait for each other. Calls that add or delete an
+ * entry may allocate, and so may collect.
  *
  * Some functions are called with a lock held: an update's, a range's, a custom hash and equal. They
  * may allocate and collect. They must not use a sharded map, which is fatal, or another structure

@@ -2,7 +2,11 @@
  *
  * The format is Oakum's own (docs/snapshot.md). It can be converted for Chrome's DevTools and
  * memlab. Any program can read the snapshot of another; reading doesn't start the heap. A damaged
- * or malicious file gives an error, or a snapshot that is safe to use. */
+ * or malicious file gives an error, or a snapshot that is safe to use.
+ *
+ * The functions don't collect. Any thread may call them, but not from a signal handler or a mark
+ * function. Several threads may read one snapshot at once, but not while one analyses or closes
+ * it. */
 #ifndef OAKUM_SNAPSHOT_H
 #define OAKUM_SNAPSHOT_H
 

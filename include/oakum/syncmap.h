@@ -3,9 +3,9 @@
  * An oak_map_type describes the keys; values are pointers, NULL included. Lookups write no shared
  * memory, never wait, and don't slow each other down. Writes are lock-free: a thread that stops or
  * ends in the middle of a write delays no other. Without contention every operation takes a bounded
- * number of steps. The map has no growth phase, so no operation pays for one. Calls that store
- * allocate, and so may collect. The next collection frees a deleted entry's key and value and its
- * memory in the map.
+ * number of steps. The map has no growth phase, so no operation pays for one. Calls that store or
+ * delete may allocate, and so may collect. The next collection frees a deleted entry's key and
+ * value and its memory in the map.
  *
  * Each operation except range is linearizable: it happens at one instant between its call and its
  * return. Values, and keys that range gives, stay valid as long as they are referred to. A key is

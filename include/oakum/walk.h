@@ -1,7 +1,7 @@
 /* walk.h - a walk over the heap's objects, and the properties of a single one.
  *
- * For tools, and for a host's own statistics, consistency checks and dumps. All objects count:
- * those of maps and other structures of Oakum, too. */
+ * For tools, and for a host's own statistics, consistency checks and dumps. All objects count, also
+ * those of maps and other structures of Oakum. No function collects. */
 #ifndef OAKUM_WALK_H
 #define OAKUM_WALK_H
 

@@ -3,7 +3,8 @@
  * An entry is dead when its object is. Dead entries are absent at once, to every call but the
  * lengths. They are removed bit by bit: after each collection, every get, put and delete examines a
  * few entries, until all are. The map shrinks meanwhile. So no call takes O(entries), and a map in
- * use gives back the memory of dead entries. Calls that put an entry allocate, and so may collect.
+ * use gives back the memory of dead entries. All calls except the lengths and clear may allocate,
+ * and so may collect.
  *
  * Threads: with OAK_WEAK_LOCKED any number of threads may use a map at the same time. Without it,
  * one at a time may, gets included; two at once are fatal where it is detected. A lock that another
@@ -44,8 +45,8 @@ OAK_API void *oak_weakvalue_get(oak_weakvalue *m, const void *key);
  * EINVAL: any other value, or a key that doesn't equal itself. ENOMEM: memory is exhausted. */
 OAK_API int oak_weakvalue_put(oak_weakvalue *m, const void *key, void *value);
 
-/** Returns the value that is there, if it is alive. Otherwise puts this one and returns it. The
- * operation is atomic. NULL with the errors of oak_weakvalue_put. */
+/** Returns the key's value if it is alive. Otherwise puts `value` and returns it. The operation is
+ * atomic. NULL with the errors of oak_weakvalue_put. */
 OAK_API void *oak_weakvalue_intern(oak_weakvalue *m, const void *key, void *value);
 
 /** Deletes the key; returns whether it was there with a live value. */
@@ -57,8 +58,9 @@ OAK_API void oak_weakvalue_clear(oak_weakvalue *m);
 /** Returns the number of entries, including dead ones that are not removed yet. */
 OAK_API size_t oak_weakvalue_len(oak_weakvalue *m);
 
-/** Examines up to `budget` entries, and removes the dead ones. Returns whether some are still to be
- * examined since the last collection. For programs that don't use the map for a long time. */
+/** Examines up to `budget` entries, and removes the dead ones. Returns whether entries are left
+ * that were not examined since the last collection. For programs that don't use the map for a long
+ * time. */
 OAK_API bool oak_weakvalue_purge(oak_weakvalue *m, size_t budget);
 
 /** Calls fn with each entry whose value is alive, until it returns false. The key is a copy that is
@@ -85,8 +87,8 @@ OAK_API void *oak_weakkey_get(oak_weakkey *m, const void *key);
  * as it was. */
 OAK_API int oak_weakkey_put(oak_weakkey *m, void *key, void *value);
 
-/** The same as for weak values. A key with a finalizer has its entry until the finalizer has
- * run. */
+/** As the functions of weak values with these names. A key with a finalizer has its entry until the
+ * finalizer has run. */
 OAK_API bool oak_weakkey_delete(oak_weakkey *m, const void *key);
 OAK_API void oak_weakkey_clear(oak_weakkey *m);
 OAK_API size_t oak_weakkey_len(oak_weakkey *m);
