@@ -501,7 +501,7 @@ size_t oak_detector_findings(oak_finding *out, size_t n)
         if (sorted) {
             memcpy(sorted, self.d->finding, all * sizeof *sorted);
             qsort(sorted, all, sizeof *sorted, worse);
-            memcpy(out, sorted, OAKI_MIN(all, n) * sizeof *out);
+            if (out) memcpy(out, sorted, OAKI_MIN(all, n) * sizeof *out);
         } else {
             all = 0;
         }

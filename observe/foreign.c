@@ -1,7 +1,7 @@
 /* foreign.c - the namespace of Oakum's own libraries (foreign.h).
  *
- * It is opened with a second copy of the C library, from the same file as the program's, before any
- * library that needs one is loaded. Four things are set up in this copy:
+ * The namespace is opened with a second copy of the C library, from the same file as the program's.
+ * That happens before any other library is loaded into it. Four things are set up in this copy:
  * - Its malloc has one arena for all threads. It doesn't see threads end, so an ended thread's
  *   arena would never be reused.
  * - It has its own environment. The host's is an array that setenv may free.

@@ -42,7 +42,7 @@ static void judge_fast(const oaki_detector *d, oaki_figure *f, double least, dou
     f->grows = f->rose >= OAKI_PERSIST;
 }
 
-/* The same for the slow series, each value of which stands for OAKI_SLOW looks. */
+/* As judge_fast, for the slow series, each value of which stands for OAKI_SLOW looks. */
 static void judge_slow(const oaki_detector *d, oaki_figure *f, double least, double part)
 {
     const oaki_trend *t = &f->seen.slow;

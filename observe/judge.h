@@ -173,7 +173,7 @@ oaki_standing *oaki_standing_wanted(const oaki_detector *d, const oaki_census *c
 /* Takes the answer s, whose query took so many nanoseconds; the detector owns s afterwards. */
 void oaki_standing_answer(oaki_detector *d, oaki_standing *s, bool whole, uint64_t took);
 
-/* The same for waiting threads: whether any thread can wake them. */
+/* As the previous two, for waiting threads: whether any thread can wake them. */
 oaki_stranded *oaki_stranded_wanted(const oaki_detector *d);
 void oaki_stranded_answer(oaki_detector *d, oaki_stranded *s, bool whole, uint64_t took);
 

@@ -35,7 +35,7 @@ void oaki_iterator_label(const oaki_image *im, const char *place, char out[OAKI_
  * 0: the word is in no entry. For snapshots. */
 size_t oaki_map_key_at(const void *entries, size_t at, char *out, size_t n);
 
-/* The same for a word of a classic map's array of buckets. */
+/* As oaki_map_key_at, for a word of a classic map's array of buckets. */
 size_t oaki_classic_key_at(const oak_classic_map *m, const void *array, size_t at, char *out,
                            size_t n);
 

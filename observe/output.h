@@ -9,7 +9,7 @@
 
 /* Writes all n bytes, in as many calls as that takes. 0, or -1 with errno. */
 int oaki_write_all(int fd, const void *p, size_t n);
-/* The same. On failure *done is the number of bytes that were written. */
+/* As oaki_write_all. On failure *done is the number of bytes that were written. */
 int oaki_write_counted(int fd, const void *p, size_t n, size_t *done);
 
 /* A file that takes its name when it is complete. */

@@ -162,8 +162,8 @@ static word *new_word(state *s)
 {
     if (s->nwords == s->cap) {
         size_t cap = OAKI_MAX(s->cap * 2, (size_t)4096);
-        word *w = oaki_os_map_scratch(cap * sizeof *w);
-        if (!w || cap >= SHARED) {
+        word *w = cap < SHARED ? oaki_os_map_scratch(cap * sizeof *w) : NULL;
+        if (!w) {
             s->no_memory = true;
             return NULL;
         }

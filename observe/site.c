@@ -229,12 +229,14 @@ const oaki_site *oaki_site_here(void)
     uintptr_t pc[OAKI_STACK_FRAMES];
     size_t n = capture(pc, OAKI_COUNT(pc));
     n = oaki_frames_merge(pc, n, OAKI_COUNT(pc));
+    const oaki_site *s = NULL;
     oaki_thread *t = oaki_enter();
-    if (!t) return NULL;
-    oaki_lock_acquire(&oaki_the_heap.observe_lock);
-    const oaki_site *s = site_for(pc, n, NULL);
-    oaki_lock_release(&oaki_the_heap.observe_lock);
-    oaki_leave(t);
+    if (t) {
+        oaki_lock_acquire(&oaki_the_heap.observe_lock);
+        s = site_for(pc, n, NULL);
+        oaki_lock_release(&oaki_the_heap.observe_lock);
+        oaki_leave(t);
+    }
     errno = saved;
     return s;
 }

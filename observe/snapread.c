@@ -435,15 +435,22 @@ void oak_snapshot_close(oak_snapshot *s)
     free(s);
 }
 
+static oak_snapshot *refused(int number, const char *why, char *error, size_t n)
+{
+    if (n > 0) snprintf(error, n, "%s", why);
+    errno = number;
+    return NULL;
+}
+
 oak_snapshot *oak_snapshot_open(const char *path, char *error, size_t n)
 {
     OAKI_NO_CANCEL;
     if (!error) n = 0;
     if (n > 0) error[0] = '\0';
-    if (!path) return errno = EINVAL, NULL;
+    if (!path) return refused(EINVAL, "no name of a file", error, n);
     bool is_stdin = strcmp(path, "-") == 0;
     reader *r = calloc(1, sizeof *r);
-    if (!r) return NULL;
+    if (!r) return refused(ENOMEM, "out of memory", error, n);
     r->text = error;
     r->text_n = n;
     r->s = calloc(1, sizeof *r->s);

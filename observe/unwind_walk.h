@@ -31,7 +31,7 @@ oaki_rule oaki_walk_read_rule(const oaki_unwind_object *o, uintptr_t at);
  * describes. False where the walk ends. */
 bool oaki_walk_row(oaki_walk *w, const oaki_unwind_object *o, uintptr_t at);
 
-/* The same without a table: by the kernel's signal frame, or by the frame pointer. */
+/* Steps without a table: by the kernel's signal frame, or by the frame pointer. */
 bool oaki_walk_chain(oaki_walk *w);
 
 /* Removes the authentication bits of a return address. */

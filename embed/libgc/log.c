@@ -67,7 +67,7 @@ void lgc_err(const char *format, ...)
     va_end(ap);
 }
 
-/* What the program prints may have any format of libc's. */
+/* The program's messages may have any format of libc's. */
 static void put_any(int fd, const char *format, va_list ap)
 {
     char line[LINE];

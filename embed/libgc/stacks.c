@@ -73,8 +73,8 @@ typedef struct call {
 } call;
 
 /* Call fn in a region. A longjmp or an exception, for example out of a finalizer, may leave a call
- * that runs outside of the region (LGC_OUTSIDE), or a nested region. Then fn goes on outside, or in
- * the nested region. In both cases this region ends here. */
+ * that runs outside of the region (LGC_OUTSIDE). It may also leave a nested region. Then fn goes on
+ * outside, or in the nested region. In both cases this region ends here. */
 static void *in_region(void *arg)
 {
     const call *c = arg;

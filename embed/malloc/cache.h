@@ -5,8 +5,9 @@
  * any block, so a key in it means a second free, or a chance value. Nothing else of a block is
  * cleared, because no search reads it for references.
  *
- * The word in front of a stack's first slot is NULL, so a take tests what it reads and no count. A
- * thread without a cache has oaki_cache_none: all of its stacks are empty, and full.
+ * The word in front of a stack's first slot is NULL, so a take tests only the word that it reads,
+ * and no count. A thread without a cache has oaki_cache_none: all of its stacks are empty, and
+ * full.
  *
  * The functions that take and put slots are in the section of the fast path. So a pause recognizes
  * a thread that may be inside one of them by the addresses on its stack.

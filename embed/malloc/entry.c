@@ -81,7 +81,8 @@ static OAKI_COLD void *from_heap_full(size_t n, size_t align, bool zero)
     return oaki_cache_empty() ? from_heap(n, align, zero) : NULL;
 }
 
-/* Makes a small block what its caller expects. The key of an earlier free goes in any case. */
+/* While slots may be dirty: clears a small block if `zero`; otherwise only the word that may hold
+ * the key of an earlier free. */
 static void *ready(void *p, size_t n, bool zero)
 {
     bool dirty = oaki_the_heap.dirty_kinds != 0 && n <= OAKI_SMALL_MAX;

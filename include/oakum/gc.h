@@ -23,8 +23,8 @@ OAK_API void oak_collect(void);
  *
  * Worst case: twice the budget and one pause. A cycle has two pauses, and short ones before the
  * second; no call has more than one. A pause is the stop-the-world part of a concurrent cycle, with
- * the removal of records that follows the last one. The pause is the whole mark in two cases: a
- * whole mark is expected to take less than the budget, or there is no concurrent marking, because
+ * the removal of records that follows the last one. The pause is the whole mark in two cases. A
+ * whole mark is expected to take less than the budget. Or there is no concurrent marking, because
  * oak_config.concurrent is 0 or the system reports no dirty pages.
  *
  * Other threads collect as without steps: a thread that allocates past the heap goal completes the
@@ -37,8 +37,8 @@ OAK_API bool oak_collect_step(unsigned budget_us);
  * changes nothing. Returns the previous value. */
 OAK_API int oak_set_gc_percent(int percent);
 
-/** The default of pause_goal_us, and the cost of a first write to a protected page, in ns, above
- * which the default gives way to total time (docs/host.md). */
+/** The default of pause_goal_us; and the cost in ns of a first write to a protected page. Above
+ * this cost, the default gives way to total time (docs/host.md). */
 #define OAK_PAUSE_GOAL_US 10000
 #define OAK_DEAR_WRITE_NS 3000
 

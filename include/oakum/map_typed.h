@@ -91,8 +91,8 @@ template <class T> struct oak_map_traits_ {
         [OAK_MAP_WIDE_(K) ? -1 : 1]; \
     OAK_MAP_DEFINE_(name, K, V, OAK_MAP_KIND_(K), NULL, NULL)
 
-/** The same with custom functions: uint64_t hash(const K *key, uint64_t seed), bool equal(const K
- * *a, const K *b). */
+/** As OAK_MAP_DEFINE, with custom functions: uint64_t hash(const K *key, uint64_t seed), bool
+ * equal(const K *a, const K *b). */
 #define OAK_MAP_DEFINE_WITH(name, K, V, hash_, equal_) \
     OAK_MAP_INLINE_ uint64_t name##_hash_(const void *key, uint64_t seed, size_t size) \
     { \

@@ -47,7 +47,7 @@ template <class T, class How = scan> class allocator
     using propagate_on_container_swap = std::true_type;
     using is_always_equal = std::true_type;
 
-    /** The same for another type. */
+    /** The allocator for another type. */
     template <class U> struct rebind {
         using other = allocator<U, How>;
     };
