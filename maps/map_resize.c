@@ -181,7 +181,7 @@ static void restart(oak_map *m)
 }
 
 /* Must shrinking stop here, as the next homes are dense, or as an add exceeds the new array's
- * limit? / */
+ * limit? */
 static bool is_too_much(const oak_map *m, bool adds)
 {
     const struct oak_map_array_ *a = &m->array[1];

@@ -22,7 +22,7 @@ typedef struct range {
 static struct {
     oaki_lock lock;
     oaki_vec ranges;
-    uint64_t allowed[OAKI_DISPLACEMENTS / 64];
+    AO_t allowed[OAKI_DISPLACEMENTS / 64]; /* only ever gains bits; without the lock */
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_TYPES) };
 
 /* ---- ranges ---- */
@@ -229,7 +229,7 @@ void GC_register_displacement(size_t n)
 {
     if (n >= OAKI_DISPLACEMENTS)
         oak_fatal("oakum: GC_register_displacement: %zu is not below %d", n, OAKI_DISPLACEMENTS);
-    self.allowed[n / 64] |= (uint64_t)1 << n % 64;
+    AO_or_full(&self.allowed[n / 64], (AO_t)1 << n % 64);
     if (AO_load_acquire(&lgc.started) && !lgc.interior) apply_rule();
 }
 
