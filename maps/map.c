@@ -12,7 +12,6 @@
 
 #define CROWDED 200 /* overflowing groups in a row: more than by chance (docs/maps-internals.md) */
 #define NEAR 32     /* groups behind its home: no entry of an evenly filled array is as far */
-#define NEAR_FULL 96 /* the same, where more than seven in eight of the map's entries are there */
 #define SPARSE 7    /* entries a group: a larger array would not shrink at once */
 #define NAN_TRIES 100
 #define HINT_DELETES ((size_t)64) /* a hint outlives so many deletes, and a fourth of its groups */

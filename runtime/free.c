@@ -82,8 +82,9 @@ static void free_small(oaki_span *s, void *p)
     OAKI_ASSERT(oaki_slot_offset(oaki_heap_offset(p)) == oaki_heap_offset(p));
     OAKI_ASSERT(oaki_bit_get(oaki_the_heap.alloc, oaki_heap_offset(p))); /* freed once */
     OAKI_ASSERT(s->swept == (uint32_t)AO_load(&oaki_the_heap.cycle));
-    if (oaki_debug_switches.poison) memset(p, POISON, c->size - (s->guarded ? OAKI_GUARD_GAP : 0));
-    oaki_track_free(p, c->size);
+    size_t bytes = c->size - (s->guarded ? OAKI_GUARD_GAP : 0); /* the gap is the next slot's too */
+    if (oaki_debug_switches.poison) memset(p, POISON, bytes);
+    oaki_track_free(p, bytes);
     oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(p), c->size);
     AO_int_fetch_and_add(&s->nalloc, -1u);
     unsigned freed = AO_int_fetch_and_add(&s->nfreed, 1) + 1;

@@ -19,7 +19,8 @@
 
 #define LOOK_NS 20000000u
 
-/* AO_int: stays set to the process's end, as the main thread doesn't come back */
+/* AO_int: stays set to the process's end, as the main thread doesn't come back. A fork's child has
+ * a main thread of its own, and no watcher. */
 static unsigned int watching;
 
 typedef enum life { GONE, UNKNOWN, ALIVE } life;
@@ -58,6 +59,16 @@ static void *watch(void *arg)
     (void)arg;
     while (life_of(oaki_os_pid()) != GONE || !only_helpers_left()) oaki_os_sleep_ns(LOOK_NS);
     exit(0);
+}
+
+static void after_fork(void)
+{
+    AO_int_store(&watching, 0);
+}
+
+void oaki_last_init(void)
+{
+    oaki_fork_register(after_fork);
 }
 
 /* The finalizer thread may be left. If the exiting thread is the main one, it is still alive here;

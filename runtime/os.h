@@ -12,6 +12,7 @@
 void *oaki_os_reserve(size_t size, size_t align);
 /* munmap; at the process's limit on mappings, only the memory goes for now */
 void oaki_os_release(void *p, size_t size);
+void oaki_os_release_after_fork(void); /* in the child */
 void oaki_os_shorten(void *p, size_t size, size_t keep); /* releases all behind keep */
 /* readable and writable; reads as zero until written; ENOMEM */
 int oaki_os_commit(void *p, size_t size);

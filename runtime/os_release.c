@@ -40,7 +40,9 @@ static void release_later(void *p, size_t size)
     if (!enter_table()) return;
     for (size_t i = 0; i < OAKI_COUNT(unreleased.at); i++)
         if (!unreleased.at[i].p) {
-            unreleased.at[i] = (stretch){ p, size };
+            unreleased.at[i].size = size;
+            AO_nop_write(); /* a fork may come in between: see oaki_os_release_after_fork */
+            unreleased.at[i].p = p;
             oaki_count_step(&unreleased.waiting, 1);
             break;
         }
@@ -71,4 +73,14 @@ void oaki_os_release(void *p, size_t size)
         release_noted();
     }
     errno = saved;
+}
+
+/* A thread that is not in the child may have used the table. Each stretch in it has its size, but
+ * its count may be missing, or one too many. */
+void oaki_os_release_after_fork(void)
+{
+    AO_t n = 0;
+    for (size_t i = 0; i < OAKI_COUNT(unreleased.at); i++) n += unreleased.at[i].p != NULL;
+    AO_store(&unreleased.waiting, n);
+    AO_int_store(&unreleased.busy, 0);
 }

@@ -431,6 +431,10 @@ int oaki_threads_init(void)
 {
     static bool have_key;
     int e = have_key ? 0 : make_exit_key();
+    if (e == 0 && !have_key) {
+        oaki_last_init();
+        oaki_fork_register(oaki_os_release_after_fork);
+    }
     have_key = e == 0;
     if (e == 0) return oaki_stop_init();
     errno = e;

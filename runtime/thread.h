@@ -274,6 +274,7 @@ void oaki_world_handshake(oaki_thread *self);
 
 /* The calling thread, attached until now, exits (last.c). */
 void oaki_last_thread_exits(bool is_main);
+void oaki_last_init(void); /* once */
 
 int oaki_threads_init(void); /* signal handler, exit key; 0 or -1 with errno */
 int oaki_stop_init(void);    /* the signal's part of that */

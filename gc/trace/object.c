@@ -65,8 +65,8 @@ OAKI_INLINE const oak_type *type_of(const oaki_span *s, size_t off)
 
 /* Scans [from, to) of the object at p; all of it if a mark function without parts marks it. Some
  * mark functions need a stopped world. */
-OAKI_INLINE void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t, const char *p,
-                            size_t from, size_t to, bool tagged)
+OAKI_NO_ASAN OAKI_INLINE void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t,
+                                         const char *p, size_t from, size_t to, bool tagged)
 {
     size_t size = t ? oaki_guard_asked(s, p) : s->size;
     if (!t)
@@ -79,7 +79,7 @@ OAKI_INLINE void scan_typed(oak_marker *m, const oaki_span *s, const oak_type *t
         OAKI_CALL_INSIDE(t->mark(m, (void *)p, size));
 }
 
-OAKI_INLINE void trace_object(oak_marker *m, char *p, bool tagged)
+OAKI_NO_ASAN OAKI_INLINE void trace_object(oak_marker *m, char *p, bool tagged)
 {
     size_t off = oaki_heap_offset(p);
     const oaki_span *s = oaki_span_of_offset(off);
@@ -103,19 +103,20 @@ OAKI_INLINE void trace_object(oak_marker *m, char *p, bool tagged)
     m->scanned += size / sizeof(uintptr_t) / OAKI_SPARSE;
 }
 
-void oaki_trace_object(oak_marker *m, char *p)
+OAKI_NO_ASAN void oaki_trace_object(oak_marker *m, char *p)
 {
     trace_object(m, p, false);
 }
 
-void oaki_trace_object_tagged(oak_marker *m, char *p)
+OAKI_NO_ASAN void oaki_trace_object_tagged(oak_marker *m, char *p)
 {
     trace_object(m, p, true);
 }
 
 /* A small object may have been freed since, and another one, of another type, may be in its
  * place. That one is marked by itself if it is reachable. */
-OAKI_INLINE void trace_words(oak_marker *m, const char *lo, const char *hi, bool tagged)
+OAKI_NO_ASAN OAKI_INLINE void trace_words(oak_marker *m, const char *lo, const char *hi,
+                                          bool tagged)
 {
     OAKI_ASSERT(!m->range_typed || (oaki_heap_contains(lo) && oaki_heap_contains(hi - 1)));
     size_t slot = m->range_typed ? oaki_slot_offset(oaki_heap_offset(lo)) : SIZE_MAX;
@@ -132,14 +133,14 @@ OAKI_INLINE void trace_words(oak_marker *m, const char *lo, const char *hi, bool
         oaki_trace_sift_as(m, (const uintptr_t *)lo, (const uintptr_t *)hi, tagged);
 }
 
-void oaki_trace_words(oak_marker *m, const char *lo, const char *hi)
+OAKI_NO_ASAN void oaki_trace_words(oak_marker *m, const char *lo, const char *hi)
 {
     if (OAKI_UNLIKELY(oaki_tags.n > 0)) trace_words(m, lo, hi, true);
     else trace_words(m, lo, hi, false);
 }
 
-OAKI_INLINE void rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi,
-                             bool tagged)
+OAKI_NO_ASAN OAKI_INLINE void rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo,
+                                          size_t hi, bool tagged)
 {
     OAKI_ASSERT(lo < hi && slot < hi && oaki_slot_offset(slot) == slot);
     const char *p = (const char *)m->base + slot;
@@ -160,12 +161,13 @@ OAKI_INLINE void rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo,
     m->batch = AO_load(&oaki_dirty_batch);
 }
 
-void oaki_rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
+OAKI_NO_ASAN void oaki_rescan_part(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
 {
     rescan_part(m, slot, size, lo, hi, false);
 }
 
-void oaki_rescan_part_tagged(oak_marker *m, size_t slot, size_t size, size_t lo, size_t hi)
+OAKI_NO_ASAN void oaki_rescan_part_tagged(oak_marker *m, size_t slot, size_t size, size_t lo,
+                                          size_t hi)
 {
     rescan_part(m, slot, size, lo, hi, true);
 }

@@ -407,7 +407,7 @@ static void race_below(size_t nthreads, size_t limit, size_t steps, void (*set_l
     /* A limit of the system's counts more than pages: tables, for one. */
     ck_assert_uint_le(model.failed, model.in_pieces ? model.allocations / 1000 : 0);
     ck_assert_uint_le(model.excused, model.allocations / (model.in_pieces ? 4 : 1000));
-    ck_assert_uint_gt(s.num_gc, 2);
+    ck_assert_uint_gt(s.num_gc, test_scale(20) / 10);
     test_assert_sound();
 }
 

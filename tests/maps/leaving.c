@@ -243,6 +243,15 @@ static void other_stack(void)
     _exit(2);
 }
 
+/* By no function of ASan's: it doesn't know that the frames there are gone. */
+OAKI_NO_ASAN static void overwrite(char *stack, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        stack[i] = 1;
+        __asm__("" ::: "memory"); /* no memset */
+    }
+}
+
 /* The stack of the call is another's by the time that it is looked at. */
 static void *switching_user(void *unused)
 {
@@ -258,7 +267,7 @@ static void *switching_user(void *unused)
         makecontext(&other_context, other_stack, 0);
         setcontext(&other_context);
     }
-    memset(stack, 1, sizeof stack);
+    overwrite(stack, sizeof stack);
     AO_store_release(&has_left, 1);
     for (;;) oaki_os_sleep_ns(10000000);
     return unused;

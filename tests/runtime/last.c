@@ -2,9 +2,13 @@
 #include "tests/heap.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <oakum/oakum.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,16 +22,39 @@ static void *outlive_main(void *main_thread)
     return NULL;
 }
 
+static bool is_helper(const char *task)
+{
+    char path[64], name[32] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/comm", atoi(task));
+    FILE *f = fopen(path, "r");
+    if (f && !fgets(name, sizeof name, f)) name[0] = '\0';
+    if (f) fclose(f);
+    return strncmp(name, "oakum/", 6) == 0;
+}
+
+/* A heap that is large enough for helpers; the test is void without one. */
+static void start_helpers(void)
+{
+    static void *large;
+    size_t n = 0;
+    large = oak_alloc((size_t)48 << 20);
+    oak_collect();
+    DIR *d = opendir("/proc/self/task");
+    for (const struct dirent *e; d && (e = readdir(d)) != NULL;) n += is_helper(e->d_name);
+    if (d) closedir(d);
+    if (!large || n == 0) _exit(7);
+}
+
 static void leave_alone(void)
 {
-    oak_collect(); /* now there are helpers */
+    start_helpers();
     pthread_exit(NULL);
 }
 
 static void leave_a_thread(void)
 {
     static pthread_t self, other;
-    oak_collect();
+    start_helpers();
     self = pthread_self();
     if (pthread_create(&other, NULL, outlive_main, &self) != 0) _exit(3);
     pthread_exit(NULL);
@@ -48,10 +75,29 @@ static void leave_one_that_cannot_be_seen(void)
     int fd = dup(0);
     struct rlimit limit = { (rlim_t)fd + 1, (rlim_t)fd + 1 };
     close(fd);
-    oak_collect();
+    start_helpers();
     self = pthread_self();
     if (pthread_create(&other, NULL, outlive_all, &self) != 0) _exit(3);
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0) _exit(3);
+    pthread_exit(NULL);
+}
+
+/* Not attached, so the process has a watcher by now. */
+static void *fork_beside_a_watcher(void *main_thread)
+{
+    int status = -1;
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    pid_t pid = fork();
+    if (pid == 0) leave_alone();
+    _exit(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 ? 0 : 6);
+}
+
+static void leave_one_that_forks(void)
+{
+    static pthread_t self, other;
+    start_helpers();
+    self = pthread_self();
+    if (pthread_create(&other, NULL, fork_beside_a_watcher, &self) != 0) _exit(3);
     pthread_exit(NULL);
 }
 
@@ -89,12 +135,19 @@ START_TEST(a_thread_of_the_programs_does)
 }
 END_TEST
 
+START_TEST(helpers_do_not_keep_a_child_either)
+{
+    ck_assert_int_eq(status_of(leave_one_that_forks), 0);
+}
+END_TEST
+
 Suite *suite_runtime_last(void)
 {
     Suite *s = suite_create("runtime_last");
     TCase *c = tcase_create("exit");
     tcase_set_timeout(c, 20);
     tcase_add_test(c, helpers_do_not_keep_a_process);
+    tcase_add_test(c, helpers_do_not_keep_a_child_either);
     tcase_add_test(c, a_thread_of_the_programs_does);
     tcase_add_test(c, a_thread_that_cannot_be_seen_does);
     suite_add_tcase(s, c);

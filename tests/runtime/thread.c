@@ -84,16 +84,23 @@ static size_t initial_environment(uintptr_t *lo, uintptr_t *hi)
     return n;
 }
 
+OAKI_NO_ASAN static size_t count_words(const uintptr_t *w, const char *end, uintptr_t lo,
+                                       uintptr_t hi)
+{
+    size_t n = 0;
+    for (; (const char *)w < end; w++) n += *w >= lo && *w < hi;
+    return n;
+}
+
 /* A program may put a heap object into a slot of argv or, with putenv, of the first environ. */
 START_TEST(the_first_threads_stack_has_the_arguments_and_the_environment_in_it)
 {
     uintptr_t lo, hi;
     if (getenv("UNDER_VALGRIND")) return; /* the kernel knows Valgrind's stack, not the program's */
     ck_assert_int_eq(oak_thread_attach(), 0);
-    size_t strings = initial_environment(&lo, &hi), found = 0;
+    size_t strings = initial_environment(&lo, &hi), found;
     const oaki_thread *t = oaki_thread_self();
-    for (const uintptr_t *w = __builtin_frame_address(0); (const char *)w < t->stack_hi; w++)
-        found += *w >= lo && *w < hi;
+    found = count_words(__builtin_frame_address(0), t->stack_hi, lo, hi);
     ck_assert_uint_ge(found, strings);
     ck_assert_uint_ge((size_t)(t->stack_hi - t->stack_lo), (size_t)1 << 20);
 }

@@ -5,6 +5,7 @@
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
+#include "tests/threads.h"
 
 #include <check.h>
 #include <errno.h>
@@ -276,7 +277,8 @@ START_TEST(a_large_zone_takes_the_caller_less_than_5_ms)
             ck_assert_ptr_nonnull(oak_zone_alloc_noscan(z[i], size));
     }
     ck_assert_uint_ge(test_stats().heap_inuse, ZONES * 1024 * MB);
-    ck_assert_uint_le(test_rss(), rss + 100 * MB); /* nobody has touched it */
+    if (!test_breaks_asan()) /* which keeps a byte of its own for eight */
+        ck_assert_uint_le(test_rss(), rss + 100 * MB); /* nobody has touched it */
     uint64_t least = UINT64_MAX;
     for (size_t i = 0; i < ZONES; i++) {
         uint64_t before = oaki_os_thread_cpu_ns();
