@@ -26,8 +26,8 @@
 #define NEAR ((size_t)2 << 20 >> OAKI_PAGE_SHIFT) /* pages kept touched ahead; */
 #define NEAR_PART 32                              /* in a large heap this part of it, */
 #define NEAR_MOST ((size_t)16 << 20 >> OAKI_PAGE_SHIFT) /* but no more than this */
-#define DEAR_NS 1000000u /* a fresh huge page is dear: so many times as much is kept */
-#define DEAR_TIMES 4
+#define DEAR_NS 1000000u /* where a fresh huge page costs more than this, */
+#define DEAR_TIMES 4     /* so many times as much is kept touched ahead */
 #define STEP ((size_t)2 << 20 >> OAKI_PAGE_SHIFT)
 #define REST 3 /* rest of the leader, in units of its last step's time, */
 #define REST_MOST_NS UINT64_C(2500000) /* but no longer: mutators would do slow steps themselves */
@@ -50,8 +50,8 @@ static void poke(void)
     oaki_waker_wake(&ahead.waker, 1);
 }
 
-/* Pages to keep touched ahead. A leading marker alternates with its own work, and a large heap
- * grows by more meanwhile. So it does where a huge page takes the system long. */
+/* Pages to keep touched ahead. A leading marker alternates with its own work, and meanwhile a large
+ * heap grows by more. A heap also grows by more where a huge page takes the system long. */
 size_t oaki_ahead_near(void)
 {
     bool dear = oaki_cost_of(OAKI_COST_fresh_huge) > DEAR_NS;
@@ -128,7 +128,7 @@ void oaki_ahead_lead(bool on)
     OAKI_REQUIRES_OUTSIDE();
     if (on && !AO_int_load(&ahead.started)) return;
     AO_int_store(&ahead.led, on);
-    AO_nop_full(); /* a thread that asks, or has a step left, sees the leader, or is seen here */
+    AO_nop_full(); /* a thread that sets `asked` sees `led`, or `asked` is seen here */
     if (!on && AO_int_load(&ahead.asked)) poke();
 }
 

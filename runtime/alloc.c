@@ -122,8 +122,8 @@ void *oak_alloc_aligned_noscan(size_t align, size_t n)
 
 /* ---- typed ---- */
 
-/* After the type's id is stored: a stop in between, which gives the type a function, finds the id
- * (gc/disclaim.c). */
+/* Called after the type's id is stored. A stop in between may give the type a function, and then
+ * finds the id (gc/disclaim.c). */
 OAKI_INLINE void flag_span(oaki_span *s, const oak_type *t)
 {
     AO_compiler_barrier();

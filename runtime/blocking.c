@@ -6,8 +6,9 @@
  * oak_blocking_enter returns, so that pointer is its caller's frame. It is therefore entered
  * through OAKI_SPILL_ENTRY (spill.h), and the calling frame must exist until oak_blocking_leave.
  *
- * No stop waits for a fast path in a region, and a flush may empty the runs of the thread's cache
- * at any time. So inside a region oaki_tls_mcache is a cache in which all runs are empty.
+ * A stop doesn't wait for a fast path inside a region, and a flush may empty the runs of the
+ * thread's cache at any time. So inside a region oaki_tls_mcache is a cache whose runs are all
+ * empty.
  *
  * Owns: a thread's blocking_depth, waits_for, and in_runtime == OAKI_IN_BLOCKING, which keeps out
  * the stop signal's handler and oaki_enter. Lock: none. Bound: O(1) plus the wait for the world.
@@ -57,7 +58,8 @@ void oaki_blocking_saved_self(void *unused, const uintptr_t *regs)
 OAKI_SPILL_ENTRY(oaki_blocking_begin, oaki_blocking_saved, ".hidden oaki_blocking_begin");
 OAKI_SPILL_ENTRY(oak_blocking_enter, oaki_blocking_saved_self, "");
 
-/* A stop that the handler noted may be over, may be the one waited for here, or may begin now. */
+/* The handler may have noted a stop in the region. That stop may be over, may be the one waited for
+ * here, or may begin now. oaki_leave parks the thread if it has to. */
 void oaki_blocking_end(oaki_thread *t)
 {
     if (t->blocking_depth == 0) oak_fatal("oakum: oak_blocking_leave without oak_blocking_enter");

@@ -107,9 +107,9 @@ void oaki_central_put(oaki_span *s, oaki_span_list list)
 }
 
 /* Only a span that another thread is sweeping right now is unswept and in no list. That takes
- * microseconds, unless the program's functions are asked for its objects (gc/disclaim.c). The
- * state is read again under the lock. The other thread may have given the span back with new
- * objects in it, which a second sweep would free. */
+ * microseconds, unless functions of the program decide on its objects (gc/disclaim.c). The state
+ * is read again under the lock. The other thread may have given the span back with new objects in
+ * it, which a second sweep would free. */
 void oaki_central_ensure_swept(oaki_span *s)
 {
     OAKI_REQUIRES_INSIDE();
@@ -263,7 +263,8 @@ uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first)
     return first;
 }
 
-/* Of a large object the type tells; it is in no span with others. */
+/* May the span have an object with a disclaim function? A large object is alone in its span, so its
+ * type decides. */
 static bool disclaims(const oaki_span *s)
 {
     if (s->cls != OAKI_CLASS_LARGE) return s->disclaims;

@@ -3,7 +3,7 @@
  * /proc/self/cgroup has a line for each hierarchy: number, controllers, path of the process's
  * group, with colons between. Version 2 has number 0 and no controllers (Linux,
  * Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/cgroups.rst). In a container the path may
- * be of another view than the mounted folders: a group that isn't found there is left out, the
+ * belong to another view than the mounted folders. A group that isn't found there is left out; the
  * groups above it are read.
  * Bound: 4 KiB of the list; groups nested as deep as a path of PATH_MOST bytes has room for.
  * Owns: `self`, as its texts are too long for the stack of a mutator. Lock: self.lock. */
@@ -28,7 +28,7 @@ static struct {
     oaki_lock lock;
     char list[LIST_MOST];
     char group[PATH_MOST]; /* a group's folder */
-    size_t root;           /* length of the hierarchy's own */
+    size_t root;           /* length in `group` of the hierarchy's own folder */
     char file[PATH_MOST + 32];
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_SETTINGS) };
 
@@ -93,8 +93,8 @@ static void read_group(oaki_cgroup *out)
         limit_time(out, v[0], period);
 }
 
-/* The group and those above it. A path that leads out of the hierarchy, as one of a process that
- * was moved out of its namespace, has no groups here but the root. */
+/* Reads the group and those above it. If the process was moved out of its namespace, the path leads
+ * out of the hierarchy. Then only the root is read. */
 static void read_groups(const char *group, size_t length, oaki_cgroup *out)
 {
     OAKI_REQUIRES_LOCK(&self.lock);
@@ -123,7 +123,8 @@ static bool names(const char *list, size_t length, const char *controller)
     return false;
 }
 
-/* Version 1 mounts a hierarchy by its controllers' names, each of which is a link to it. */
+/* Version 1 mounts a hierarchy under the names of its controllers. Each single name is a link to
+ * it. */
 static void read_line(const char *line, size_t length, const char *mount, oaki_cgroup *out)
 {
     const char *end = line + length, *list = memchr(line, ':', length);

@@ -1,6 +1,7 @@
 /* cgroup.h - the limits that control groups set on the process: memory and processor time.
  *
- * Version 2 and version 1, those of the group and of all groups above it. Any thread. */
+ * Both versions, 1 and 2; the limits of the process's group and of all groups above it. Callable
+ * from any thread. */
 #ifndef OAKI_CGROUP_H
 #define OAKI_CGROUP_H
 
@@ -11,9 +12,9 @@ typedef struct oaki_cgroup {
     unsigned cpus; /* processors that the allowed time amounts to, rounded up; 0: no limit */
 } oaki_cgroup;
 
-/* Reads the limits by raw system calls: no cancellation point, no memory. What can't be read is no
- * limit. `proc` is a file like /proc/self/cgroup, `mount` a folder like /sys/fs/cgroup; at most
- * OAKI_CGROUP_PATH bytes. */
+/* Reads the limits by raw system calls: no cancellation point, no memory. A limit that can't be
+ * read counts as none. `proc` is a file like /proc/self/cgroup. `mount` is a folder like
+ * /sys/fs/cgroup, of at most OAKI_CGROUP_PATH bytes. */
 #define OAKI_CGROUP_PATH 128
 void oaki_cgroup_read(const char *proc, const char *mount, oaki_cgroup *out);
 
