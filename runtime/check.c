@@ -105,7 +105,7 @@ const char *oaki_pages_check(void)
 
 /* ---- spans ---- */
 
-/* How many of the n granules from g on are allocated, by words. */
+/* Counts the allocated ones of the n granules from g on, word by word. */
 static size_t count_granules(size_t g, size_t n)
 {
     size_t count = 0;
@@ -320,7 +320,7 @@ static const char *check_heap(void)
 void oaki_heap_check(void)
 {
     OAKI_REQUIRES_STOPPED();
-    if (!oaki_helpers_are_held()) return; /* one may have a run out for scavenging */
+    if (!oaki_helpers_are_held()) return; /* a helper may be scavenging a run */
     const char *broken = check_heap();
     if (broken) oak_fatal("oakum: verify: %s", broken);
 }

@@ -30,14 +30,14 @@ bool oaki_gc_make_room(oaki_thread *t, struct oaki_want *w);
 /* Are collections disabled by the program? */
 bool oaki_gc_is_off(void);
 
-/* The first counts finalizers and cleanups that have returned. The second: has any returned since
- * *ran was read, on a thread or in a call by the program? It briefly waits for ready ones that
- * another thread will run, and then reads *ran anew. */
+/* finalizers_ran counts the finalizers and cleanups that have returned. await_finalizers: has any
+ * returned since *ran was read, on a thread or in a call by the program? It briefly waits for ready
+ * ones that another thread will run, and then reads *ran anew. */
 size_t oaki_gc_finalizers_ran(void);
 bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran);
 
-/* The thread is about to take `bytes` from the page heap or a central list. Collects if due, and
- * pays sweep credit. */
+/* The thread is about to take `bytes` from the page heap or a central list. Sweeps the thread's
+ * share (gc/sweep.h), and collects if due. */
 void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);
 
 /* Sweeps one span that is off its list, with no lock held: A = A & M, and the counts. With keep, a
@@ -55,8 +55,8 @@ void oaki_gc_stress(oaki_thread *t);
 /* An object is being freed by hand: drops its finalizer and weak references. */
 void oaki_gc_object_freed(void *obj);
 
-/* The same for all objects of a discarded zone, and for their deaths by hand. special: one of them
- * may have a record; then this is O(all records). */
+/* The same for all objects of a discarded zone; also drops their deferred frees. special: one of
+ * them may have a record; then this is O(all records). */
 void oaki_gc_zone_forget(uint32_t zone, bool special);
 
 /* Bytes given back with a zone that counted as live when the trigger was computed. */

@@ -1,7 +1,7 @@
 /* cost.c - the costs that were measured, and when they are measured (cost.h).
  *
- * Owns: oaki_cost_ns, `self`. Lock: self.state, of the probe alone: a probe that is under way is
- * waited for. */
+ * Owns: oaki_cost_ns, `self`. Lock: none for the costs. self.state admits one first probe; other
+ * callers wait for it. */
 #include "cost.h"
 
 #include "contract.h"
@@ -22,7 +22,7 @@ static struct {
     AO_t forced;        /* costs, as bits */
 } self;
 
-#define STOPS 8 /* a stop changes what is known by one part in so many */
+#define STOPS 8 /* the known cost is a moving mean, of which each stop is one part in so many */
 
 bool oaki_cost_is_forced(oaki_cost c)
 {
@@ -60,8 +60,8 @@ void oaki_cost_doubt(void)
     AO_store(&self.doubted, 1);
 }
 
-/* All that the probe measures may be forced. Where the process has little address space, the
- * probe's memory and threads would take it from the program. */
+/* Does nothing where all costs are forced. Nor where address space is limited: the probe's memory
+ * and threads would take it from the program. */
 static void measure(void)
 {
     bool any = false;
@@ -87,7 +87,7 @@ void oaki_cost_probe(void)
     errno = saved;
 }
 
-/* What was known still holds; a probe that another thread had under way is lost. */
+/* The known costs still hold. A probe that was under way on another thread is lost. */
 void oaki_cost_reset(void)
 {
     OAKI_REQUIRES_FORKED();

@@ -38,18 +38,18 @@ OAKI_INLINE size_t oaki_cost_of(oaki_cost c)
     return AO_load(&oaki_cost_ns[c]);
 }
 
-/* A measurement outside of the probe. One that OAKUM_HOST has set stays. */
+/* Notes a measurement made outside of the probe. A cost that OAKUM_HOST has set stays. */
 void oaki_cost_note(oaki_cost c, uint64_t ns);
 void oaki_cost_force(oaki_cost c, size_t ns);
 bool oaki_cost_is_forced(oaki_cost c);
 
 /* Has a probe ended, if only to find that it can measure nothing? */
 bool oaki_cost_known(void);
-/* Is there none, or is what is known to be measured anew? It holds until then. */
+/* Has none ended, or are the known costs to be measured anew? They hold until then. */
 bool oaki_cost_is_stale(void);
 
-/* Measures the host: at most 3 ms and 4 MiB, unless the system holds it up. Another thread's probe
- * is waited for. Outside of oaki_enter, on a thread of Oakum's or of one that asks. */
+/* Measures the host: at most 3 ms and 4 MiB, unless the system holds it up. Waits for another
+ * thread's first probe. Called outside of oaki_enter, on a thread of Oakum's or the program's. */
 void oaki_cost_probe(void);
 
 /* The next probe measures anew. */

@@ -1,8 +1,8 @@
 /* costprobe.c - measures what pages and threads cost on this host, on memory of its own.
  *
- * Each figure is the least of a few batches: what interrupts a batch only makes it longer. The
- * probe ends early when its time is over, and what it has not measured stays unknown. Pages are
- * measured by the way that is in use for the heap, as far as it works outside of the heap.
+ * Each figure is the least of a few batches, as an interruption only makes a batch longer. The
+ * probe ends early when its time is over; costs not measured by then stay unknown. Tracking is
+ * measured by the way that is in use for the heap, as far as that works outside of the heap.
  *
  * Bound: MEMORY bytes, and MOST_NS but for the last operation, which the system may hold up.
  * Owns nothing. Lock: none; one probe at a time (cost.c). */
@@ -22,9 +22,9 @@
 #define SHARE (MEMORY / 4)
 #define BATCH ((size_t)16)
 #define ROUNDS 3
-#define SMALL_MOST ((size_t)4096) /* of larger ones huge pages are not of HUGE bytes */
+#define SMALL_MOST ((size_t)4096) /* with larger pages, a huge page is not of HUGE bytes */
 #define MOST_NS UINT64_C(3000000)
-#define SMALL_NS UINT64_C(1200000)      /* when small pages have had their time */
+#define SMALL_NS UINT64_C(1200000)      /* no round of small pages begins later than that */
 #define HUGE_NS UINT64_C(1000000)       /* a huge page is not touched later than that, */
 #define HUGE_TRACK_NS UINT64_C(2600000) /* nor protected later than that */
 #define WAKES 8
@@ -41,7 +41,7 @@ static bool has_time(const probe *p, uint64_t ns)
     return oaki_os_now_ns() - p->begun_ns < ns;
 }
 
-/* n operations took what has passed since *at, which becomes now. */
+/* n operations took the time since *at. *at becomes the present time. */
 static void note(probe *p, oaki_cost c, uint64_t *at, size_t n)
 {
     uint64_t now = oaki_os_now_ns(), each = (now - *at) / n;
@@ -66,7 +66,7 @@ static void touch_small(probe *p)
     }
 }
 
-/* Whatever the time: a first write whose cost is not known would count as cheap. */
+/* One round is made however late it is: a first write of unknown cost would count as cheap. */
 static void track_small(probe *p)
 {
     for (int round = 0; round == 0 || (round < ROUNDS && has_time(p, SMALL_NS)); round++) {
@@ -83,8 +83,8 @@ static void track_small(probe *p)
     }
 }
 
-/* The way by page faults: what the handler asks of the system for a page. The fault itself comes on
- * top. */
+/* For tracking by page faults: measures the system calls that the handler makes for a page. The
+ * fault itself costs more time, which is not measured. */
 static void deny_small(probe *p)
 {
     for (size_t i = 0; i < BATCH; i++) {
