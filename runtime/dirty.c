@@ -1,5 +1,5 @@
-/* dirty.c - selects how the system reports dirty pages (dirty.h): at the start. Where it fails
- * later, tracking is given up for good.
+/* dirty.c - selects, at the start, how the system reports dirty pages (dirty.h). Where that way
+ * fails later, tracking is given up for good.
  *
  * Owns: `self`. Lock: self.lock for the choice; afterwards `by` is read without it. */
 #include "writer.h"
@@ -161,7 +161,7 @@ static bool find_lost_outside(void)
     return found;
 }
 
-/* As when the program has changed the handling of the signal. */
+/* For a way that is gone for good, as when the program has changed the handling of SIGSEGV. */
 static void give_up_outside(const oaki_writer *w, const char *why)
 {
     oaki_thread *t = oaki_enter();

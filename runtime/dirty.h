@@ -26,15 +26,15 @@ typedef void oaki_dirty_fn(size_t from, size_t to, void *ctx);
  * a fork. */
 bool oaki_dirty_start(void);
 
-/* oaki_dirty_start returned true, that still holds, and tracking is not refused for the next
- * collection. */
+/* Has oaki_dirty_start returned true, and does that still hold? false also when tracking is refused
+ * for the next collection. */
 bool oaki_dirty_may(void);
 
-/* There is a way, but not for the calling thread, nor for threads that it starts. Descriptors that
- * it needs were closed, in the whole process or in this thread's own table. */
+/* Is there a way of tracking, but not for the calling thread, nor for threads that it starts? Then
+ * descriptors that it needs were closed, in the whole process or in this thread's own table. */
 bool oaki_dirty_lost(void);
 
-/* Is there a way for the calling thread, with new descriptors where it has lost them? */
+/* Is there a way of tracking for the calling thread? Opens lost descriptors anew. */
 bool oaki_dirty_here(void);
 
 /* Called before pages are protected for a cycle, by the thread that will take the dirty pages.
@@ -74,7 +74,7 @@ typedef struct oaki_dirty_cost {
 } oaki_dirty_cost;
 oaki_dirty_cost oaki_dirty_costs(void);
 
-/* Writes to [from, to) cost nothing from here on. */
+/* Ends the protection of [from, to): writes there cost no fault from here on. */
 void oaki_dirty_unprotect(size_t from, size_t to);
 
 /* For measurements, on memory outside of the heap that the caller unmaps afterwards. enroll: can

@@ -1,8 +1,8 @@
 /* dirty_count.c - counts what dirty tracking costs, for statistics (dirty.h).
  *
- * The kernel resolves a fault of userfaultfd's protection by itself, and reports it to nobody. So a
+ * The kernel resolves a fault of userfaultfd's protection by itself, and does not report it. So a
  * bitmap has a bit for each protected page: a page with its bit set that is found dirty has had one
- * fault. A fault on a page whose protection is released before the next look isn't counted.
+ * fault. A fault on a page whose protection is released before the next take isn't counted.
  *
  * Owns: `self`; the bitmap of protected pages.
  * Lock: none. The thread that protects makes the bitmap longer, and there is one at a time. Bits

@@ -43,7 +43,7 @@
 #define BLOCK_LEAST ((size_t)64 << 10)
 #define LOOKS 10 /* samples of the threads' masks */
 #define LOOK_NS 500000u
-#define LASTS_NS 1000000000u /* after this time it is reported */
+#define LASTS_NS 1000000000u /* a blocked signal is reported after this time */
 
 typedef struct run {
     size_t from, to; /* pages of the system */
@@ -397,8 +397,8 @@ static size_t find_runs(size_t *at, size_t end, size_t most, bool again, run *r)
     return n;
 }
 
-/* Faults go to a handler that the program has set since, whose behaviour is unknown. Logged once,
- * as that is for good. */
+/* Do faults go to a handler that the program has set since? Its behaviour is unknown. Logged once,
+ * as the change is for good. */
 static bool lost(void)
 {
     static AO_t told;
@@ -429,8 +429,9 @@ static size_t take(oaki_taking *x)
     return self.refused ? SIZE_MAX : pages;
 }
 
-/* A thread that blocks the signal, as oaki_faultsignal_blocked. *same: each sample found that one.
- * Libc briefly blocks all signals where a thread begins and ends, so one sample is no evidence. */
+/* Returns a thread that blocks the signal, as oaki_faultsignal_blocked does. *same: each sample
+ * found that thread. Libc briefly blocks all signals where a thread begins and ends, so one sample
+ * is no evidence. */
 static int find_blocker(bool *same)
 {
     int first = oaki_faultsignal_blocked(), tid = first;
@@ -443,8 +444,8 @@ static int find_blocker(bool *same)
     return tid;
 }
 
-/* Read-only pages don't count toward the limit. Other mappings would take the room they leave, and
- * the pages could not be opened any more. */
+/* Is RLIMIT_DATA set? Read-only pages don't count toward it. Other mappings would take the room
+ * that they leave, and the pages could not be opened any more. */
 static bool is_data_limited(void)
 {
     struct rlimit data;

@@ -95,7 +95,7 @@ static void set_files(const files *f)
 static oaki_page_run rooms[ROOMS][RUNS];
 static AO_t rooms_taken;
 
-/* ROOMS: all are taken. */
+/* Returns the index of a room, or ROOMS when all are taken. */
 static size_t take_room(void)
 {
     for (size_t i = 0; i < ROOMS; i++)
@@ -112,9 +112,9 @@ static void give_room(size_t i)
     while (!AO_compare_and_swap_full(&rooms_taken, seen, seen & ~((AO_t)1 << i)));
 }
 
-/* Refused where the range isn't tracked any more, as when the program has closed unknown
- * descriptors: otherwise nothing would count as written. A flag requests this refusal. A second
- * category would take the kernel off its short path: 4.9 ns a page instead of 1.8. */
+/* Fails where the range isn't tracked any more, as when the program has closed unknown descriptors.
+ * Otherwise nothing would count as written. A flag requests this failure. A second category would
+ * take the kernel off its short path: 4.9 ns a page instead of 1.8. */
 static size_t scan_into(oaki_page_run *run, size_t runs, int pagemap, oaki_taking *x)
 {
     uintptr_t base = oaki_the_heap.base;
