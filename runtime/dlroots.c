@@ -255,7 +255,7 @@ static void free_objects(objects *o)
 }
 
 /* Makes room for the items that a reading counted. Without memory for copies the data is scanned in
- * place. That it is unloaded during a mark is less likely than that the mark is needed. */
+ * place. An unload during a mark is less likely than a need for that mark. */
 static int reserve(objects *o, size_t copies)
 {
     oaki_vec *v[] = { &o->segments, &o->modules, &o->chain, &o->names, &known.lasting };
@@ -386,10 +386,10 @@ static void wait_for_loader(oaki_thread *t)
     oaki_stop_unblock(t);
 }
 
-/* The stop reports a change of the chain, so a program that loads nothing asks nothing here. The
- * loader's counts are compared where there is no chain, or where there are dynamic TLS modules,
- * whose numbers the chain doesn't show. Another thread may have read later, and finished first: the
- * newer table stays. */
+/* The stop reports a change of the chain, so the loader is not called for a program that loads
+ * nothing. The loader's counts are compared where there is no chain, or where there are dynamic TLS
+ * modules, whose numbers the chain doesn't show. Another thread may have read later, and finished
+ * first: the newer table stays. */
 OAKI_NOINLINE void oaki_roots_refresh(oaki_thread *t)
 {
     OAKI_REQUIRES_INSIDE();

@@ -41,8 +41,8 @@ int oaki_fd_copy_high(int fd)
 }
 
 /* To enlarge a table shared by threads, the system waits until no processor can still use the old
- * one. The descriptor used here is not the program's: closing one releases all locks of its
- * file. */
+ * one. The descriptor used here is a new one. Closing a copy of the program's would release the
+ * process's locks of that file. */
 void oaki_fd_make_room(void)
 {
     int saved = errno;

@@ -455,8 +455,8 @@ bool oaki_fork_is_ours(void)
     return forked != FORK_NONE;
 }
 
-/* A start that is retried after a failure registers again. */
-/* Without a lock, which a child could find locked: a place is taken once, and never given back. */
+/* Takes no lock, which a child could find locked: a place is taken once, and never given back. A
+ * start that is retried after a failure registers again. */
 void oaki_fork_register(void (*fn)(void))
 {
     for (size_t i = 0; i < CHILD_MAX; i++) {

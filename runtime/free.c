@@ -16,7 +16,7 @@
 #define POISON 0xdb
 #define BATCH 16 /* guarded objects freed for good at a time */
 
-/* The span of the object that the caller says begins at p. Fatal if there is none. */
+/* The span of the object that should begin at p. Fatal if none does. */
 static oaki_span *object_at(const void *p, const char *what)
 {
     if (!oaki_heap_contains(p))

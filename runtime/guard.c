@@ -2,7 +2,8 @@
  *
  * Owns: struct self: records, an open-addressed table by the object's offset, and the queue.
  * Invariants: a record's object is allocated (A), and its gaps have had the pattern since the
- * record was made. A freed object's bytes have the other pattern. A record goes before its slot.
+ * record was made. A freed object's bytes have the other pattern. A record is dropped before its
+ * slot is free.
  * Lock: self.lock, inside oaki_enter; none with the world stopped. A signal handler must not wait
  * for the thread that it has interrupted, so it only tries. Errors are noted, and reported outside
  * oaki_enter. self.leaving is held from when an object leaves the queue until it is free, and while

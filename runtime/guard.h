@@ -8,10 +8,9 @@
  *
  * In a small span, the last OAKI_GUARD_GAP bytes of each slot always have that pattern. The first
  * slot is never handed out, so there is a gap in front of each object as well. A large object has a
- * guard page in front of it. With `guard=page` it also has an inaccessible page behind it, as
- * long as there are mappings for that. The
- * object then ends at that page, up to its alignment, and begins oaki_span.shift bytes into its
- * pages.
+ * guard page in front of it. With `guard=page` it also has an inaccessible page behind it, as long
+ * as there are mappings for that. The object then ends at that page, up to its alignment, and
+ * begins oaki_span.shift bytes into its pages.
  *
  * An object freed by hand is filled with another pattern and waits in a queue, bounded in bytes. It
  * is checked before its slot is used again. Objects found dead by a sweep are checked too; all are

@@ -14,11 +14,11 @@
 #include <sys/mman.h>
 
 #define GAP OAKI_GUARD_PATTERN
-#define SHARE 4 /* of the mappings, one for each so many */
+#define SHARE 4 /* one closed page for each so many mappings of the limit */
 
 static struct {
     AO_t closed;
-    unsigned int told; /* AO_int: that there are as many as may be */
+    unsigned int told; /* AO_int: 1 once it is logged that the most pages are closed */
 } self;
 
 size_t oaki_guard_pages_most(void)

@@ -13,7 +13,8 @@
 #include <errno.h>
 #include <oakum/oakum.h>
 
-/* Where oak_init, if it has started the heap, was called from. Written before `started`. */
+/* The return address of the oak_init that started the heap; NULL if another call did. Written
+ * before `started`. */
 static const void *started_from;
 
 static oaki_lock start_lock = OAKI_LOCK_INIT(OAKI_RANK_INIT);

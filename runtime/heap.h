@@ -62,7 +62,7 @@ typedef struct oaki_heap {
     AO_t heap_max;            /* bytes; 0 none */
     AO_t memory_limit;        /* bytes, soft; 0 none */
     AO_t group_limit;         /* the same by a control group; 0 none (gc/plan.c) */
-    AO_t small_pages;         /* 1: memory that comes asks for no huge pages (gc/plan.c) */
+    AO_t small_pages;         /* 1: no huge pages are requested for new memory (gc/plan.c) */
     AO_t advised;             /* 1: the range has grown past OAKI_HUGE_FROM, and was advised */
     size_t purges;            /* how often memory was given back */
 
@@ -87,7 +87,7 @@ typedef struct oaki_heap {
     AO_t trigger;             /* bytes of live at which a collection is due */
     AO_t phase;               /* oaki_phase (phase.h); written by gc/cycle.c */
     AO_t ndeferred;           /* objects whose free is deferred to the end of a mark */
-    AO_t disclaiming;         /* oaki_thread *: asks before dead objects are reclaimed, or NULL */
+    AO_t disclaiming;         /* oaki_thread * that calls disclaim functions, or NULL */
     oaki_lock bits_lock;      /* while M is prepared: an allocation changes A, and then M */
     /* 1 between two marks while the next may be minor: M is then kept (markbits.h). Set in a
      * stop. */
@@ -186,7 +186,7 @@ OAKI_INLINE bool oaki_zone_is_gone(uint32_t id)
     return state != OAKI_ZONE_OPEN && state != OAKI_ZONE_CLOSING;
 }
 
-/* Pages that so many external bytes of a zone count as in its limit. */
+/* The pages that `bytes` external bytes of a zone count for in its limit. */
 OAKI_INLINE size_t oaki_external_pages(size_t bytes)
 {
     return (bytes >> OAKI_PAGE_SHIFT) + (bytes % OAKI_PAGE != 0);
@@ -348,9 +348,10 @@ uint32_t oaki_central_take_empty(const oak_zone *z, uint32_t first);
 
 /* ---- touching ahead (ahead.c) ---- */
 
-/* The pages were taken. */
+/* These pages were taken by a span. */
 void oaki_ahead_taken(size_t page, size_t n);
-/* These bytes will be taken within two seconds, or are given back; at most 64 MiB are backed. */
+/* Announces that `bytes` will be allocated soon: backs them, but at most 64 MiB. Pages that are not
+ * taken decay as free memory. */
 void oaki_ahead_want(size_t bytes);
 /* During a concurrent mark the collector's thread may lead: between two quanta it does the steps
  * that a growing heap requests. late: the mark is to get most of the time, however long a step
@@ -381,8 +382,8 @@ bool oaki_heap_ready(void); /* starts it if need be */
 /* The heap is started: where oak_init was called that started it, or NULL when the first use did
  * it. */
 const void *oaki_heap_started_from(void);
-/* keeps any start from running during a fork: 0 before fork, 1 after it in the parent, 2 in the
- * child */
+/* Keeps any start from running during a fork: 0 before fork, 1 after it in the parent, 2 in the
+ * child. */
 void oaki_heap_fork(int stage);
 int oaki_space_init(size_t reserve);
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages);
