@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define SOON ((size_t)1 << 20) /* bytes for which an OAKI_LARGE_SOON request is paced */
+#define SOON ((size_t)1 << 20) /* most bytes that the pacing counts an OAKI_LARGE_SOON request as */
 /* Bytes that are zero when a typed object is handed out, in every mode: a mark function may read
  * them from then on. */
 #define TYPED_HEAD 64

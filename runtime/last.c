@@ -25,8 +25,8 @@ static unsigned int watching;
 
 typedef enum life { GONE, UNKNOWN, ALIVE } life;
 
-/* GONE: it has exited, or is a thread of the system. While /proc can't be read, the process doesn't
- * end. */
+/* GONE: the thread has exited, belongs to the system, or is one of the runtime's own. UNKNOWN:
+ * /proc can't be read, and the process doesn't end yet. */
 static life life_of(int tid)
 {
     oaki_task task;
@@ -71,8 +71,8 @@ void oaki_last_init(void)
     oaki_fork_register(after_fork);
 }
 
-/* The finalizer thread may be left. If the exiting thread is the main one, it is still alive here;
- * the watcher waits for its end. */
+/* One attached thread may be left: the finalizer thread. If the exiting thread is the main one, it
+ * is still alive here; the watcher waits for its end. */
 void oaki_last_thread_exits(bool is_main)
 {
     const oaki_heap *h = &oaki_the_heap;

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define ZERO_INLINE 256
-#define INSIDE 8 /* bytes into each slot */
+#define INSIDE 8 /* bytes from a slot's start to the kept address */
 #define WORD_BYTES ((size_t)64 << OAKI_GRANULE_SHIFT) /* bytes covered by a word of A */
 #define RUN_MAX 8192 /* bytes zeroed at a time: they stay in the first-level cache until use */
 
@@ -97,7 +97,8 @@ static size_t next_allocated(size_t from, size_t to)
     return next_unlike(0, from, to);
 }
 
-/* In a heap long in use, a run is a few objects: a call would take longer. */
+/* In a heap long in use, a run is a few objects, and a call of memset takes longer than the
+ * loop. */
 static void zero(char *p, size_t n)
 {
     if (n > ZERO_INLINE) {
@@ -187,7 +188,8 @@ static void settle_taken(oaki_mcache *mc, unsigned sc, oaki_span *s)
     mc->taken[sc] = 0;
 }
 
-/* Slots freed by hand lie below the cursor: goes round once more. Returns how many there are. */
+/* Slots freed by hand lie below the cursor. If there are any, the cursor goes back to the start.
+ * Returns their number. */
 static unsigned start_over(oaki_span *s)
 {
     unsigned n = AO_int_load(&s->nfreed);
@@ -375,8 +377,8 @@ size_t oaki_mcache_chain(oaki_mcache *mc, unsigned sc, char **last, size_t n)
 
 /* ---- flushing ---- */
 
-/* All of the span's room was counted as live when it was cached. Slots freed by hand since are
- * already subtracted. */
+/* Subtracts the span's unused room from the live bytes: all of it was counted when the span was
+ * cached. Slots freed by hand since are already subtracted. */
 static void live_without_rest(const oaki_span *s)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -422,10 +424,10 @@ void oaki_mcache_flush(oaki_mcache *mc)
     }
 }
 
-/* The slots are clear in A and so set in M. Set in A too, they survive this cycle, empty as they
- * are. Of an allocated slot, M has at most the first granule. They lie at or above their spans'
- * cursors. A thread that caches such a span, and has not reached them yet, may find one free again,
- * with words written to it. */
+/* The flushed slots are clear in A and so set in M. Set in A too, they survive this cycle, empty as
+ * they are. Of an allocated slot, M has at most the first granule. The slots lie at or above their
+ * spans' cursors. A thread that caches such a span may find one free again, with words written to
+ * it. */
 void oaki_mcache_in_flight(oaki_mcache *mc)
 {
     OAKI_REQUIRES_STOPPED();

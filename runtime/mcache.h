@@ -106,8 +106,8 @@ bool oaki_mcache_more(oaki_mcache *mc, unsigned spanclass);
 
 /* The run is empty: takes up to n more slots of the same span, zeroed and counted. The first word
  * of each slot points to the next slot, and *last's to the first. Returns how many, and sets *last
- * to the last slot, whose first word isn't set. There may be fewer than are free, or none, at sizes
- * and times that this is not for. Never collects. */
+ * to the last slot, whose first word isn't set. May take fewer slots than are free, or none: not
+ * every size and phase is supported. Never collects. */
 size_t oaki_mcache_chain(oaki_mcache *mc, unsigned spanclass, char **last, size_t n);
 
 #endif

@@ -31,8 +31,8 @@ void *oaki_meta_zalloc(size_t n, oaki_meta_use use); /* zeroed */
 void *oaki_meta_realloc(void *p, size_t old, size_t n, oaki_meta_use use);
 void oaki_meta_free(void *p, size_t n, oaki_meta_use use); /* n as given before; NULL allowed */
 
-/* Takes room for the metadata that a step of the heap may need, before the heap takes what a limit
- * of the system's leaves: false when there is none. Takes the back end's locks. */
+/* Reserves room for the metadata that a step of the heap may need. Called before the heap takes the
+ * rest of a system limit. false when there is none. Takes the back end's locks. */
 bool oaki_meta_keep_room(void);
 
 /* These may be called with the world stopped:

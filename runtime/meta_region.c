@@ -123,7 +123,7 @@ static void *take_from(region *r, unsigned n, bool slab, bool *zero)
     return p;
 }
 
-/* A roomy region has a slab, and so any run that is no longer. */
+/* A roomy region has room for a slab, and so for any run that is not longer than one. */
 static void *take(unsigned n, bool slab, bool *zero)
 {
     void *p = NULL;
@@ -163,7 +163,7 @@ static region *with_spare(region *r)
     return NULL;
 }
 
-/* Its units that are free and dirty; they count as taken from here on. */
+/* Returns the region's units that are free and dirty. They count as taken from here on. */
 static uint64_t purge_begin(region *r)
 {
     uint64_t mask = r->free & r->dirty;
@@ -225,7 +225,7 @@ static void *try_take(unsigned n, bool slab, bool *zero)
     return p;
 }
 
-/* Another thread may take of the region before the one that has added it. */
+/* Another thread may use up a new region before the thread that has added it. */
 void *oaki_meta_run_take(unsigned n, bool slab, bool *zero)
 {
     void *p = try_take(n, slab, zero);

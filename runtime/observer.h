@@ -6,7 +6,7 @@
 #include "base.h"
 
 /* Called right after the heap has started, outside of oaki_enter and with no lock held. Turns on
- * the observers that the options and the environment ask for. */
+ * the observers that the options and the environment request. */
 void oaki_observe_start(const oak_config *config);
 
 #endif

@@ -193,7 +193,7 @@ static void read_tracking(reading *r, unsigned variable, const char *field, oak_
                  name, value);
 }
 
-/* The tags are sound for the heap's reserve, which has been read. */
+/* Reads only tags that are sound for the heap's reserve, which has been read before. */
 static void read_tags(reading *r, oak_config *cfg)
 {
     char name[64];
