@@ -27,7 +27,7 @@ void *oaki_os_map(size_t size);                   /* a mapping of its own, commi
 void *oaki_os_map_scratch(size_t size);
 void *oaki_os_remap(void *p, size_t size, size_t to); /* may move; on NULL, p is unchanged */
 void oaki_os_huge(void *p, size_t size, bool on); /* advice only */
-/* Joins small pages to huge ones, now; memory that is not there comes with them. Linux 6.1. */
+/* Joins small pages to huge ones at once, and backs missing pages. Since Linux 6.1. */
 bool oaki_os_join(void *p, size_t size);
 size_t oaki_os_page_size(void);
 size_t oaki_os_memory(void);                      /* bytes in the machine */
@@ -71,8 +71,8 @@ size_t oaki_os_resident(const void *p, size_t n);
 size_t oaki_os_rss(void);
 
 /* Masks all signals of the calling thread except `but`, if that isn't 0. Returns the mask before.
- * Uses the system call: libc's function leaves libc's own signals unmasked, and ours leaves the
- * stop signal. */
+ * Uses the system call: libc's function leaves libc's own signals unmasked, and the malloc
+ * library's leaves the stop signal. */
 uint64_t oaki_os_mask_signals(int but);
 /* Sets the mask to exactly `set`, bit i for signal i + 1. Returns the mask before. */
 uint64_t oaki_os_block_signals(uint64_t set);

@@ -30,7 +30,7 @@
 
 #define MAPPINGS_DEFAULT 65530
 #define NS 1000000000u
-#define HIGH ((void *)((uintptr_t)7 << 32)) /* a hint; a pair of small numbers rarely ends in a 7 */
+#define HIGH ((void *)((uintptr_t)7 << 32)) /* a hint; the upper half of a word is rarely 7 */
 
 static char *map_near(void *hint, size_t size)
 {

@@ -29,7 +29,7 @@ static void guess(char *p, size_t n)
     }
 }
 
-/* Device 1:9 is the kernel's, whatever the path leads to. */
+/* The path may lead to any file. The kernel's is device 1:9. */
 static bool is_urandom(int fd)
 {
     struct stat s;

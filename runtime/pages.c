@@ -4,9 +4,9 @@
  * Owns: free runs, the page table's entries, chunk_inuse. The bins are a two-level segregated fit
  * (TLSF: Masmano et al., 2004), with eight steps per power of two. A free run uses the span structs
  * of its first and last page, where npages is its length.
- * Invariants: no two free runs touch, unless one is out for scavenging (PTE_BUSY).
+ * Invariants: no two free runs touch, unless one is being scavenged (PTE_BUSY).
  *   A is clear in free pages.
- *   The first page is free and in no bin: the heap's base lies on many a stack, and would keep an
+ *   The first page is free and in no bin: the heap's base lies on many stacks, and would keep an
  *   object there.
  *   pages_inuse + pages_free = used; nreleased of a run = its entries with OAKI_PTE_RELEASED.
  * Lock: pages_lock. Bound: O(1), save for filling in one entry per page. */
@@ -19,9 +19,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* A run that the scavenger has out: its entries look like an object that was never handed out. */
+/* A run that is being scavenged: its entries look like an object that was never handed out. */
 #define PTE_BUSY ((oaki_pte)OAKI_CLASS_LARGE | (OAKI_KINDS << 6))
-#define SCAVENGE_PAGES ((size_t)1024) /* most that the scavenger has out at a time */
+#define SCAVENGE_PAGES ((size_t)1024) /* most that are scavenged at a time */
 #define TOUCH_LOOK ((size_t)4096) /* pages examined after the requested ones */
 #define BIN_SCAN 16 /* runs examined in the bin whose runs may be too short */
 
@@ -543,7 +543,8 @@ bool oaki_pages_untouched(size_t near, size_t step, size_t least, size_t like, o
     size_t far = OAKI_MIN(end, first + near + TOUCH_LOOK);
     while (at < far && !(h->pte[at] & OAKI_PTE_RELEASED)) at++;
     bool is_near = at < first + near;
-    /* A fit may prefer the last run if it is the shorter one. */
+    /* Another run may serve the next request; yet the search may prefer the last run if it is
+     * shorter. */
     bool elsewhere = like && is_near && find_backed_run(like, like, first, 0);
     if (elsewhere) is_near = false;
     bool some = is_near && may_touch(step, least) && (at < end || grow(end - first + 1));

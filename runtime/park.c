@@ -23,7 +23,7 @@
 #include <ucontext.h>
 
 #define RED_ZONE 128   /* bytes, of x86-64 */
-#define TURN_NS 20000u /* for which waiting threads go first for gc_lock */
+#define TURN_NS 20000u /* time that a thread leaves to earlier waiting threads of gc_lock */
 #define BARGES 1024    /* times that gc_lock is taken ahead of waiting threads */
 
 oaki_stopping oaki_the_stop;
@@ -45,8 +45,8 @@ static void answer(oaki_thread *t, unsigned int epoch)
     if (AO_load(&oaki_the_stop.awaited) == (AO_t)t) oaki_futex_wake(&t->stop_epoch, 1);
 }
 
-/* Must the thread park? Yes in a stop. Also when a stop was abandoned because of it: until the stop
- * is complete, or it has parked for a while. */
+/* Must the thread park? Yes in a stop. Also when a stop was abandoned because this thread was late:
+ * until the stop is complete, or the thread has parked for a while. */
 static bool is_to_stand(oaki_thread *t, unsigned int epoch)
 {
     return (epoch & 1) || AO_int_load_acquire(&t->late);
@@ -72,8 +72,8 @@ static void stand(oaki_thread *t)
     }
 }
 
-/* Waits until it is no longer suspended. The caller's sp and registers are saved, and it holds
- * nothing of the runtime's. Meanwhile the thread counts as blocked: no stop waits for it. */
+/* Waits until the thread is no longer suspended. Its sp and registers are saved, and it holds
+ * nothing of the runtime's. Meanwhile it counts as blocked: no stop waits for it. */
 static OAKI_COLD void stay(oaki_thread *t)
 {
     while (AO_int_load_acquire(&t->suspended)) {
@@ -154,7 +154,7 @@ void oaki_stop_unblock(oaki_thread *t)
     AO_nop_full();
     if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_the_stop.epoch) & 1)) stand(t);
     if (OAKI_UNLIKELY(AO_int_load_acquire(&t->late) || AO_int_load_acquire(&t->suspended)))
-        t->stop_pending = 1; /* it may hold a lock */
+        t->stop_pending = 1; /* the thread may hold a lock, and so parks later */
 }
 
 /* A thread that has just released gc_lock is awake, and would take it again before the first
@@ -210,7 +210,7 @@ void oaki_park_handler(int sig, siginfo_t *info, void *context)
     oaki_thread *t = oaki_tls_thread;
     if (t) {
         AO_int_store(&t->signalled, OAKI_SIGNAL_NONE);
-        AO_nop_full(); /* Dekker with signal_thread: it sees 0, or we see its epoch */
+        AO_nop_full(); /* Dekker with signal_thread: either it sees 0, or its epoch is seen here */
     }
     unsigned int epoch = AO_int_load_acquire(&oaki_the_stop.epoch);
     if (!t) AO_int_store_release(&oaki_the_stop.stray, (unsigned int)oaki_os_tid());

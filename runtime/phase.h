@@ -13,12 +13,12 @@ typedef enum oaki_phase {
     OAKI_PHASE_IDLE,        /* nothing is under way, and all is swept */
     OAKI_PHASE_PROTECT,     /* pages of scanned objects are write-protected */
     OAKI_PHASE_INIT_PAUSE,  /* stopped: caches flushed, roots queued */
-    OAKI_PHASE_PREPARE,     /* M = ~A; of a minor cycle M or ~A */
-    OAKI_PHASE_MARK,        /* what is queued is traced */
+    OAKI_PHASE_PREPARE,     /* M = ~A; in a minor cycle M = M | ~A */
+    OAKI_PHASE_MARK,        /* queued objects are traced */
     OAKI_PHASE_PRECLEAN,    /* dirty pages are rescanned, in rounds */
     OAKI_PHASE_FINAL_PAUSE, /* stopped: M becomes final */
     OAKI_PHASE_RECLAIM,     /* flagged records leave their tables */
-    OAKI_PHASE_SWEEP,       /* A = A & M, until nothing waits */
+    OAKI_PHASE_SWEEP,       /* A = A & M, until no span is unswept */
     OAKI_PHASES
 } oaki_phase;
 
@@ -34,7 +34,7 @@ OAKI_INLINE bool oaki_is_marking(void)
            OAKI_PHASE_FINAL_PAUSE - OAKI_PHASE_INIT_PAUSE;
 }
 
-/* M is being made of A: what is allocated changes A, and then M, under bits_lock. */
+/* M is being made of A: an allocation changes A, and then M, under bits_lock. */
 OAKI_INLINE bool oaki_is_preparing(void)
 {
     return oaki_phase_now() == OAKI_PHASE_PREPARE;
