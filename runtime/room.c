@@ -48,7 +48,7 @@ static struct {
     oaki_want *first;
     AO_t vain_end, vain_ns; /* the last collection that refused a want: its end, its pause */
     AO_t vain_freed;        /* bytes freed until then, by sweeps and by hand */
-    AO_t runs_on; /* 1: a host's thread did not stop in time, and is not tried again */
+    AO_t runs_on; /* 1: a thread of the host's did not stop in time; no stop is tried again */
     const oaki_room_host *host;
 } room = { .lock = OAKI_LOCK_INIT(OAKI_RANK_ROOM) };
 

@@ -31,7 +31,7 @@ typedef struct oaki_want {
  * callbacks for the end of a collection. The caller sets errno. */
 bool oaki_room_make(oaki_thread *t, oaki_want *w);
 
-/* How much of the garbage that existed when a mark's last stop began that mark has found. */
+/* The garbage that a mark has found, of all that existed when its last stop began. */
 typedef enum oaki_found {
     OAKI_FOUND_SOME, /* some: it was a minor collection, or had begun before */
     OAKI_FOUND_MOST, /* all but objects that a fast path may have held (mcache.h) */

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define RANGES_MIN 16
-#define FRAMES_MAX ((uintptr_t)64 << 10) /* of the collector's frames */
+#define FRAMES_MAX ((uintptr_t)64 << 10) /* most bytes of the collector's frames */
 #define MIN_PAGE ((size_t)4096) /* no page is smaller */
 
 /* A range, added `count` times; count 0 is an empty place. */
@@ -128,8 +128,9 @@ static bool in_heap(uintptr_t lo, size_t n)
     return lo < h->base + h->reserved && lo + n > h->base;
 }
 
-/* Leaves the thread's blocking regions for the call: an exception that is thrown in one is a root.
- * The saved regions have a frame of their own, or they would be stale words in all other calls. */
+/* Leaves the thread's blocking regions for the call: an exception that is thrown in one is made a
+ * root. The saved regions have a frame of their own, or they would be stale words in all other
+ * calls. */
 static OAKI_NOINLINE OAKI_COLD int outside_regions(int (*fn)(void *p, size_t n), void *p, size_t n)
 {
     oaki_region region;
@@ -288,8 +289,8 @@ void oaki_root_emit(const oaki_root_visitor *v, oaki_root root)
 }
 
 /* In a stop, the frames of the stopping thread, from its saved context on. They may lie in data or
- * in a registered range, where a host that switches stacks by itself keeps stacks. Too many bytes
- * for frames mean that the host has switched meanwhile. */
+ * in a registered range, where a host that switches stacks by itself keeps stacks. More than
+ * FRAMES_MAX bytes mean that the host has switched meanwhile. */
 static OAKI_NOINLINE span own_frames(void)
 {
     const oaki_thread *t = oaki_thread_self();

@@ -44,9 +44,9 @@ typedef struct oaki_root_place {
     size_t i, done;
 } oaki_root_place;
 
-/* Visits the next bytes, at most so many, of the large registered ranges, from *at on. *at is zero
- * at first. false: there are no more. roots_lock is held, so an unmapping thread removes its range
- * before or after the visit. Mutators may write to the range meanwhile. */
+/* Visits the next part, of at most `bytes`, of the large registered ranges, from *at on. *at is
+ * zero at first. false: there is no more. roots_lock is held, so an unmapping thread removes its
+ * range before or after the visit. Mutators may write to the range meanwhile. */
 bool oaki_roots_visit_some(oaki_root_place *at, size_t bytes,
                            void (*fn)(const oaki_root *root, void *ctx), void *ctx);
 

@@ -1,19 +1,19 @@
 /* scavenge.c - returning free memory to the system: by decay, near a memory limit, and on demand.
  *
- * Memory that was used within the last decay time (option decay_ms) may be needed again soon: to
- * fault it in anew costs its next user more than to keep it. So a free run is released once it has
- * been free for the whole decay time. The time is counted in ticks, of which a decay time has
- * OAKI_DECAY_TICKS; a run notes the tick at which it became free (pages.c). As in jemalloc, pages
- * that were used last stay longest; there they decay by a curve (its option dirty_decay_ms, whose
- * default of 10 s this is). Here a run stays whole, so that a period shorter than the decay time
- * causes no faults.
+ * Memory that was used within the last decay time (option decay_ms) may be needed again soon.
+ * Faulting it in anew would cost its next user more than keeping it. So a free run is released once
+ * it has been free for the whole decay time. The time is counted in ticks, OAKI_DECAY_TICKS to a
+ * decay time. A run notes the tick at which it became free (pages.c). As in jemalloc, pages that
+ * were used last stay longest, and the default is 10 s (its option dirty_decay_ms). There pages
+ * decay by a curve. Here a run stays whole, so that a period shorter than the decay time causes no
+ * faults.
  *
- * Besides, as much stays as the program has taken within the last decay time, but no more than
- * takes the heap to a tenth above its goal: a heap whose cycles take longer than the decay time
- * needs it until the next one. An idle program takes nothing, and keeps nothing.
+ * Besides, as much memory stays as the program has taken within the last decay time. It takes the
+ * heap to at most a tenth above its goal. A heap whose cycles take longer than the decay time needs
+ * that memory in its next cycle. An idle program takes nothing, and keeps nothing.
  *
- * Near the memory limit nothing of that holds: the thread that is about to exceed the limit
- * releases as much first, whatever its age.
+ * Near the memory limit none of this holds: the thread that is about to exceed the limit first
+ * releases as much memory, whatever its age.
  *
  * The thread is created when at least FROM bytes are free, or will be once they are swept. Most
  * processes, and most children of a fork, never have one. It sleeps for good when it has nothing to
@@ -29,10 +29,10 @@
 #include "waker.h"
 #include <oakum/heap.h>
 
-#define FROM ((size_t)8 << 20)  /* bytes of free memory for which a thread pays */
+#define FROM ((size_t)8 << 20)  /* bytes of free memory that are worth a thread */
 #define STEP ((size_t)16 << 20) /* bytes released at a time */
 #define BACKGROUND_STEP ((size_t)4 << 20) /* the same, where a collection may wait */
-#define AT_ONCE ((size_t)64 << 20) /* bytes released in one tick; of more, a quarter */
+#define AT_ONCE ((size_t)64 << 20) /* bytes released in one tick; or a quarter, if that is more */
 #define LEAST_NS UINT64_C(20000000) /* between two ticks */
 #define MIN_PAGES 8                 /* shorter runs are left to be reused */
 #define NEAR 32 /* part of the memory limit, 1/n, that stays free of unused memory */
@@ -113,7 +113,7 @@ void oaki_scavenge_for(size_t pages)
 
 /* ---- decay ---- */
 
-/* Between helper_begin and helper_end: a run that is out for scavenging has no valid page table
+/* Between helper_begin and helper_end: a run that is being scavenged has no valid page table
  * entries, and a collection walks those. */
 static size_t step(size_t bytes, size_t min_pages, size_t age)
 {
@@ -142,7 +142,7 @@ static size_t release(size_t bytes, bool any)
     return total;
 }
 
-/* Bytes that stay: `taken` pages were taken within the last decay time. */
+/* Bytes that stay, where `taken` pages were taken within the last decay time. */
 static size_t likely(size_t taken)
 {
     const oaki_heap *h = &oaki_the_heap;
@@ -180,7 +180,7 @@ static bool has_nothing_to_do(size_t released)
     return released == 0 && now - AO_load(&decay.poked) > 2 * OAKI_DECAY_TICKS;
 }
 
-/* A poke that comes after the last look is seen here, or sees `asleep`. */
+/* A poke that comes after the last check is seen here, or sees `asleep`. */
 static void sleep_for_good(unsigned *seen)
 {
     AO_int_store(&decay.asleep, 1);
@@ -189,8 +189,8 @@ static void sleep_for_good(unsigned *seen)
     AO_int_store(&decay.asleep, 0);
 }
 
-/* The time is that of its sleeps. So no clock that jumps, and no machine that was suspended, ages
- * a run. */
+/* The thread counts its own sleeps as time. So a run doesn't age by a clock that jumps, or while
+ * the machine is suspended. */
 static void *scavenger(void *arg)
 {
     unsigned seen = 0;

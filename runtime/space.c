@@ -44,7 +44,7 @@ static void **table_pointer(const struct table *t)
     return (void **)((char *)&oaki_the_heap + t->at);
 }
 
-/* The bytes of a table for so much of the range. The smallest range is part of a chunk, and a
+/* The bytes of a table for `size` bytes of the range. The smallest range is part of a chunk, and a
  * chunk's tables are whole. */
 static size_t table_bytes(const struct table *t, size_t size)
 {
@@ -211,9 +211,9 @@ void oaki_space_touch(size_t off, size_t bytes)
     oaki_os_touch((char *)oaki_the_heap.base + off, bytes);
 }
 
-/* Below a limit of the system's the heap leaves room for metadata, as an allocation may need some:
- * what the range has taken of the limit, no collection gives back. A heap below ROOM_FROM needs the
- * limit's rest for objects. */
+/* Under a system limit the heap leaves room for metadata, as an allocation may need some. No
+ * collection gives back the part of the limit that the range has taken. A heap below ROOM_FROM
+ * needs the rest of the limit for objects. */
 int oaki_space_grow(size_t min_bytes, size_t *page, size_t *npages)
 {
     oaki_heap *h = &oaki_the_heap;

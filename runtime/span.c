@@ -94,8 +94,8 @@ OAKI_INLINE void change_word(uint64_t *m, uint64_t a, change how)
 
 #define RUN 32 /* words of A for one cache line of each plane; they are permuted in larger units */
 
-/* The same for RUN words of A from w on, if all are full, as within a large object, or all
- * empty. */
+/* Changes M for RUN words of A from w on, if all are full, as within a large object, or all empty.
+ * Otherwise returns false. */
 OAKI_INLINE bool change_run(size_t w, change how)
 {
     const uint64_t *a = oaki_the_heap.alloc + w, first = a[0];
@@ -244,7 +244,8 @@ static bool in_own_run(const oaki_span *s, size_t slot)
     return s->list == OAKI_LIST_CACHED && p >= mc->run[sc].next && p < mc->run_end[sc];
 }
 
-/* Is the calling thread about to ask whether the object is to be kept? Then it is still there. */
+/* Is the calling thread about to call the object's disclaim function? Then the object still
+ * exists. */
 static bool is_asked_for(const oaki_span *s, size_t slot)
 {
     if (OAKI_LIKELY(!AO_load(&oaki_the_heap.disclaiming))) return false;

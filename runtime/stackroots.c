@@ -7,9 +7,10 @@
  * The stack pointer shows where a thread runs: on its own stack, on its record's fiber, or on the
  * fiber that it is about to leave. Otherwise it is on an alternate signal stack, or on an
  * undescribed stack. Every stack that it may come back to is scanned from the place where it was
- * left. The collector's own thread has none, save where it calls the host: addresses that it has
- * examined are in its frames, and would stay alive. A host that declares the end of its current
- * stack (oaki_thread_stack_bottom) marks its other stacks itself. */
+ * left. The stack of the collector's own thread is not scanned, save where it calls the host: its
+ * frames hold addresses that it has examined, and would keep those objects alive. A host that
+ * declares the end of its current stack (oaki_thread_stack_bottom) marks its other stacks
+ * itself. */
 #include "contract.h"
 #include "dlroots.h"
 
@@ -19,7 +20,7 @@
 
 #define RED_ZONE 128 /* bytes in use below interrupted code's stack pointer (x86-64 ABI) */
 #define UNKNOWN_MAX ((ptrdiff_t)8 << 20) /* most bytes of an undescribed stack */
-#define GROWN_MAX ((ptrdiff_t)1 << 30) /* by which the first thread's may exceed its limit */
+#define GROWN_MAX ((ptrdiff_t)1 << 30) /* most bytes of the first thread's stack past its limit */
 
 /* Where the scan of each of a thread's stacks begins; NULL: it is not scanned. A parked stack was
  * left by oak_fiber_switch, and has registers saved with it. */
