@@ -2,8 +2,8 @@
  *
  * A stop has a number, `epoch`: odd while threads must park, even while they run. The stopping
  * thread, which holds gc_lock, increments it and signals every thread that is not in a blocking
- * region. Then it waits for each thread in turn, until that has answered with the number, is in a
- * blocking region, or is dead. The threads' part is in park.c.
+ * region. Then it waits for each thread in turn, until the thread has answered with the number, is
+ * in a blocking region, or is dead. The threads' part is in park.c.
  *
  * If some threads don't answer soon, as in a long system call, the stop is abandoned. The world
  * runs until the next try. The late threads park as soon as they can, until the stop is complete.
@@ -34,16 +34,16 @@
 #define COUNTS_NS 100000000u    /* most that one sleep counts for, as a process may be suspended */
 #define RESEND_NS 100000000u    /* resend: a signal was lost */
 #define COMPLAIN_NS 2000000000u /* warn: the host blocks the signal or took it */
-#define PATIENCE_NS 10000000u   /* for which others park for one late thread: at first; then */
-#define MOST_NS 640000000u      /* doubling up to this; */
+#define PATIENCE_NS 10000000u   /* length of the first try to stop: others park for late threads; */
+#define MOST_NS 640000000u      /* it doubles with each try, up to this */
 #define REST 15                 /* between tries the world runs so many times as long, */
-#define REST_NAP_NS 2000000u    /* or until that thread parks, checked so often */
-#define HOLD 4 /* a formerly late thread parks at most so many times as long meanwhile */
-#define TURN_NS 20000u          /* for threads still asleep after the last stop: one wait, */
-#define TURNS_NS 300000u        /* and all waits; or an eighth of the stop's length, */
+#define REST_NAP_NS 2000000u    /* or until the late threads park, checked at this interval */
+#define HOLD 4 /* meanwhile a late thread that has parked stays for at most so many times the try */
+#define TURN_NS 20000u          /* one wait for threads still asleep after the last stop; */
+#define TURNS_NS 300000u        /* all such waits; or an eighth of that stop's length, */
 #define TURNS_MOST_NS 5000000u  /* up to this */
-#define HASTY 32                /* stops in a row with sleeping threads and without a wait: */
-#define HASTY_NS 1000000u       /* then one wait of this length */
+#define HASTY 32                /* after so many stops in a row that found threads asleep and */
+#define HASTY_NS 1000000u       /* didn't wait: one wait of this length */
 
 static struct stopper {
     unsigned int stopped; /* AO_int: 1 while all are parked */
@@ -51,7 +51,7 @@ static struct stopper {
     uint64_t asked_ns;    /* when all were asked to park; gc_lock */
     uint64_t stood_ns;    /* when all were parked; threads_lock */
     uint64_t started_ns;  /* when they were released; threads_lock */
-    uint64_t turns_ns;    /* how long to wait for them from then on; threads_lock */
+    uint64_t turns_ns;    /* most time from then on to wait for sleeping ones; threads_lock */
     unsigned hasty;       /* stops in a row, see HASTY; threads_lock */
     size_t number;        /* number of the stop, complete or not; gc_lock */
     bool again;           /* the next stop repeats this one, as the loaded objects had changed */
@@ -63,13 +63,13 @@ static struct stopper {
 /* ---- one thread ---- */
 
 /* false when the thread is dead. At most one signal is on its way, as real-time signals queue up
- * where standard ones merge. await retries one that could not be sent. */
+ * where standard ones merge. await retries a signal that could not be sent. */
 static bool signal_thread(oaki_thread *t)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     if (AO_int_load_acquire(&t->signalled)) return !oaki_stopsignal_gone(t->tid);
     AO_int_store(&t->signalled, OAKI_SIGNAL_SENT);
-    AO_nop_full(); /* Dekker with let_signal_pass: it sees 1, or we see that it is blocked */
+    AO_nop_full(); /* Dekker with let_signal_pass: t sees SENT, or is seen as blocked here */
     if (AO_int_load(&t->state) == OAKI_THREAD_BLOCKED) {
         AO_int_store(&t->signalled, OAKI_SIGNAL_NONE);
         return true;

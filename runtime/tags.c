@@ -1,4 +1,4 @@
-/* tags.c - the tags of a configuration: are they sound, and what are they for the heap's place?
+/* tags.c - the tags of a configuration: checks them, and prepares them for the heap's place.
  *
  * Owns: oaki_tags. Lock: none, as tags.h says. Bound: O(tags) a word. */
 #include "tags.h"
@@ -6,10 +6,10 @@
 #include "contract.h"
 
 #define ADDRESS_BITS 47 /* of the pointers that a program may have */
-#define LEFT_MOST 12    /* a reference's bits leave out at most a page's */
+#define LEFT_MOST 12    /* a reference leaves out at most the bits of a place in a page */
 #define SHIFT_MOST 16
 #define SHIFT_LEAST (-8)
-/* A word whose bits are all a pointer's has to be able to be something else. */
+/* Least reach, in bits, of a tag that tests no bits: with less, every word would be a reference. */
 #define WINDOW_LEAST 32
 #define RESERVE_DEFAULT ((size_t)1 << 40) /* as in space.c */
 
@@ -53,7 +53,7 @@ static bool find_field(const oak_pointer_tag *t, field *out)
     return bits >> out->low == all_of(out->bits);
 }
 
-/* What is wrong with the numbers of one tag alone. */
+/* Returns the error in the numbers of one tag alone, or NULL. */
 static const char *check_bits(const oak_pointer_tag *t)
 {
     uint64_t all = all_of(width_of(t));
@@ -65,7 +65,7 @@ static const char *check_bits(const oak_pointer_tag *t)
     return NULL;
 }
 
-/* Can a word express where an object may be, and anything else, too? */
+/* Returns an error unless a word can express each place of an object, and other values too. */
 static const char *check_reach(const oak_pointer_tag *t, size_t reserve)
 {
     field f;
@@ -88,7 +88,7 @@ static const char *check_reach(const oak_pointer_tag *t, size_t reserve)
     return NULL;
 }
 
-/* Is there a word, or a half, that both take? */
+/* Is there a word, or a half, that both tags take for a reference? */
 static bool overlap(const oak_pointer_tag *a, const oak_pointer_tag *b)
 {
     return width_of(a) == width_of(b) && ((a->value ^ b->value) & a->mask & b->mask) == 0;
@@ -133,7 +133,7 @@ static const char *add(oaki_tag_set *set, const oak_pointer_tag *t, unsigned at)
     return NULL;
 }
 
-/* Is a word both a pointer into the heap, and by the tag one to another place of it? Over the
+/* Can a word be a plain pointer into the heap and, by the tag, one to another place of it? Over the
  * heap's own addresses a tag adds a number, or divides by a power of two and adds a number. */
 static bool is_ambiguous(const oak_pointer_tag *t, const oaki_tag *d)
 {

@@ -1,9 +1,8 @@
 /* tags.h - tagged words: which words are references beside plain pointers.
  *
  * A word that lies in the heap's range is a reference. With oak_config.pointer_tags, a word that
- * such a tag decodes to an address of the range is one, too. oaki_word_refs says what a word
- * refers to, for all code outside of the marker's loops, which have the same rule in line
- * (gc/trace/hot.h).
+ * such a tag decodes to an address of the range is one, too. oaki_word_refs decodes a word for all
+ * code outside of the marker's loops. Those have the same rule in line (gc/trace/hot.h).
  *
  * A tag is prepared for the heap's place as four numbers:
  *     x = rotate_right((word & keep) - sub, rot);  the offset is x << left, if x < used >> left
@@ -21,20 +20,21 @@
 
 /* Decoders: one for each tag, two for one of halves. */
 #define OAKI_TAGS OAK_POINTER_TAGS
-#define OAKI_WORD_REFS (1 + OAKI_TAGS) /* that a word may have */
+#define OAKI_WORD_REFS (1 + OAKI_TAGS) /* most references in a word */
 
 typedef struct oaki_tag {
     uint64_t keep, sub;
     unsigned rot, left;
 } oaki_tag;
 
-/* What is left of the four steps for one tag alone, if nothing is shifted left, and no word is both
- * a pointer and by the tag one to another place. The marker has a loop for each. */
+/* The steps that a single tag needs. All forms but the first require that nothing is shifted left.
+ * Nor may a word be a plain pointer and, by the tag, one to another place. The marker has a loop
+ * for each form. */
 typedef enum oaki_tag_form {
     OAKI_TAG_GENERAL, /* none of those below */
     OAKI_TAG_MASKED,  /* nothing is rotated */
     OAKI_TAG_ROTATED, /* every bit is kept */
-    OAKI_TAG_SHIFTED  /* all but those that are shifted out */
+    OAKI_TAG_SHIFTED  /* every bit is kept but those that are shifted out */
 } oaki_tag_form;
 
 typedef struct oaki_tag_set {
@@ -46,16 +46,16 @@ typedef struct oaki_tag_set {
 
 extern OAKI_HIDDEN oaki_tag_set oaki_tags;
 
-/* What is wrong with these tags for a heap of `reserve` bytes (0: the default): the index of the
- * tag in *which and a reason, or NULL. All-zero entries are none. */
+/* Returns the reason why these tags are unsound for a heap of `reserve` bytes (0: the default), or
+ * NULL. *which is the index of the tag in question. All-zero entries are no tags. */
 const char *oaki_tags_check(const oak_pointer_tag *tag, size_t n, size_t reserve, size_t *which);
 
 /* Reads a list of names, as "nan-fffc,shift-3" (tagnames.c), into OAK_POINTER_TAGS entries that are
  * all zero. false: a name is unknown, or there are too many. */
 bool oaki_tags_parse(const char *text, oak_pointer_tag *out);
 
-/* Prepares the tags, which were checked, for the heap at its place. Returns why one can't reach
- * all of it, or NULL. */
+/* Prepares the tags, which were checked, for the heap at its place. Returns the reason why a tag
+ * can't reach all of it, or NULL. */
 const char *oaki_tags_prepare(oaki_tag_set *set, const oak_pointer_tag *tag, size_t n);
 
 OAKI_INLINE uint64_t oaki_rotate_right(uint64_t x, unsigned n)

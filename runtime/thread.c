@@ -2,8 +2,8 @@
  *
  * A thread attaches when it first needs the heap. It detaches on request or, by the destructor of a
  * pthread key, when it exits. A thread may also end without detaching: by the exit system call, or
- * in a destructor that allocates after ours has run for the last time. The next stop finds it dead,
- * or the thread that gets its id does.
+ * in a destructor that allocates after Oakum's has run for the last time. The next stop finds it
+ * dead, or the thread that gets its id does.
  *
  * Owns: the list of threads, the records, oaki_tls_thread and oaki_tls_mcache, the exit key.
  * Invariants: a thread is in the list exactly while its oaki_tls_thread is set. Both change under
@@ -411,8 +411,8 @@ static __attribute__((constructor(101))) void make_early_key(void)
     have_early_key = pthread_key_create(&early_key, on_exit_of_thread) == 0;
 }
 
-/* With a later key, more destructors of other keys run before ours in each round. But with one of
- * the first keys, whose values need no memory, attaching calls no malloc. */
+/* With a later key, more destructors of other keys run before Oakum's in each round. But with one
+ * of the first keys, whose values need no memory, attaching calls no malloc. */
 static int make_exit_key(void)
 {
     int e = pthread_key_create(&exit_key, on_exit_of_thread);

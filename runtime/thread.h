@@ -31,11 +31,12 @@ typedef enum oaki_thread_state {
     OAKI_THREAD_STOPPED = 2  /* parked by a stop */
 } oaki_thread_state;
 
-/* The state of waiting for a thread that is late to stop. The stopper's, under threads_lock. */
+/* The state of waiting for a thread that is late to stop. Used by the stopper, under
+ * threads_lock. */
 typedef struct oaki_lateness {
     size_t stop; /* the number of the stop that the other fields are about */
     uint64_t waited_ns, resend_ns;
-    uint64_t held_ns; /* for which it stayed parked with the world running */
+    uint64_t held_ns; /* time that it has stayed parked while the world ran */
     bool complained;
     bool gone;        /* another thread has its id */
 } oaki_lateness;

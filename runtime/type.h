@@ -8,11 +8,11 @@
 #include "base.h"
 #include <oakum/heap.h>
 
-/* Marks the objects that the words in bytes [from, to) of the object refer to. It may mark more of
- * the object's. */
+/* Marks the objects that the words in bytes [from, to) of the object refer to. It may also mark
+ * those that other words of the object refer to. */
 typedef void oaki_mark_part_fn(oak_marker *m, void *object, size_t bytes, size_t from, size_t to);
 
-/* Asked, under gc_lock, before a dead object is reclaimed: is it to be kept in this cycle? */
+/* Called, under gc_lock, before a dead object is reclaimed: is it to be kept in this cycle? */
 typedef bool oaki_disclaim_fn(void *object, const void *data);
 
 struct oak_type {
@@ -24,8 +24,8 @@ struct oak_type {
     const uint64_t *bitmap;
     const void *data; /* the mark function's data */
     bool anytime;     /* `mark` may run concurrently with writes to the object */
-    bool protects;    /* dead objects keep what they refer to until `disclaim` was asked */
-    oaki_disclaim_fn *disclaim; /* or NULL; only with a `mark` that is not for anytime */
+    bool protects;    /* dead objects keep what they refer to until `disclaim` was called */
+    oaki_disclaim_fn *disclaim; /* or NULL; requires a `mark` without `anytime` */
     uint32_t id;
 };
 

@@ -36,7 +36,8 @@ typedef struct oaki_writer {
 
 extern OAKI_HIDDEN const oaki_writer oaki_writer_uffd, oaki_writer_fault;
 
-/* Excludes a list of pages from the roots: its words keep nothing alive. 0, or -1 with errno. */
+/* Excludes the lists of runs (rooms) from the roots: their words keep nothing alive. 0, or -1 with
+ * errno. */
 int oaki_uffd_init(void);
 
 /* ---- dirty_fault.c ---- */
@@ -49,7 +50,7 @@ void oaki_fault_release(size_t from, size_t to);
 
 /* ---- dirty_count.c ---- */
 
-/* Pages of the system were asked about, and so many were found dirty. */
+/* `asked` pages of the system were examined, and `found` of them were dirty. */
 void oaki_dirty_count_take(size_t asked, size_t found);
 /* [from, to) was dirty, or never protected; again: it is protected now. Where `again` is true, one
  * call at a time. */

@@ -158,7 +158,8 @@ void oaki_zones_reaper_wake(void);
 /* Gives back at most so many spans of dead zones, while no mark is under way. false when there are
  * none to take. */
 bool oaki_zones_reap(size_t spans);
-/* Some spans of dead zones, unless a mark is under way. Are there more? Outside of oaki_enter. */
+/* Gives back some spans of dead zones, unless a mark is under way. Are there more? Outside of
+ * oaki_enter. */
 bool oaki_zones_reap_some(void);
 
 #endif
