@@ -99,7 +99,7 @@ void oaki_cache_touch(oak_cache *c, oaki_cache_node *n);
  * function and the next ones leave and enter again for a callback: all may have changed then. */
 void oaki_cache_drop(oak_cache *c, oaki_cache_node *n, oak_cache_reason why);
 
-/* Reports a value that is out. The caller's frame keeps key and value alive. */
+/* Reports a value that has left the cache. The caller's frame keeps key and value alive. */
 void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reason why);
 
 /* Evicts the entries beyond the limits. */
@@ -108,8 +108,9 @@ void oaki_cache_trim(oak_cache *c);
 /* Expires entries that are due. Returns whether the budget was used up. */
 bool oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget);
 
-/* The rule that is broken, or NULL: while no other thread uses the cache; and between enter and
- * leave, with its map's rules, which calls no function of the key type's. O(entries). */
+/* Return the rule that is broken, or NULL. O(entries). check: while no other thread uses the cache.
+ * check_inside: between enter and leave; it includes the map's rules, and calls no function of the
+ * key type's. */
 const char *oaki_cache_check(oak_cache *c);
 const char *oaki_cache_check_inside(const oak_cache *c);
 

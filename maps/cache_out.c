@@ -62,7 +62,8 @@ typedef struct telling {
 
 static __thread telling *told __attribute__((tls_model("initial-exec")));
 
-/* The callback was left, and the frames that called it: the entry is out, and no more happens. */
+/* The callback was left, and the frames that called it. The entry has left the cache already, so
+ * nothing more is to be done. */
 static void left_evicted(void *leaving)
 {
     oak_cache *c = told->cache;

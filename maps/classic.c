@@ -13,7 +13,7 @@
 #include "runtime/heap.h"
 #include <errno.h>
 
-/* No system can allocate more. Go takes such a hint as a mistake, and as 0. */
+/* No system can allocate more. Go treats such a hint as a mistake, and as 0. */
 #define MAX_ALLOC ((uint64_t)1 << 48)
 
 /* ---- ready types ---- */
@@ -148,7 +148,7 @@ static oak_classic_map *new_header(void)
 {
     const oak_type *t =
         oaki_type_once(&header_type, "oak_classic_map", sizeof(oak_classic_map), mark_header);
-    if (t && !t->anytime) oaki_type_anytime(t); /* each word is read once, and may be any */
+    if (t && !t->anytime) oaki_type_anytime(t); /* each word is read once; any value is safe */
     return t ? oak_alloc_typed(t, 1) : NULL;
 }
 
@@ -384,7 +384,7 @@ bool oak_classic_delete(oak_classic_map *m, const void *key)
         s.b->tags[s.i] = OAKI_EMPTY_ONE;
         trim_chain(t, home, s.b, s.i);
         if (--m->count == 0)
-            m->hash0 = (uint32_t)oaki_classic_random(m); /* known collisions no longer help */
+            m->hash0 = (uint32_t)oaki_classic_random(m); /* makes known collisions useless */
     }
     end_write(m);
     return s.b != NULL;

@@ -291,26 +291,26 @@ uint64_t oaki_classic_random(oak_classic_map *m);
 /* The array of an empty map of this B, with its lists. false with ENOMEM: nothing has changed. */
 bool oaki_classic_make(oak_classic_map *m, uint8_t B);
 
-/* Empty the current array in place, drop the old one and all overflow buckets. Can't fail. */
+/* Empties the current array in place, drops the old one and all overflow buckets. Can't fail. */
 void oaki_classic_reset(oak_classic_map *m);
 
 /* Would one more entry make the map too full, or are its chains too long? */
 bool oaki_classic_wants_growth(const oak_classic_map *m);
 
-/* Start to grow. false with ENOMEM: nothing has changed but growth_put_off. O(1) and the array. */
+/* Starts to grow. false with ENOMEM: nothing has changed but growth_put_off. O(1) and the array. */
 bool oaki_classic_grow(oak_classic_map *m);
 
 /* A growing map's step for a write that will touch `bucket`: evacuates its old bucket and the one
  * at nevacuate. Without memory a bucket stays as it was, in the old array. */
 void oaki_classic_grow_work(oak_classic_map *m, size_t bucket);
 
-/* Append an overflow bucket to b, the last of its chain. NULL with ENOMEM. */
+/* Appends an overflow bucket to b, the last of its chain. NULL with ENOMEM. */
 oaki_bmap *oaki_classic_add_overflow(oak_classic_map *m, oaki_bmap *b);
 
 /* ---- classic_stats.c ---- */
 
-/* The rule that the map breaks, or NULL: between two writes; and inside a write, which calls no
- * function of the type's but the ready ones for bytes. O(entries). */
+/* Return the rule that the map breaks, or NULL. O(entries). check: between two writes.
+ * check_inside: inside a write; it calls no function of the type's but the ready ones for bytes. */
 const char *oaki_classic_check(const oak_classic_map *m);
 const char *oaki_classic_check_inside(const oak_classic_map *m);
 

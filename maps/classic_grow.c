@@ -171,8 +171,8 @@ oaki_bmap *oaki_classic_add_overflow(oak_classic_map *m, oaki_bmap *b)
 
 /* ---- growth ---- */
 
-/* Chains are too long with about as many overflow buckets as buckets. Most of these must be nearly
- * empty, or the load would be too high. */
+/* Chains are too long with about as many overflow buckets as buckets. Most of the overflow buckets
+ * must then be nearly empty, or the load would be too high. */
 bool oaki_classic_wants_growth(const oak_classic_map *m)
 {
     return oaki_classic_over_load(m->count + 1, m->B) ||

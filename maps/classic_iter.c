@@ -1,10 +1,10 @@
 /* classic_iter.c - iteration over the classic map.
  *
  * An iterator walks the bucket array that was current when it began, from a random bucket and a
- * random slot, even after the map has replaced it. It keeps that array alive, which is how a stuck
- * iterator leaks. Where an entry has moved from that array, the iterator looks up its present
- * value. Where the array was still being filled when the iterator began, it reads the old bucket,
- * and gives the entries that belong to the new bucket in question.
+ * random slot, even after the map has replaced it. It keeps that array alive, so a stuck iterator
+ * leaks it. Where an entry has moved from that array, the iterator looks up its present value.
+ * Where the array was still being filled when the iterator began, the iterator reads the old
+ * bucket. It gives only the entries that belong to the new bucket in question.
  *
  * So each entry that is in the map throughout is given exactly once, and one that comes or goes
  * meanwhile at most once. Go 1.19 breaks this in two ways, which are copied. A clear is not
@@ -12,9 +12,10 @@
  * stand in an old bucket, of which it gives one half. When that growth has ended and one to the
  * same size has begun, it gives all of the bucket.
  *
- * Invariants: it->map is NULL at the end, and then the iterator holds nothing. Lock:       none;
- * any number of iterators at once, while nothing writes. The only write to the map is an atomic or
- * of two flags. Bound:      a step looks at the buckets up to the next entry. */
+ * Invariants: it->map is NULL at the end, and then the iterator holds nothing.
+ * Lock:       none; any number of iterators at once, while nothing writes. The only write to the
+ *             map is an atomic or of two flags.
+ * Bound:      a step looks at the buckets up to the next entry. */
 #include "classic.h"
 
 /* A random start. For a map whose seed was set it depends on the map's state, so that runs

@@ -2,8 +2,8 @@
  *
  * Owns:  nothing.
  * Lock:  none, as for a lookup.
- * Bound: O(buckets) for the statistics, of keys that may not equal themselves O(entries), as for
- *        the check. */
+ * Bound: O(buckets) for the statistics, but O(entries) where keys may not equal themselves.
+ *        O(entries) for the check. */
 #include "classic.h"
 
 static size_t count_unfindable(const oak_classic_type *t, oaki_bmap *b)

@@ -1,4 +1,4 @@
-/* contract.h - what a function of the maps requires of its caller, in words that run.
+/* contract.h - requirements of a function of the maps on its caller, in executable form.
  *
  * As runtime/contract.h: the first statements of a function, in debug builds only. A map is guarded
  * by its callers, so a requirement here is a state of the map, and not a lock.
