@@ -1,10 +1,10 @@
 /* hash.c - byte, string and float hashing, seeds.
  *
- * Owns:       the secret and the counter from which oaki_hash_random makes its numbers, and the
- *             number that lasts. From a number that becomes public, as in a NaN's payload, later
- *             ones, such as a map's seed, can't be computed.
- * Invariants: both words of the secret are 0 only until the first number is asked for, and in the
- *             child of a fork until its first.
+ * Owns:       the secret and the counter from which oaki_hash_random makes its numbers; the number
+ *             that lasts. A number may become public, as in a NaN's payload. Other numbers, such as
+ *             a map's seed, can't be computed from it.
+ * Invariants: both words of the secret are 0 only until the first number is made; in the child of a
+ *             fork, until the child's first.
  * Lock:       none; atomic words. */
 #include "hash.h"
 #include "runtime/xxh.h"

@@ -4,9 +4,10 @@
  * from inside its own functions (a hash, an equal, a notification of the collector) is fatal.
  * Without the lock, two threads at once are detected in most cases, and fatal.
  *
- * Owns:       struct oaki_inner: the map, its type, the lock. Invariants: `owner` is the thread
- * between enter and leave, else 0. In between no callback of the structure runs; the type's hash
- * and equal do, and have to return (maplock.h). Lock:       maplock.h's. */
+ * Owns:       struct oaki_inner: the map, its type, the lock.
+ * Invariants: `owner` is the thread between enter and leave, else 0. In between no callback of the
+ *             structure runs; the type's hash and equal do, and have to return (maplock.h).
+ * Lock:       maplock.h's. */
 #ifndef OAKI_INNER_H
 #define OAKI_INNER_H
 

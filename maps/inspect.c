@@ -32,7 +32,7 @@ static size_t bytes_at(const void *p)
 
 #define SAMPLE 64 /* groups */
 
-/* Only at rest and between writes: then the map's fields are consistent. */
+/* -1 unless the map is at rest and between writes: only then its fields are consistent. */
 static double crowded(const oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[0];

@@ -14,9 +14,10 @@
 #define NEAR 32     /* groups behind its home: no entry of an evenly filled array is as far */
 #define SPARSE 7    /* entries a group: a larger array would not shrink at once */
 #define NAN_TRIES 100
-#define HINT_DELETES ((size_t)64) /* a hint outlives so many deletes, and a fourth of its groups */
+/* a hint is forgotten after so many deletes, or after a quarter of its groups if that is more */
+#define HINT_DELETES ((size_t)64)
 
-/* Programs have been compiled with these: a change of them is one of the major version. */
+/* Programs are compiled with these offsets: a change of one requires a new major version. */
 _Static_assert(sizeof(void *) != 8 ||
                    (offsetof(struct oak_map, array) == 32 && offsetof(struct oak_map, len) == 80 &&
                     offsetof(struct oak_map, more) == 120 && sizeof(struct oak_map_array_) == 24 &&
@@ -302,8 +303,9 @@ static size_t first_home(const oak_map *m, const struct oak_map_array_ *a, size_
     return first;
 }
 
-/* The groups from h to g keep the bit of the tag's kind only if another entry of it went past them.
- * The search goes from the chain's end to h, with the least home of the entries met so far. */
+/* The groups from h to g keep the bit of the tag's kind only if another entry of that kind went
+ * past them. The search goes from the chain's end to h, with the least home of the entries met so
+ * far. */
 OAKI_NOINLINE void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g,
                                    unsigned tag)
 {
@@ -335,7 +337,8 @@ void oaki_map_release(oak_map *m)
     oaki_map_set_limits(m);
 }
 
-/* Notes whether deletes come in the order of positions, and if so, with adds between them. */
+/* Notes whether deletes come in the order of positions, and if so, whether adds come between
+ * them. */
 OAKI_INLINE void note_order(struct oak_map_deletes_ *d, uint64_t p, size_t len)
 {
     bool next = oak_map_is_near_(d, p), after = len + 1 == d->left;

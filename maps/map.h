@@ -190,7 +190,7 @@ OAKI_INLINE size_t oaki_map_homes(const struct oak_map_array_ *a)
  * beginning, or, with `zero`, in any order. false: no memory, the array is as it was. */
 bool oaki_map_array_init(oak_map *m, unsigned i, unsigned bits, unsigned slots, bool zero);
 void oaki_map_array_free(oak_map *m, unsigned i); /* with its segments */
-/* array[i] moves to array[j], which is none. */
+/* array[i] moves to array[j], which is not in use. */
 void oaki_map_array_move(oak_map *m, unsigned i, unsigned j);
 void oaki_map_drop_segment(oak_map *m, unsigned i, size_t s); /* if there is one */
 size_t oaki_map_array_bytes(const oak_map *m, unsigned i);
@@ -236,8 +236,9 @@ void *oaki_map_find_custom(const oak_map *m, uint64_t hash, const void *key);
 /* ---- map_move.c ---- */
 
 void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag); /* there is room for it */
-/* Moves the frontier over home h of the old array; over all of segment s, which isn't there; back
- * by half of a new home, but at least an old one. false: no memory, nothing was moved. */
+/* Move the frontier. move_home: over home h of the old array. skip_segment: over all of segment s,
+ * which isn't there. move_back: back by half of a new home, but by at least one old home. false: no
+ * memory, nothing was moved. */
 bool oaki_map_move_home(oak_map *m, size_t h);
 void oaki_map_skip_segment(oak_map *m, size_t s);
 bool oaki_map_move_back(oak_map *m);
@@ -248,7 +249,7 @@ bool oaki_map_move_back(oak_map *m);
 void oaki_map_step(oak_map *m, bool adds);
 unsigned oaki_map_bits_for(size_t n); /* groups for n entries, log2 */
 void oaki_map_set_limits(oak_map *m);
-/* Begins to grow, or has memory made ready, or, without memory, puts it off. */
+/* Begins to grow, or has memory made ready for it. Without memory, puts growing off. */
 void oaki_map_grow(oak_map *m);
 void oaki_map_grow_next(oak_map *m); /* at the next entry */
 void oaki_map_shrink(oak_map *m); /* the same for shrinking */
@@ -271,8 +272,8 @@ size_t oaki_map_same_hash(const oak_map *m, const struct oak_map_array_ *a, size
 
 /* ---- map_check.c ---- */
 
-/* The rule that the map breaks, or NULL: between two writes; and inside a write, which calls no
- * function of the type's. O(entries). */
+/* Return the rule that the map breaks, or NULL. O(entries). check: between two writes.
+ * check_inside: inside a write; it calls no function of the type's. */
 const char *oaki_map_check(const oak_map *m);
 const char *oaki_map_check_inside(const oak_map *m);
 
