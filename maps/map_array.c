@@ -3,8 +3,8 @@
  * Owns: the memory of arrays. An array of one group has its tags and its directory in the header.
  * Invariants: behind the home groups come a few more, the tail, for entries that the last homes
  * have no room for. They are in segments too; the last one has `more->tail` groups. The directory
- * always has a place for one segment of the tail. Bound: making an array writes its directory, and
- * no tags unless it must. */
+ * always has a place for one segment of the tail.
+ * Bound: making an array writes its directory, and no tags unless it must. */
 #include "map.h"
 #include "runtime/heap.h"
 #include "runtime/zone.h"
@@ -197,8 +197,8 @@ static bool new_tags(oak_map *m, unsigned i, size_t n)
     return true;
 }
 
-/* Makes tags for more groups behind the last home, by a copy. Only a hash that puts hundreds of
- * keys into the last homes comes here. */
+/* Makes tags for more groups behind the last home, by a copy. Needed only where a hash puts
+ * hundreds of keys into the last homes. */
 static bool longer_tags(oak_map *m, unsigned i)
 {
     size_t homes = oaki_map_homes(&m->array[i]);
@@ -238,7 +238,7 @@ static bool longer_dir(oak_map *m, unsigned i)
 {
     struct oak_map_array_ *a = &m->array[i];
     size_t n = m->more->segments[i];
-    /* a segment that is the last no more is whole */
+    /* a segment that is no longer the last one is whole */
     OAKI_ASSERT(m->more->tail[i] == 0 || m->more->tail[i] == a->gmask + 1);
     char **old = a->dir, **dir = oaki_map_dir_new(m, n + 1, oaki_map_stride(m, a));
     if (!dir) return false;

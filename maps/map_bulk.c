@@ -2,9 +2,8 @@
  * predicate. What is compiled into programs is in <oakum/map_bulk.h>.
  *
  * Owns: nothing.
- * Invariants: a pass deletes an entry whole, and resizes nothing before its end. So between two
- * calls of the predicate the map is one that any call may find, and a pass that is left half-way
- * has lost nothing.
+ * Invariants: a pass deletes an entry whole, and resizes nothing before its end. So the map is
+ * consistent between two calls of the predicate, and a pass that is left half-way has lost nothing.
  * Lock: none; `busy` is set while the map is written, and not while a predicate runs. A write by
  * the predicate, or beside it, is found by `moves` and `len`. */
 #include "map.h"
@@ -66,7 +65,7 @@ static bool make_group_for(oak_map *m, size_t n)
     return true;
 }
 
-/* An empty map gets another array; the room that it has is not there before. */
+/* Gives an empty map a larger array. Without memory the map keeps the one that it has. */
 static bool make_empty(oak_map *m, unsigned bits)
 {
     oaki_map_array_move(m, 0, 1);
@@ -181,7 +180,7 @@ void oak_map_pass_drop_(oak_map_pass_ *p)
     m->busy = 0;
 }
 
-/* Shrinks to what the map's entries take, as far as memory and dense homes allow. */
+/* Shrinks to the size that the map's entries need, as far as memory and dense homes allow. */
 static void fit(oak_map *m)
 {
     for (;;) {

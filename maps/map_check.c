@@ -1,8 +1,8 @@
 /* map_check.c - holds a default map to the rules of map.h.
  *
- * Three kinds of rules: what header and arrays say of each other; what groups say of the entries in
- * them and behind them; where each entry's hash puts it. The last kind calls the type's hash, so
- * inside a write it is left out for keys that the map's user hashes or keeps elsewhere.
+ * Three kinds of rules: header and arrays agree; groups agree with the entries in them and behind
+ * them; each entry is where its hash puts it. The last kind calls the type's hash. So inside a
+ * write it is left out for keys that the map's user hashes or keeps elsewhere.
  *
  * Owns: nothing. Lock: none, as for a lookup. Bound: O(groups and entries). */
 #include "contract.h"
@@ -115,7 +115,7 @@ static bool is_in_use(const oak_map *m, unsigned i, size_t g)
     return i == 0 ? lo <= m->last : lo + (UINT64_C(1) << m->array[i].shift) - 1 > m->last;
 }
 
-/* What the collector reads of segment s. */
+/* Do the fields of segment s that the collector reads lead to its tags? */
 static bool knows_its_tags(const oak_map *m, unsigned i, size_t s)
 {
     const struct oak_map_array_ *a = &m->array[i];

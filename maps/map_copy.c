@@ -14,9 +14,9 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-#define PAGE 4096 /* the least size by which the collector is told of writes */
+#define PAGE 4096 /* the least unit of dirty tracking */
 
-/* Fields that both have alike; the copy has no array yet. */
+/* Copies the fields that both maps have alike. The copy has no array yet. */
 static bool copy_header(oak_map *c, const oak_map *m)
 {
     c->type = m->type;
@@ -49,7 +49,8 @@ static bool copy_cell(const oak_map *c, char *at, size_t size, bool scanned)
     return true;
 }
 
-/* One by one: a collection may come with each object, and finds it by the entry's tag, or here. */
+/* Copies one entry. Each allocation may collect. The collection finds the new objects by the
+ * entry's tag, or in this frame. */
 static bool copy_entry(const oak_map *c, char *to, const char *from, uint8_t *tag, uint8_t value)
 {
     const oak_map_type *t = c->type;
@@ -118,8 +119,8 @@ static bool copy_segment(oak_map *c, const oak_map *m, unsigned i, size_t s)
     return true;
 }
 
-/* Tags and directory, and then the segments. Of the tags only those in segments are copied. The
- * others are clear, or are not read yet. */
+/* Copies tags and directory, and then the segments. Of the tags only those of segments are copied.
+ * The others are clear, or are not read yet. */
 static bool copy_array(oak_map *c, const oak_map *m, unsigned i)
 {
     const struct oak_map_array_ *a = &m->array[i];

@@ -3,7 +3,7 @@
  * Keys of the other kinds share a full hash only by chance. Where custom keys share one, a lookup
  * reads many groups, nearly all of whose slots have the tag in question. Then the time of a
  * comparison matters. Keys of 8 bytes without an `equal` are compared in a loop without branches on
- * the tags. The function is apart from the other lookup, as it would take registers from it.
+ * the tags. This lookup is a function of its own, as it would take registers from the usual one.
  *
  * Owns: nothing. Lock: none, as for a lookup. Bound: the entries behind the home. */
 #include "map.h"

@@ -1,17 +1,18 @@
 /* map_iter.c - iterators: positions in hash order.
  *
- * Usually it walks an array group by group, and gives the entries of a group when it comes to it.
- * It also prepares for moves in the meantime. At group g it notes a fingerprint of each key in it,
- * and of each `crosser`: an entry of home g or before that lies behind g, as g was full. These
- * fingerprints are the unit. When entries have moved, it first gives the rest of the unit, wherever
- * those entries are now, and then every entry whose home lies behind g's positions. From there it
- * goes on home by home, by hashes. At the first group without an entry of an earlier home it walks
- * again (docs/maps-internals.md).
+ * Usually an iterator walks an array group by group, and gives the entries of a group when it comes
+ * to that group. It also prepares for moves in the meantime. At group g it notes a fingerprint of
+ * each key in g, and of each `crosser`: an entry of home g or before that lies behind g, as g was
+ * full. These fingerprints are the unit. When entries have moved, it first gives the rest of the
+ * unit, wherever those entries are now. Then it gives every entry whose home lies behind g's
+ * positions, home by home, by hashes. At the first group without an entry of an earlier home it
+ * walks again (docs/maps-internals.md).
  *
  * Invariants: a fingerprint is the key's bytes or a hash of them, so two keys of one map have
  * different ones. Bytes are stored inverted, so that a conservative collector doesn't take them for
- * pointers. An iterator writes only to itself. Bound: amortized O(1) an entry. After a move, each
- * entry that is left in the unit costs a search of the homes that the unit's home has become. */
+ * pointers. An iterator writes only to itself.
+ * Bound: amortized O(1) an entry. After a move, each entry that is left in the unit costs a search
+ * of the homes that the unit's home has become. */
 #include "hash.h"
 #include "map.h"
 #include "runtime/zone.h"

@@ -222,7 +222,7 @@ void oaki_map_dir_free(char **dir)
     oak_free(head);
 }
 
-/* Large objects are not zeroed unless asked, and their allocation doesn't wait for a mark. */
+/* A large object is zeroed only with `zero`, and its allocation waits only briefly for a mark. */
 static char *raw(size_t bytes, oaki_kind kind, uint32_t type, bool zero)
 {
     if (bytes <= OAKI_SMALL_MAX) return oaki_alloc_kind(bytes, 1, kind, type);

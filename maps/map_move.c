@@ -40,9 +40,9 @@ void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag)
     put_copy(m, 0, oaki_map_entry_position(m, m->type, from), from, tag);
 }
 
-/* A home goes to two homes side by side, or to one, which have room for all of its entries whatever
- * the hashes say: the usual case, done without going through take_slot for each entry. The new tags
- * are stored when all entries are there. To one home all entries go, so that needs no hash. */
+/* The usual case, without take_slot for each entry: a home goes to one new home, or to two side by
+ * side. Each of them has room for all of its entries, whatever the hashes say. The new tags are
+ * stored when all entries are there. Where there is one new home, no hash is needed. */
 OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, const uint8_t *tags,
                                const char *entries, size_t home, unsigned nhomes)
 {
@@ -82,7 +82,7 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
     }
 }
 
-/* For integers the hash is part of the loop, and for small entries the copy. */
+/* For integer keys the loop has the hash inlined; for the usual small entries, the copy too. */
 static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *tags,
                        const char *entries)
 {

@@ -1,13 +1,15 @@
 /* map_resize.c - growing and shrinking by small steps, and taking a new seed in one step.
  *
- * Owns: m->last, the frontier. array[1] is evacuated in hash order. A step moves the next home
- * group's entries, in it and behind it, to their homes in array[0], and then the frontier over them
- * (map_move.c). Before the frontier array[1] is clear, and its segments are freed one by one.
- * Shrinking stops before homes that don't fit into the new ones. Deletes in the order of positions
- * leave such homes; further deletes reach them, and adds turn the shrinking back. Bound: a step
- * moves HOMES homes, EMPTY times as many that are empty, or all of an array of up to WHOLE groups.
- * A new seed is O(entries). It is taken for an attack, for a hash that no seed helps, or for at
- * most FEW entries that are left side by side in a large array. */
+ * array[1] is evacuated in hash order. A step moves the next home group's entries, in it and behind
+ * it, to their homes in array[0], and then the frontier over them (map_move.c). Before the frontier
+ * array[1] is clear, and its segments are freed one by one. Shrinking stops before homes that don't
+ * fit into the new ones. Deletes in the order of positions leave such homes; further deletes reach
+ * them, and adds turn the shrinking back.
+ *
+ * Owns: m->last, the frontier.
+ * Bound: a step moves HOMES homes, EMPTY times as many that are empty, or all of an array of up to
+ * WHOLE groups. A new seed is O(entries). It is taken for an attack, for a hash that no seed helps,
+ * or for at most FEW entries that are left side by side in a large array. */
 #include "hash.h"
 #include "map.h"
 #include "resizehook.h"

@@ -1,4 +1,4 @@
-/* map_types.c - ready types of the default map, and hashes for types of its users' own.
+/* map_types.c - ready types of the default map, and hashes for types that its users define.
  *
  * Owns: constants only. */
 #include "hash.h"
