@@ -1,4 +1,4 @@
-/* maplock.c - the lock of a structure on a map, and what becomes of it when its holder is gone. */
+/* maplock.c - the lock of a structure on a map, and the detection of a holder that is gone. */
 #include "maplock.h"
 
 #include "gc/gc.h"
@@ -9,7 +9,7 @@
 #include "runtime/probe.h"
 #include "runtime/stopsignal.h"
 
-#define LONG_NS 1000000000u     /* a wait after which the holder is looked at, */
+#define LONG_NS 1000000000u     /* a wait after which the holder is checked, */
 #define LONGEST_NS 60000000000u /* and then twice as long each time, up to this */
 
 static __thread oaki_maplock *entered __attribute__((tls_model("initial-exec")));
@@ -47,8 +47,8 @@ static bool is_within(const oaki_thread *t, const void *p)
     return (const char *)p >= t->stack_lo && (const char *)p < t->stack_hi;
 }
 
-/* Has the holder's frame gone? Its stack pointer is above the frame, or something else lies
- * there. A frame that nothing was written to since then still looks alive. */
+/* Is the holder's frame gone? Then its stack pointer is above the frame, or other data lies there.
+ * A frame that was not overwritten since still looks alive. */
 static bool is_gone(oaki_maplock *l)
 {
     OAKI_REQUIRES_STOPPED();

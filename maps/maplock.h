@@ -12,7 +12,8 @@
  *
  * Owns: struct oaki_maplock, and the one that the calling thread has entered last.
  * Invariants: `call` is the call of the program's function that is under way, on the holder's
- *   stack; written by the holder, with `tid`. `outer` is what the holder had entered before.
+ *   stack; written by the holder, with `tid`. `outer` is the lock that the holder had entered
+ *   before.
  * Lock: OAKI_RANK_MAP, held outside of oaki_enter and around calls that allocate. */
 #ifndef OAKI_MAPLOCK_H
 #define OAKI_MAPLOCK_H
@@ -31,15 +32,15 @@ typedef struct oaki_maplock {
     struct oaki_maplock *outer;
 } oaki_maplock;
 
-/* Makes the lock, and a type of keys for the map under it: as `keys`, with functions for custom
- * ones that may run between enter and leave only. */
+/* Makes the lock, and the type of keys for the map under it. That is `keys`, but its functions for
+ * custom keys may run between enter and leave only. */
 oak_map_type oaki_maplock_init(oaki_maplock *l, const char *what, const oak_map_type *keys);
 
 /* Takes the lock. The thread is attached, and counts as stopped while it waits. */
 void oaki_maplock_wait(oaki_maplock *l);
 
-/* The calling thread begins to use the map; and ends. It holds the lock, if the structure uses
- * it. */
+/* enter: the calling thread begins to use the map. leave: it ends that. It holds the lock, if the
+ * structure uses it. */
 void oaki_maplock_enter(oaki_maplock *l);
 void oaki_maplock_leave(oaki_maplock *l);
 

@@ -21,7 +21,7 @@
  *
  * Lock: none. Magazines are changed inside oaki_enter, where no thread is ever stopped, so turn()
  * finds no change half done. User code and allocation are outside of it.
- * Bound: get and put O(1), and the threads that share a cell; in debug mode O(objects). */
+ * Bound: get and put are O(threads that share a cell); in debug mode O(objects). */
 #include "pool.h"
 #include "contract.h"
 #include "gc/gc.h"
@@ -29,7 +29,7 @@
 #include <oakum/gc.h>
 
 enum {
-    SPILL = OAKI_POOL_ROOM / 2, /* half of a magazine: what goes to `full` at a time */
+    SPILL = OAKI_POOL_ROOM / 2, /* objects that go to `full` at a time: half of a magazine */
     LINE = 64
 };
 

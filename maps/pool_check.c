@@ -1,10 +1,10 @@
 /* pool_check.c - walks over a whole object pool: the checks of debug mode, and statistics.
  *
  * Owns: the model, a copy of the first object that a pool made. After reset an object should have
- * the same bytes. Lock: none. Magazines of other threads are read while these change them. A place
- * holds an object or 0. The thread that puts an object got it from the thread that took it out of
- * the pool, so a search finds it only if it is there. The caller's stack keeps the magazines
- * alive. */
+ * the same bytes.
+ * Lock: none. Magazines of other threads are read while these change them. A place holds an object
+ * or 0. The thread that puts an object got it from the thread that took it out of the pool. So a
+ * search finds it only if it is there. The caller's stack keeps the magazines alive. */
 #include "pool.h"
 #include "runtime/contract.h"
 #include "runtime/zone.h"

@@ -7,9 +7,10 @@
  * "Cache-tries", 2018. Tries that are shared without locks: Prokopec et al., "Concurrent tries with
  * efficient non-blocking snapshots", 2012.)
  *
- * Owns: nodes and lists. Lock: none; see syncmap.h. Invariant: nodes and lists are complete before
- * a release store publishes them. No memory is reused while a thread refers to it, so an unchanged
- * word means an unchanged slot. Bound: 16 levels, 16 slots of each node that is searched. */
+ * Owns: nodes and lists. Lock: none; see syncmap.h.
+ * Invariant: nodes and lists are complete before a release store publishes them. No memory is
+ * reused while a thread refers to it, so an unchanged word means an unchanged slot.
+ * Bound: 16 levels, 16 slots of each node that is searched. */
 #include "runtime/zone.h"
 #include "syncmap.h"
 #include <oakum/heap.h>

@@ -7,10 +7,12 @@
  * iterator, which survives the operations in between. (A cleanup for each entry would cost a
  * record, and a call on another thread.)
  *
- * Owns:       struct oaki_weakmap. Invariants: `cycle` is the collection whose dead entries this
- * round removes, or, when `looking` is false, has removed. Lock:       inner.h's. Bound:      an
- * operation examines OAKI_WEAKMAP_STEP entries. So of puts of short-lived objects, about one dead
- * entry in so many stays, plus those of one collection. */
+ * Owns:       struct oaki_weakmap.
+ * Invariants: `cycle` is the collection whose dead entries this round removes, or, when `looking`
+ *             is false, has removed.
+ * Lock:       inner.h's.
+ * Bound:      an operation examines OAKI_WEAKMAP_STEP entries. So of puts of short-lived objects,
+ *             about one dead entry in so many stays, plus those of one collection. */
 #ifndef OAKI_WEAKMAP_H
 #define OAKI_WEAKMAP_H
 
