@@ -41,7 +41,7 @@ static struct {
     unsigned int asked;          /* AO_int: the heap has come near the end of the touched pages */
     unsigned int led;            /* AO_int */
     AO_t wanted;                 /* pages */
-    AO_t like;                   /* pages taken by the allocation that asked */
+    AO_t like;                   /* pages taken by the allocation that requested the step */
     uint64_t rest_until;
 } ahead;
 
@@ -111,7 +111,7 @@ bool oaki_ahead_step(size_t near, size_t least, bool led)
     return true;
 }
 
-/* A step that the heap has asked for. */
+/* Makes a step that the heap has requested. */
 static bool step(bool led)
 {
     AO_int_store(&ahead.asked, 0);

@@ -1,8 +1,8 @@
-/* cost.h - what operations on memory and threads cost on this host, in nanoseconds.
+/* cost.h - the costs of operations on memory and threads on this host, in nanoseconds.
  *
  * A probe measures them when the collector first has to choose by them (costprobe.c), and again
  * where they may have changed. Each stop of the world measures OAKI_COST_stop. The variable
- * OAKUM_HOST sets what the probe would find.
+ * OAKUM_HOST sets costs in place of the probe.
  *
  * Lock: none; a cost is a word that any thread may read. */
 #ifndef OAKI_COST_H

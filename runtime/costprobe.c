@@ -1,4 +1,4 @@
-/* costprobe.c - measures what pages and threads cost on this host, on memory of its own.
+/* costprobe.c - measures the costs of pages and threads on this host, on memory of its own.
  *
  * Each figure is the least of a few batches, as an interruption only makes a batch longer. The
  * probe ends early when its time is over; costs not measured by then stay unknown. Tracking is

@@ -14,7 +14,7 @@
  * Lock: its own for the start, inside oaki_enter, and where the system refuses. Afterwards calls
  * may come from any thread, one at a time. In a stop several threads may call, each for its own
  * part.
- * Bound: linear in the pages of the range asked about; 0.12 ms for 256 MiB of small pages. */
+ * Bound: linear in the pages of the range examined; 0.12 ms for 256 MiB of small pages. */
 #ifndef OAKI_DIRTY_H
 #define OAKI_DIRTY_H
 
@@ -66,9 +66,9 @@ extern OAKI_HIDDEN AO_t oaki_dirty_batch;
  * repair, earlier writes are not reported. */
 size_t oaki_dirty_refusals(void);
 
-/* What tracking has cost since the start: pages that the system was asked about, to protect them or
- * to find dirty ones; pages found dirty; and first writes to protected pages, each a fault. Of
- * userfaultfd's faults, those are counted whose page was asked about afterwards. */
+/* The costs of tracking since the start. asked: pages that the system examined, to protect them or
+ * to find dirty ones. found: pages found dirty. faults: first writes to protected pages. A fault of
+ * userfaultfd is counted when its page is examined afterwards. */
 typedef struct oaki_dirty_cost {
     size_t asked, found, faults;
 } oaki_dirty_cost;

@@ -1,4 +1,4 @@
-/* dirty_count.c - counts what dirty tracking costs, for statistics (dirty.h).
+/* dirty_count.c - counts the costs of dirty tracking, for statistics (dirty.h).
  *
  * The kernel resolves a fault of userfaultfd's protection by itself, and does not report it. So a
  * bitmap has a bit for each protected page: a page with its bit set that is found dirty has had one

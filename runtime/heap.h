@@ -14,7 +14,7 @@
 #include "span.h"
 #include "zone.h"
 
-#define OAKI_HUGE_FROM ((size_t)16 << 20) /* from this size on, the range asks for huge pages */
+#define OAKI_HUGE_FROM ((size_t)16 << 20) /* from this size on, the range requests huge pages */
 #define OAKI_BIN_STEPS 8
 #define OAKI_BINS (32 * OAKI_BIN_STEPS)
 /* unit by which the range grows and bookkeeping is cleared */
@@ -402,15 +402,15 @@ int oaki_scavenger_init(void);
 void oaki_scavenger_spawn(void);
 /* Like oaki_pages_scavenge, called by a helper. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages);
-/* A part of the decay time has passed: releases what has been free for all of it. Called by the
+/* A tick has passed: releases memory that has been free for the whole decay time. Called by the
  * scavenger's thread alone, or by a test that moves the time. Returns the number of bytes. */
 size_t oaki_scavenge_tick(void);
 #define OAKI_DECAY_TICKS 8 /* in the decay time */
 /* `pages` are about to get memory. Under a memory limit that they would exceed, releases as much
  * free memory first. */
 void oaki_scavenge_for(size_t pages);
-/* Bytes by which all of Oakum's memory, with `pages` more, would exceed what the memory limit
- * permits, which is a little less than the limit; 0 without one. */
+/* Bytes by which all of Oakum's memory, with `pages` more, would exceed the memory limit less a
+ * small margin; 0 without a limit. */
 size_t oaki_heap_over(size_t pages);
 /* Bytes in free pages that have memory behind them. */
 size_t oaki_heap_retained(void);

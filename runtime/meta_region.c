@@ -3,7 +3,7 @@
  * A region is aligned to its size, so that a run finds its record, which takes the first unit. Two
  * masks have a bit for each unit. Units given back keep their memory for the next use, up to
  * SPARE_MIN or one SPARE_SHARE of all that is held. Past that, regions lose the memory of their
- * free units, first the region in question.
+ * free units, first the region that just got units back.
  *
  * Owns: the regions and their counts.
  * Invariants: a region with a free unit is in the list given by room_of, and only there. A unit is

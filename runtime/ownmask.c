@@ -1,4 +1,4 @@
-/* ownmask.c - the threads that block all signals for code of ours (ownmask.h).
+/* ownmask.c - the threads that block all signals for code of Oakum's (ownmask.h).
  *
  * Owns: `inside`, in which a thread's place depends on its id. When two threads share a place, it
  * holds the later one; the other is unknown. Invariant: an id in the table is that of a thread

@@ -1,5 +1,5 @@
-/* ownmask.h - threads that block all signals because they run code of ours that needs it. Such code
- * is the handlers of the stop signal and of faults, and the sections under dirty_fault.c's lock.
+/* ownmask.h - threads that block all signals because they run code of Oakum's that needs it. Such
+ * code is the handlers of the stop signal and of faults, and sections under dirty_fault.c's lock.
  * The host's own blocking of SIGSEGV is not recorded here, though the masks look alike. */
 #ifndef OAKI_OWNMASK_H
 #define OAKI_OWNMASK_H

@@ -7,9 +7,9 @@
  * glibc keeps three words in a thread's descriptor (struct pthread of its nptl/descr.h: stackblock,
  * stackblock_size, guardsize). They are the stack's lowest address, its size, and the size of the
  * guard at its low end. They are constant while the thread runs. Their place is found by the values
- * that they must have: the descriptor lies at the upper end of just that stack, whether libc or the
- * host has mapped it. For the first thread, which the kernel made, the values are 0 and
- * __libc_stack_end.
+ * that they must have: the descriptor lies at the upper end of just that stack. That holds whether
+ * libc or the host has mapped the stack. For the first thread, which the kernel made, the values
+ * are 0 and __libc_stack_end.
  *
  * If a descriptor has neither, the thread was made by clone alone, or libc has another layout. If
  * the memory from the thread's frame up to its descriptor has no gap, that is its stack. Otherwise

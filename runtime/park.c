@@ -214,7 +214,7 @@ void oaki_park_handler(int sig, siginfo_t *info, void *context)
     }
     unsigned int epoch = AO_int_load_acquire(&oaki_the_stop.epoch);
     if (!t) AO_int_store_release(&oaki_the_stop.stray, (unsigned int)oaki_os_tid());
-    if (!t || !is_to_stand(t, epoch)) return; /* a late signal, or not ours */
+    if (!t || !is_to_stand(t, epoch)) return; /* a late signal, or one for another thread */
     OAKI_ASSERT(t->in_runtime <= OAKI_IN_BLOCKING);
     if (t->in_runtime) {
         t->stop_pending = 1;

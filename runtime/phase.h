@@ -1,8 +1,8 @@
 /* phase.h - the phase that the collector is in, as mutators see it.
  *
  * The word is oaki_heap.phase. gc/cycle.c alone writes it, in one function, and says which phase
- * may follow which. A mutator reads it inside oaki_enter: no pause comes until it leaves, so the
- * pauses at both ends of a mark are seen whole or not at all. */
+ * may follow which. A mutator reads it inside oaki_enter: no pause comes until the mutator leaves.
+ * So the pauses at both ends of a mark are seen whole or not at all. */
 #ifndef OAKI_PHASE_H
 #define OAKI_PHASE_H
 

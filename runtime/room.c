@@ -13,9 +13,11 @@
  *
  * A full heap must not cost one collection per failed allocation. So a thread has a patience: its
  * first PATIENCE refusals in a row each come after a collection. From then on it may be refused at
- * once, until one of these: REST times the pause of the last vain collection has passed; a page's
- * worth has been freed; as many requests were refused at once as in all before. A row ends with a
- * request that is met, or after a time without any refusal.
+ * once, until one of these holds:
+ *   - REST times the pause of the last vain collection has passed;
+ *   - a page's worth has been freed;
+ *   - as many requests were refused at once as in all before.
+ * A row ends with a request that is met, or after a time without any refusal.
  *
  * Where collections are off, memory freed by hand may still be out of reach: in empty spans of
  * another size, and in the caches of threads. So a stop takes a collection's place: these are

@@ -167,7 +167,7 @@ size_t oaki_scavenge_tick(void)
 
 /* ---- the thread ---- */
 
-/* Free memory, and what will be free when all is swept. */
+/* Is there free memory enough for a thread, or will there be when all is swept? */
 static bool is_worth_it(void)
 {
     size_t held = held_pages() << OAKI_PAGE_SHIFT, live = AO_load(&oaki_the_heap.live);

@@ -1,9 +1,9 @@
-/* space.c - the reserved address range of the heap, and the tables beside it.
+/* space.c - the reserved address range of the heap, and its tables.
  *
- * Owns: the mapping of the range (never moved; its end may be given back), `committed`, and the
- * mappings of the page table, span structs, bitmaps and chunk counts. All are reserved in full at
- * start, and made accessible in steps as the range grows. Each step changes the process's mappings.
- * That waits until no page fault is under way, such as one that clears a huge page.
+ * Owns: the mapping of the range, `committed`, and the mappings of the page table, span structs,
+ * bitmaps and chunk counts. The range never moves; its end may be given back. All are reserved in
+ * full at start, and made accessible in steps as the range grows. Each step changes the process's
+ * mappings. That waits until no page fault is under way, such as one that clears a huge page.
  * Lock: pages_lock. */
 #include "heap.h"
 #include "meta.h"

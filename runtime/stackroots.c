@@ -7,7 +7,7 @@
  * The stack pointer shows where a thread runs: on its own stack, on its record's fiber, or on the
  * fiber that it is about to leave. Otherwise it is on an alternate signal stack, or on an
  * undescribed stack. Every stack that it may come back to is scanned from the place where it was
- * left. The stack of the collector's own thread is not scanned, save where it calls the host: its
+ * left. The stack of the collector's own thread is not scanned, save where it calls the host. Its
  * frames hold addresses that it has examined, and would keep those objects alive. A host that
  * declares the end of its current stack (oaki_thread_stack_bottom) marks its other stacks
  * itself. */

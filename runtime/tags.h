@@ -1,4 +1,4 @@
-/* tags.h - tagged words: which words are references beside plain pointers.
+/* tags.h - tagged words: references that are not plain pointers.
  *
  * A word that lies in the heap's range is a reference. With oak_config.pointer_tags, a word that
  * such a tag decodes to an address of the range is one, too. oaki_word_refs decodes a word for all

@@ -152,8 +152,8 @@ void oaki_thread_park(oaki_thread *t);             /* answers a pending stop */
 
 /* Flags the calling thread as in the runtime, attaching it first. NULL with ENOMEM when it can't be
  * attached. Keeps errno. Budget: 7 instructions. Fatal in a blocking region, and when the thread is
- * already inside: Oakum was called by a mark function, or by a signal handler that interrupted the
- * allocator.
+ * already inside. In the latter case Oakum was called by a mark function, or by a signal handler
+ * that interrupted the allocator.
  *
  * The flag is read by the handler on the same thread, and by a fork. A fork first closes the gate
  * and then issues a fence on all threads. So compiler barriers are enough. */
@@ -317,8 +317,8 @@ bool oaki_fork_is_held(void); /* by the calling thread */
 void oaki_loader_begin(oaki_thread *t);
 void oaki_loader_end(oaki_thread *t);
 
-/* No stop halts a helper. So each of its small quanta on the heap goes between begin and end, one
- * at a time: neither a stop nor a fork comes in between. */
+/* No stop halts a helper. So each of its small quanta on the heap goes between begin and end, for
+ * one helper at a time. Neither a stop nor a fork comes in between. */
 void oaki_helper_begin(void);
 void oaki_helper_end(void);
 

@@ -42,8 +42,8 @@ int oaki_uffd_init(void);
 
 /* ---- dirty_fault.c ---- */
 
-/* A thread has written or read where it may not. true: the page is ours, and the thread may write
- * to it now. Called in the handler, with all signals blocked. */
+/* A thread has written or read where it may not. true: the page is Oakum's, and the thread may
+ * write to it now. Called in the handler, with all signals blocked. */
 bool oaki_fault_resolve(uintptr_t at);
 /* Ends the protection of all of [from, to). */
 void oaki_fault_release(size_t from, size_t to);

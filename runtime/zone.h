@@ -93,7 +93,7 @@ void oaki_zone_uncharge(uint32_t id, size_t pages);
 /* Counts freed objects of the zone. */
 void oaki_zone_count_frees(uint32_t id, size_t objects, size_t bytes);
 
-/* An allocation of n bytes failed on this thread: asks the handler of its zone. Returns whether to
+/* An allocation of n bytes failed on this thread: calls the handler of its zone. Returns whether to
  * try again. Sets errno. */
 bool oaki_zone_full(size_t n);
 
@@ -108,8 +108,8 @@ void oaki_zone_back(void);
 /* The broken rule, or NULL. O(pages of the heap). */
 const char *oaki_zones_check(void);
 
-/* Was p, a slot of a cached span s, taken for a run but not handed out? Looks at the caches of the
- * calling thread, and at the parked ones of the span's zone. Slots that other threads have taken
+/* Was p, a slot of a cached span s, taken for a run but not handed out? Searches the caches of the
+ * calling thread, and the parked ones of the span's zone. Slots that other threads have taken
  * are not known here. O(entries + parked caches of the zone). */
 bool oaki_zones_hold_back(const oaki_span *s, const void *p);
 
