@@ -8,7 +8,7 @@ typedef oaki_cache_node node;
 
 #define NESTED_MAX 1000   /* callbacks in each other, where the stack has room for them */
 #define NESTED_FEW 4      /* so many are tried on any stack */
-#define STACK_LEAST ((size_t)8 << 10) /* for what a callback calls, and for the message */
+#define STACK_LEAST ((size_t)8 << 10) /* for the callback's own calls, and for the message */
 
 static __thread unsigned nested __attribute__((tls_model("initial-exec"))); /* callbacks */
 

@@ -5,9 +5,9 @@
  *
  * Owns:  the header's count, flags (but for the iterators'), seed and random numbers.
  * Lock:  none; begin_write and end_write detect most writes that overlap.
- * Bound: an operation looks through one chain; a write also evacuates at most two old buckets with
- *        their chains, and looks at 1024 marks. The put that starts a growth allocates the new
- *        array. */
+ * Bound: an operation reads one chain. A write also evacuates at most two old buckets with their
+ *        chains, and skips at most 1024 evacuated ones. The put that starts a growth allocates the
+ *        new array. */
 #include "classic.h"
 #include "inspect.h"
 #include "runtime/heap.h"
@@ -223,8 +223,8 @@ static const void *key_beyond_evacuation(const oak_classic_type *t, const void *
     return memcpy(copy, key, t->key_size);
 }
 
-/* The result of a put's search in a chain: the key's slot, or the first free slot (b NULL when
- * there is none) and the last bucket read. */
+/* The result of a put's search in a chain: the key's slot, or else the first free slot and the last
+ * bucket read. free.b is NULL when there is no free slot. */
 typedef struct search {
     oaki_classic_slot found, free;
     oaki_bmap *last;

@@ -1,21 +1,22 @@
 /* classic_iter.c - iteration over the classic map.
  *
- * An iterator walks the bucket array that was current when it began, from a random bucket and a
- * random slot, even after the map has replaced it. It keeps that array alive, so a stuck iterator
- * leaks it. Where an entry has moved from that array, the iterator looks up its present value.
+ * An iterator walks the bucket array that was current when it began, even after the map has
+ * replaced that array. It begins at a random bucket and a random slot. It keeps the array alive, so
+ * a stuck iterator leaks it. Where an entry has moved from the array, the iterator looks up its
+ * present value.
  * Where the array was still being filled when the iterator began, the iterator reads the old
  * bucket. It gives only the entries that belong to the new bucket in question.
  *
  * So each entry that is in the map throughout is given exactly once, and one that comes or goes
  * meanwhile at most once. Go 1.19 breaks this in two ways, which are copied. A clear is not
  * noticed: entries that an old array still holds are given. And keys may repeat: an iterator may
- * stand in an old bucket, of which it gives one half. When that growth has ended and one to the
+ * be in an old bucket, of which it gives one half. When that growth has ended and one to the
  * same size has begun, it gives all of the bucket.
  *
  * Invariants: it->map is NULL at the end, and then the iterator holds nothing.
  * Lock:       none; any number of iterators at once, while nothing writes. The only write to the
  *             map is an atomic or of two flags.
- * Bound:      a step looks at the buckets up to the next entry. */
+ * Bound:      a step reads the buckets up to the next entry. */
 #include "classic.h"
 
 /* A random start. For a map whose seed was set it depends on the map's state, so that runs

@@ -57,7 +57,7 @@ void oak_classic_stats_read(const oak_classic_map *m, oak_classic_stats *out)
         count_chain(t, b, out);
         chains++;
     }
-    /* new buckets are empty, and not looked up in, until their old bucket is evacuated */
+    /* until their old bucket is evacuated, new buckets are empty, and lookups don't read them */
     for (size_t i = 0; m->buckets && i < oaki_classic_nbuckets(m->B); i++) {
         if (out->growing && !oaki_classic_evacuated(
                                 oaki_classic_bucket(t, m->oldbuckets, i & (out->noldbuckets - 1))))

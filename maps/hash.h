@@ -1,7 +1,7 @@
 /* hash.h - the hashes that maps use, and the randomness behind their seeds.
  *
  * Owns:       a secret and a counter, from which random numbers are made.
- * Invariants: every bit of a hash depends on every bit of key and seed, so that a map may take its
+ * Invariants: every bit of a hash depends on every bit of key and seed. So a map may take its
  *             bucket from the low bits and its tag from the high ones.
  * Lock:       none; the counter is advanced by an atomic add.
  * Bound:      integers O(1), inlined; bytes and strings O(length). */
@@ -11,8 +11,8 @@
 #include "runtime/base.h"
 #include <string.h>
 
-/* Two rounds of multiply and fold (the finalizer of MurmurHash3 with the shifts and constants of
- * Stafford's Mix13): a bijection of x for each seed, so that integer keys never collide in full. */
+/* Two rounds of multiply and fold: the finalizer of MurmurHash3 with the shifts and constants of
+ * Stafford's Mix13. It is a bijection of x for each seed, so integer keys never collide in full. */
 OAKI_INLINE uint64_t oaki_hash_u64(uint64_t x, uint64_t seed)
 {
     x ^= seed * UINT64_C(0x9e3779b97f4a7c15);

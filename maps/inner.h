@@ -33,7 +33,7 @@ bool oaki_inner_init(oaki_inner *in, const char *what, const oak_map_type *keys,
                      bool locked, size_t hint);
 
 /* The out-of-line part of oaki_inner_enter. An exception that passes a frame between enter and
- * leave is fatal: it comes from a hash or equal function, in the middle of a change. */
+ * leave is fatal. It comes from a hash or equal function, in the middle of a change. */
 void oaki_inner_take(oaki_inner *in);
 
 OAKI_INLINE void oaki_inner_enter(oaki_inner *in)

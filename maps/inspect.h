@@ -25,8 +25,9 @@ typedef struct oaki_map_view {
     uint64_t growths;        /* resizes of all kinds that were begun */
     double moved;            /* part of the old array that is evacuated, 0 to 1 */
     uint64_t progress;       /* changes with each step of a resize */
-    /* the part of a sample of groups that entries went past, as they were full; of a classic map
-     * the overflow buckets for each bucket; -1: unknown, in the middle of a write or resize */
+    /* The part of a sample of groups that entries went past, as the groups were full. For a classic
+     * map, the overflow buckets for each bucket. -1: unknown, in the middle of a write or
+     * resize. */
     double crowded;
     bool bad_hash;           /* many keys share one full hash, or all keys share few hashes */
 } oaki_map_view;

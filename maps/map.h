@@ -1,7 +1,7 @@
 /* map.h - the default map's private interface: layouts, arrays, and the division into files.
  *
  * map.c         creation, adding and removing an entry, clearing
- * map_layout.c  what entries look like, and how the collector reads a segment
+ * map_layout.c  the layout of entries, and how the collector reads a segment
  * map_array.c   arrays: tags, directories, segments, finding a free slot
  * map_far.c     lookups of keys that may have one hash
  * map_resize.c  growing, shrinking, a new seed: when, and how far
@@ -214,7 +214,7 @@ bool oaki_map_restore_tags(oak_map *m, size_t g);
 
 /* ---- map.c ---- */
 
-/* An entry of this tag and of home h has left group g, which lies behind h: clears the bits in
+/* An entry of this tag and of home h has left group g, which lies behind h. Clears the bits in
  * between that no other entry needs. */
 void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g, unsigned tag);
 /* The fewest groups, log2, that n entries fit into, within the heap's limit and the machine's
@@ -279,8 +279,8 @@ const char *oaki_map_check_inside(const oak_map *m);
 
 /* ---- shared ---- */
 
-/* The hash is of bytes that the map holds, and no function of the program's computes it: nothing
- * but a write of the map can change it. */
+/* Is the hash that of bytes in the map, computed by no function of the program's? Then nothing but
+ * a write of the map can change it. */
 OAKI_INLINE bool oaki_map_hash_is_own(const oak_map_type *t)
 {
     return t->key != OAK_KEY_CUSTOM && t->key != OAK_KEY_CSTRING && t->key != OAK_KEY_SLICE;

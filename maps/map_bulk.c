@@ -1,11 +1,11 @@
 /* map_bulk.c - many of a map's operations in one call: lookups, room for entries, deletes by a
- * predicate. What is compiled into programs is in <oakum/map_bulk.h>.
+ * predicate. The part that is compiled into programs is in <oakum/map_bulk.h>.
  *
  * Owns: nothing.
  * Invariants: a pass deletes an entry whole, and resizes nothing before its end. So the map is
  * consistent between two calls of the predicate, and a pass that is left half-way has lost nothing.
  * Lock: none; `busy` is set while the map is written, and not while a predicate runs. A write by
- * the predicate, or beside it, is found by `moves` and `len`. */
+ * the predicate, or concurrently with it, is found by `moves` and `len`. */
 #include "map.h"
 #include "runtime/mcache.h"
 #include <errno.h>

@@ -2,11 +2,11 @@
  *
  * Usually an iterator walks an array group by group, and gives the entries of a group when it comes
  * to that group. It also prepares for moves in the meantime. At group g it notes a fingerprint of
- * each key in g, and of each `crosser`: an entry of home g or before that lies behind g, as g was
- * full. These fingerprints are the unit. When entries have moved, it first gives the rest of the
- * unit, wherever those entries are now. Then it gives every entry whose home lies behind g's
- * positions, home by home, by hashes. At the first group without an entry of an earlier home it
- * walks again (docs/maps-internals.md).
+ * each key in g, and of each `crosser`. A crosser is an entry of home g or before that lies behind
+ * g, as g was full. These fingerprints are the unit. When entries have moved, it first gives the
+ * rest of the unit, wherever those entries are now. Then it gives every entry whose home lies
+ * behind g's positions, home by home, by hashes. At the first group without an entry of an earlier
+ * home it walks again (docs/maps-internals.md).
  *
  * Invariants: a fingerprint is the key's bytes or a hash of them, so two keys of one map have
  * different ones. Bytes are stored inverted, so that a conservative collector doesn't take them for
@@ -380,8 +380,8 @@ static bool make_unit(oak_map_iter *it, const home *h, uint64_t end)
     return make_group_unit(it, h);
 }
 
-/* The usual step of a walk, to the next group with entries: the map is at rest, nothing has moved,
- * and no entry lies outside of its home here. */
+/* The usual step of a walk, to the next group with entries. It requires that the map is at rest,
+ * that nothing has moved, and that no entry here lies outside of its home. */
 static bool walk_on(oak_map_iter *it)
 {
     const oak_map *m = it->map;

@@ -8,8 +8,8 @@
  *
  * Owns: m->last, the frontier.
  * Bound: a step moves HOMES homes, EMPTY times as many that are empty, or all of an array of up to
- * WHOLE groups. A new seed is O(entries). It is taken for an attack, for a hash that no seed helps,
- * or for at most FEW entries that are left side by side in a large array. */
+ * WHOLE groups. A new seed is O(entries). It is taken for an attack, or for a hash that no seed
+ * helps. It is also taken for at most FEW entries that are left side by side in a large array. */
 #include "hash.h"
 #include "map.h"
 #include "resizehook.h"

@@ -8,7 +8,7 @@
  *   longjmp: before it jumps, by a cleanup around each such call. The map calls the key type's
  *   functions by way of two of this file's, which add the cleanup.
  *   A jump that libc doesn't make, as __builtin_longjmp or a switch of stacks; or a thread that
- *   ends without libc: a thread that waits long stops the world and looks at the holder's frame.
+ *   ends without libc: a thread that waits long stops the world and checks the holder's frame.
  *
  * Owns: struct oaki_maplock, and the one that the calling thread has entered last.
  * Invariants: `call` is the call of the program's function that is under way, on the holder's

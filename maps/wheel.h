@@ -2,7 +2,7 @@
  * timing wheels", 1987). Intrusive: a timer is embedded in the timed object; nothing is allocated.
  *
  * Time is a 64-bit count of nanoseconds, cut to ticks of 2^20 of them (1.05 ms). Level 0 has a slot
- * for each tick of the current 64, level 1 for each 64 ticks of the current 4,096, and so on; eight
+ * for each tick of the current 64, level 1 for each 64 ticks of the current 4,096, and so on. Eight
  * levels hold all 64-bit times. A timer waits in the slot of the highest level at which its tick
  * differs from now. It moves down a level whenever now reaches its slot, so at most seven times.
  *
