@@ -50,8 +50,8 @@ static void poke(void)
     oaki_waker_wake(&ahead.waker, 1);
 }
 
-/* Pages to keep touched ahead. A leading marker alternates with its own work, and meanwhile a large
- * heap grows by more. A heap also grows by more where a huge page takes the system long. */
+/* Pages to keep touched ahead: more for a large heap, which grows by more while a leading marker
+ * does its own work. Also more where a huge page takes the system long. */
 size_t oaki_ahead_near(void)
 {
     bool dear = oaki_cost_of(OAKI_COST_fresh_huge) > DEAR_NS;

@@ -253,8 +253,8 @@ static void give(oaki_lock *l)
     oaki_futex_wake(&l->word, INT_MAX);
 }
 
-/* All locks but gc_lock and the mcentrals' of zones. With no thread inside, all of the latter are
- * free, and there may be thousands. */
+/* The locks of oaki_heap but gc_lock, helper_lock and the mcentrals' of zones. With no thread and
+ * no helper inside, the last two kinds are free. There may be thousands of mcentrals. */
 static void for_each_lock(void (*fn)(oaki_lock *l))
 {
     oaki_heap *h = &oaki_the_heap;

@@ -23,7 +23,7 @@ typedef enum oaki_rank {
     OAKI_RANK_THREADS,   /* the list of threads */
     OAKI_RANK_LEAVING,   /* guarded objects between their queue and being free */
     OAKI_RANK_ZONES,     /* the table of zones, and the threads in them */
-    OAKI_RANK_ROOTS,     /* registered ranges, exclusions, the table of loaded objects */
+    OAKI_RANK_ROOTS,     /* registered ranges, exclusions, masks */
     OAKI_RANK_FINALIZER, /* finalizer, weak and ephemeron tables */
     OAKI_RANK_TYPES,     /* the table of types */
     OAKI_RANK_OBSERVE,   /* sites and sampled objects */

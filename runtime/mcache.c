@@ -426,8 +426,8 @@ void oaki_mcache_flush(oaki_mcache *mc)
 
 /* The flushed slots are clear in A and so set in M. Set in A too, they survive this cycle, empty as
  * they are. Of an allocated slot, M has at most the first granule. The slots lie at or above their
- * spans' cursors. A thread that caches such a span may find one free again, with words written to
- * it. */
+ * spans' cursors. A thread that caches such a span later may find a slot free again, with words
+ * written to it. */
 void oaki_mcache_in_flight(oaki_mcache *mc)
 {
     OAKI_REQUIRES_STOPPED();

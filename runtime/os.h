@@ -74,7 +74,8 @@ size_t oaki_os_rss(void);
  * Uses the system call: libc's function leaves libc's own signals unmasked, and the malloc
  * library's leaves the stop signal. */
 uint64_t oaki_os_mask_signals(int but);
-/* Sets the mask to exactly `set`, bit i for signal i + 1. Returns the mask before. */
+/* Blocks the signals of `set`, bit i for signal i + 1, and leaves others as they are. Returns the
+ * mask before. */
 uint64_t oaki_os_block_signals(uint64_t set);
 /* The mask of the interrupted code, from a handler's context. */
 uint64_t oaki_os_mask_of(const void *context);

@@ -3,7 +3,8 @@
  *
  * The fallback for a thread's id is a priority-inheriting futex: as the thread takes it, the kernel
  * writes the id there. The fallback for a process's id is the target of /proc/self, or a socket's
- * report about its other end. A filter may refuse with any errno. One that kills gives no warning.
+ * report about its other end. A filter may refuse with any errno. A filter that kills gives no
+ * warning.
  *
  * Owns nothing and takes no lock. Bound: one system call, four where it is refused. */
 #include "os.h"

@@ -23,7 +23,7 @@
 #include <ucontext.h>
 
 #define RED_ZONE 128   /* bytes, of x86-64 */
-#define TURN_NS 20000u /* time that a thread leaves to earlier waiting threads of gc_lock */
+#define TURN_NS 20000u /* for which a thread lets earlier waiting ones take gc_lock first */
 #define BARGES 1024    /* times that gc_lock is taken ahead of waiting threads */
 
 oaki_stopping oaki_the_stop;

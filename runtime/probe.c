@@ -66,8 +66,8 @@ const char *oaki_probe_down(const char *lo, const char *hi)
     return OAKI_MAX(p, lo);
 }
 
-/* Asked for asynchronous write-back, which it does anyway, Linux only walks the mappings. It
- * returns ENOMEM when there is a gap. */
+/* With MS_ASYNC, Linux only walks the mappings, as it writes back by itself anyway. It returns
+ * ENOMEM when there is a gap. */
 bool oaki_probe_mapped(const char *lo, const char *hi)
 {
     int saved = errno;

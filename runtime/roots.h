@@ -3,7 +3,8 @@
  *
  * Owns: registered ranges, exclusions, and the table of loaded objects (writable segments and TLS
  * blocks).
- * Lock: oaki_heap.roots_lock; with the world stopped, none.
+ * Lock: oaki_heap.roots_lock for ranges and exclusions, gc_lock for the table (dlroots.c); with the
+ * world stopped, none.
  *
  * The table of loaded objects is read with dl_iterate_phdr, which takes a lock of the host. So it
  * is read before the stop, and before gc_lock is taken. In the stop, the list that the loader keeps

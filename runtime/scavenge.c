@@ -16,8 +16,8 @@
  * releases as much memory, whatever its age.
  *
  * The thread is created when at least FROM bytes are free, or will be once they are swept. Most
- * processes, and most children of a fork, never have one. It sleeps for good when it has nothing to
- * release and no collection or free by hand has come near FROM for two decay times.
+ * processes, and most children of a fork, never have one. The thread sleeps for good when it has
+ * nothing to release, and no collection or free by hand has come near FROM for two decay times.
  *
  * Owns: the scavenger thread, decay_tick. Lock: pages_lock, inside oaki_pages_decay, never during a
  * system call. */

@@ -61,7 +61,7 @@ OAKI_INLINE oaki_kind oaki_pte_kind(oaki_pte e)
 }
 
 typedef enum oaki_span_list {
-    OAKI_LIST_NONE = 0, /* free, cached, or being swept */
+    OAKI_LIST_NONE = 0, /* free, being swept, or without an object yet */
     OAKI_LIST_PARTIAL,  /* has free slots */
     OAKI_LIST_FULL,
     OAKI_LIST_CACHED

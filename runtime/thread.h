@@ -5,7 +5,7 @@
  *   In the runtime (between oaki_enter and oaki_leave), where it holds locks and half-changed
  *   structures. There the stop signal's handler only sets stop_pending, and the thread parks
  *   itself in oaki_leave.
- *   Blocked (between oaki_blocking_enter and _leave), where its stack is already described and it
+ *   Blocked (between oak_blocking_enter and _leave), where its stack is already described and it
  *   gets no signal. It can't come back while the world is stopped.
  *
  * Owns: struct oaki_thread and the list of them. Lock: oaki_heap.threads_lock guards the list. A
@@ -252,8 +252,9 @@ typedef struct oaki_failed_stops {
 
 oaki_failed_stops oaki_world_failed(void);
 
-/* As oaki_world_stop, with a limit of so many nanoseconds for each thread. 0; EAGAIN when the
- * loaded objects have changed, or EBUSY when a thread didn't stop: the world runs. */
+/* As oaki_world_stop, with a limit in nanoseconds for all tries and the rests between them; 0: no
+ * limit. Returns 0; EAGAIN when the loaded objects have changed, or EBUSY when a thread didn't
+ * stop: then the world runs. */
 int oaki_world_try_stop(oaki_thread *self, uint64_t limit_ns);
 
 /* The same, however long a thread takes to stop and whatever the loader does. The stopped threads

@@ -1,8 +1,8 @@
 /* track.h - reports to the sanitizers and to Valgrind; nothing in a plain build.
  *
  * oaki_track_alloc: [p, p + n) is about to be handed out. oaki_track_free: it may not be touched
- * until then. Only objects freed by hand are poisoned. Objects that the collector frees have no
- * reference to them, and its own scans read everywhere. */
+ * until it is handed out again. Only objects freed by hand are poisoned. No reference is left to an
+ * object that the collector frees, and the collector's own scans read everywhere. */
 #ifndef OAKI_TRACK_H
 #define OAKI_TRACK_H
 

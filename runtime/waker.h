@@ -26,7 +26,7 @@ OAKI_INLINE void oaki_waker_wake(oaki_waker *w, int sleepers)
     oaki_futex_wake(&w->calls, sleepers);
 }
 
-/* Sleeps until the count is not *seen, which becomes the count. */
+/* Sleeps until the count differs from *seen. *seen becomes the count. */
 OAKI_INLINE void oaki_waker_wait(oaki_waker *w, unsigned *seen)
 {
     unsigned now;
@@ -34,7 +34,7 @@ OAKI_INLINE void oaki_waker_wait(oaki_waker *w, unsigned *seen)
     *seen = now;
 }
 
-/* Sleeps once, for about `ns` at most. Has the count changed? Then it is *seen. */
+/* Sleeps once, for about `ns` at most. *seen becomes the count. Has it changed? */
 OAKI_INLINE bool oaki_waker_wait_ns(oaki_waker *w, unsigned *seen, uint64_t ns)
 {
     if (oaki_waker_calls(w) == *seen) oaki_futex_wait(&w->calls, *seen, ns);

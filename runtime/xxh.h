@@ -1,4 +1,4 @@
-/* xxh.h - xxHash, a copy of our own under names of our own (runtime/xxh.c).
+/* xxh.h - xxHash, a copy of Oakum's own under names of its own (runtime/xxh.c).
  *
  * So the host needs no library for it, and a copy that the host has is not used. */
 #ifndef OAKI_XXH_H

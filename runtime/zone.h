@@ -66,7 +66,7 @@ typedef struct oaki_zones {
     oaki_lock lock;
     oak_zone *chunk[OAKI_ZONES_MAX / OAKI_ZONE_CHUNK];
     AO_t used;          /* ids below it have a record; counts the default zone */
-    AO_t count;         /* open zones */
+    AO_t count;         /* zones that are open or closing */
     AO_t ndead;
     uint32_t free, dead; /* ids of the first, or 0; dead: the oldest first */
     uint32_t last_dead;
