@@ -109,7 +109,7 @@ void oaki_classic_inspect(const oak_classic_map *m, oaki_map_view *out)
     out->moved = (double)m->nevacuate / (double)oaki_classic_noldbuckets(m);
 }
 
-/* While a resize begins or ends, both fields may refer to one array. */
+/* While a resize begins or ends, array[0] and array[1] may refer to one directory. */
 void oaki_map_inspect(const oak_map *m, oaki_map_view *out)
 {
     out->len = m->len;

@@ -152,7 +152,7 @@ OAKI_INLINE void oaki_map_told(char *e)
     AO_char_store_release((unsigned char *)e, *(unsigned char *)e);
 }
 
-/* Bytes of a segment's entries. Segment s, or NULL. */
+/* stride: bytes of a segment's entries. segment: segment s, or NULL. */
 OAKI_INLINE size_t oaki_map_stride(const oak_map *m, const struct oak_map_array_ *a)
 {
     return ((size_t)a->gmask + 1) * OAK_MAP_SLOTS_ * m->entry_size;
@@ -217,8 +217,8 @@ bool oaki_map_restore_tags(oak_map *m, size_t g);
 /* An entry of this tag and of home h has left group g, which lies behind h. Clears the bits in
  * between that no other entry needs. */
 void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g, unsigned tag);
-/* The fewest groups, log2, that n entries fit into, within the heap's limit and the machine's
- * memory. The slots of a single group for n entries. */
+/* hint_bits: log2 of the fewest groups that n entries fit into, within the heap's limit and the
+ * machine's memory. slots_for: the slots of a single group for n entries, as bits. */
 unsigned oaki_map_hint_bits(const oaki_map_layout *l, size_t n);
 unsigned oaki_map_slots_for(size_t n);
 /* Gives the arrays back. The map has no entries. */
@@ -286,8 +286,8 @@ OAKI_INLINE bool oaki_map_hash_is_own(const oak_map_type *t)
     return t->key != OAK_KEY_CUSTOM && t->key != OAK_KEY_CSTRING && t->key != OAK_KEY_SLICE;
 }
 
-/* The bit of byte 15 for entries with this tag. The slots of a group whose tags have their bit in
- * `bits`. */
+/* class: the bit of byte 15 for entries with this tag. of_class: the slots of a group whose tags
+ * have their bit in `bits`. */
 OAKI_INLINE unsigned oaki_map_class(unsigned tag)
 {
     return 1u << (tag & 7);

@@ -22,12 +22,12 @@
 #define LOOK 4         /* new homes whose entries are counted before shrinking makes them */
 #define SAMPLE 256     /* old homes, the first ones, which decide how many become one */
 #define LEVELS 6u      /* log2 of how many old homes become one, at most */
-#define THIN 4         /* entries in a new home, on average, if it is of more than two */
+#define THIN 4         /* entries in a new home, on average, where it joins more than two */
 #define WHOLE 8        /* groups: arrays of up to so many are evacuated in one step */
 #define RETRY 64       /* writes until a resize that found no memory is tried again */
-#define PATIENCE 8     /* if the writes are deletes, this part of the entries instead */
+#define PATIENCE 8     /* for deletes, this part of the entries instead */
 #define FEW 2048       /* entries that may be moved in one step */
-#define SPARSE_BITS 4  /* log2 of how many times too large an array then is */
+#define SPARSE_BITS 4  /* log2 of the factor by which an array is then too large */
 #define CHARGE 16      /* groups that are read for each entry before another new seed */
 #define SHRINK_NUM 6   /* entries in two groups, on average, below which a map shrinks */
 #define SOON 16 /* the part of the limit, at its end, in which memory is made ready */

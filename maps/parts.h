@@ -1,4 +1,4 @@
-/* parts.h - the part of a default map that an object is, for following references through a map. */
+/* parts.h - the part of a default map that an object is, for tracing references through a map. */
 #ifndef OAKI_PARTS_H
 #define OAKI_PARTS_H
 

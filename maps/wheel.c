@@ -65,7 +65,7 @@ static unsigned first_slot(oaki_wheel *w, unsigned level, unsigned from)
     }
 }
 
-/* A timer in a slot that now has reached, at a level above 0: it belongs further down. Higher
+/* A timer in a slot that `now` has reached, at a level above 0: it belongs further down. Higher
  * levels come first, as their timers may be due before all those below. */
 static oaki_timer *reached(oaki_wheel *w)
 {
@@ -76,7 +76,7 @@ static oaki_timer *reached(oaki_wheel *w)
     return NULL;
 }
 
-/* Turns to the next slot that holds timers, but at most to `tick`. The slots that now has reached
+/* Turns to the next slot that holds timers, but at most to `tick`. The slots that `now` has reached
  * are empty above level 0. Returns whether the new time's slots hold a timer. */
 static bool turn(oaki_wheel *w, uint64_t tick)
 {

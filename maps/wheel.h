@@ -4,10 +4,11 @@
  * Time is a 64-bit count of nanoseconds, cut to ticks of 2^20 of them (1.05 ms). Level 0 has a slot
  * for each tick of the current 64, level 1 for each 64 ticks of the current 4,096, and so on. Eight
  * levels hold all 64-bit times. A timer waits in the slot of the highest level at which its tick
- * differs from now. It moves down a level whenever now reaches its slot, so at most seven times.
+ * differs from `now`. It moves down a level whenever `now` reaches its slot: at most seven times.
  *
  * Owns:       struct oaki_wheel. It holds no timer alive: its memory need not be scanned.
- * Invariants: a timer's tick is not before now; at each level, slots before now's are empty.
+ * Invariants: a timer's tick is not before `now`; at each level, slots before that of `now` are
+ *             empty.
  * Lock:       the owner's.
  * Bound:      add and remove O(1), next O(budget). */
 #ifndef OAKI_WHEEL_H
