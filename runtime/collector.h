@@ -36,8 +36,8 @@ bool oaki_gc_is_off(void);
 size_t oaki_gc_finalizers_ran(void);
 bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran);
 
-/* The thread is about to take `bytes` from the page heap or a central list. Sweeps the thread's
- * share (gc/sweep.h), and collects if due. */
+/* The thread is about to take `bytes` from the page heap or a central list. Assists the sweep in
+ * proportion to the allocated bytes, and collects if due. */
 void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);
 
 /* Sweeps one span that is off its list, with no lock held: A = A & M, and the counts. With keep, a
