@@ -7,6 +7,7 @@
  *
  * Exit status: 127: there is no such program. 126: the program can't be run with the library. */
 #include "cmd.h"
+#include "observe/suppress.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -35,6 +36,11 @@ enum {
     OPT_POSSIBLE,
     OPT_ALL,
     OPT_QUIET,
+    OPT_SUPPRESSIONS,
+    OPT_GENERATE,
+    OPT_JSON,
+    OPT_JUNIT,
+    OPT_VERBOSE,
     OPT_HELP
 };
 
@@ -53,6 +59,11 @@ static const cmd_option options[] = {
     [OPT_POSSIBLE] = { "possible", 0, NULL, "list possibly lost blocks" },
     [OPT_ALL] = { "all", 0, NULL, "list reachable blocks, too" },
     [OPT_QUIET] = { "quiet", 'q', NULL, "print nothing if nothing is lost" },
+    [OPT_SUPPRESSIONS] = { "suppressions", 0, "FILE", "don't report what memcheck's FILE names" },
+    [OPT_GENERATE] = { "gen-suppressions", 0, "FILE", "write suppressions of what is reported" },
+    [OPT_JSON] = { "json", 0, "FILE", "write the leaks as JSON, too; %p is the process id" },
+    [OPT_JUNIT] = { "junit", 0, "FILE", "write the leaks as JUnit's XML, too" },
+    [OPT_VERBOSE] = { "verbose", 'v', NULL, "name unused suppressions" },
     [OPT_HELP] = { "help", 'h', NULL, "print this" },
     { NULL, 0, NULL, NULL },
 };
@@ -61,6 +72,7 @@ static const char command[] = "oakum run";
 
 typedef struct request {
     bool help, follow, checks, status;
+    unsigned nsuppressions;
 } request;
 
 static void help(void)
@@ -171,12 +183,63 @@ static bool take_check(request *r, const char *value)
     return tell("OAKUM_MALLOC_CHECK", value);
 }
 
+/* Read all of a file, with a NUL. Returns NULL with errno. */
+static char *read_whole(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    size_t n = 0, cap = 0;
+    char *text = NULL;
+    int error;
+
+    if (f == NULL) return NULL;
+    do {
+        char *more = realloc(text, cap = cap != 0 ? 2 * cap : 4096);
+
+        if (more == NULL) break;
+        text = more;
+        n += fread(text + n, 1, cap - n - 1, f);
+    } while (n == cap - 1);
+    error = n == cap - 1 ? ENOMEM : ferror(f) ? errno : 0;
+    fclose(f);
+    if (error != 0) {
+        free(text);
+        errno = error;
+        return NULL;
+    }
+    text[n] = '\0';
+    return text;
+}
+
+/* The library reads the file again: here its errors are reported before the program runs. */
+static bool take_suppressions(request *r, const char *path)
+{
+    oaki_suppressions list = { NULL, 0 };
+    char name[40], *text = read_whole(path);
+    const char *error;
+    unsigned line = 0;
+
+    if (text == NULL) {
+        cmd_say(stderr, "%s: cannot read %s: %s\n", command, path, strerror(errno));
+        return false;
+    }
+    error = oaki_suppress_read(&list, path, text, &line);
+    for (size_t i = 0; i < list.n; i++) free(list.list[i].frame);
+    free(list.list);
+    free(text);
+    if (error != NULL) {
+        cmd_say(stderr, "%s: %s:%u: %s\n", command, path, line, error);
+        return false;
+    }
+    snprintf(name, sizeof(name), "OAKUM_MALLOC_SUPPRESSIONS_%u", r->nsuppressions++);
+    return tell_file(name, path);
+}
+
 /* Whether an option is about leaks, and so turns their report on. --error-exitcode does so only
  * without --check. */
 static bool is_of_leaks(int option)
 {
     return option == OPT_LEAKS || option == OPT_SIGNAL || option == OPT_POSSIBLE ||
-           option == OPT_ALL;
+           option == OPT_ALL || (option >= OPT_SUPPRESSIONS && option <= OPT_JUNIT);
 }
 
 static bool take(request *r, int option, const char *value)
@@ -199,6 +262,11 @@ static bool take(request *r, int option, const char *value)
     case OPT_POSSIBLE: return tell("OAKUM_MALLOC_POSSIBLE", "1");
     case OPT_ALL: return tell("OAKUM_MALLOC_ALL", "1");
     case OPT_QUIET: return tell("OAKUM_MALLOC_QUIET", "1");
+    case OPT_SUPPRESSIONS: return take_suppressions(r, value);
+    case OPT_GENERATE: return tell_file("OAKUM_MALLOC_GEN_SUPPRESSIONS", value);
+    case OPT_JSON: return tell_file("OAKUM_MALLOC_JSON", value);
+    case OPT_JUNIT: return tell_file("OAKUM_MALLOC_JUNIT", value);
+    case OPT_VERBOSE: return tell("OAKUM_MALLOC_VERBOSE", "1");
     default: r->help = true; return true;
     }
 }

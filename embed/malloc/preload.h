@@ -18,6 +18,8 @@
  * walk.c     which objects roots reach, and which objects are lost
  * lost.c     the leak check and --collect, in an image
  * report.c   the report of the leak check
+ * suppressed.c  leaks that suppressions hide
+ * leakfile.c the leaks as files: suppressions, JSON, JUnit
  * tell.c     the destination of reports
  * seal.c     programs that forbid themselves system calls
  * limit.c    programs that limit their own address space
@@ -69,13 +71,14 @@ OAKI_INLINE void oaki_quiet_end(void) { oaki_my.quiet--; }
 
 typedef struct oaki_asked {
     bool tracks; /* leaks, collect or growth: threads attach at their start */
-    bool leaks, collect, quiet, all, possible;
+    bool leaks, collect, quiet, all, possible, verbose;
     bool caches; /* nothing is observed: threads have caches */
     unsigned frames;    /* of a stack that are shown and compared */
     int error_exit;     /* exit status of a program that leaks; 0: its own */
     int signal;         /* that requests a report; 0: none */
     unsigned growth_ms; /* between two looks for growth; 0: no looks */
     const char *log, *profile, *serve; /* or NULL */
+    const char *generate, *json, *junit; /* files of leaks, or NULL */
     const char *check; /* words of --check, or NULL */
     int stop_signal;
 } oaki_asked;

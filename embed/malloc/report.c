@@ -9,6 +9,7 @@
 #include "observe/site.h"
 #include "observe/symbol.h"
 #include "preload.h"
+#include "report.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include <dlfcn.h>
@@ -54,10 +55,7 @@ static void begin_line(text *t)
 
 /* ---- records ---- */
 
-typedef struct record {
-    const oaki_site *site;
-    oaki_sum of[OAKI_LOSSES], below;
-} record;
+typedef oaki_leak record;
 
 static size_t compared(const oaki_site *s)
 {
@@ -111,14 +109,14 @@ static size_t join(record *r, size_t n)
 
 static record *make_records(const oaki_lost *l, size_t *out)
 {
-    size_t n = 0;
+    size_t n = *out = 0;
     record *r = malloc((l->n + 1) * sizeof *r);
     if (!r) return NULL;
     oaki_thread *t = oaki_enter();
     for (size_t i = 0; i < l->n; i++) {
         const oaki_site *s = oaki_site_by_id(l->site[i].id);
         if (!s) continue;
-        r[n].site = s;
+        r[n] = (record){ .site = s };
         memcpy(r[n].of, l->site[i].of, sizeof r[n].of);
         r[n++].below = l->site[i].below;
     }
@@ -128,6 +126,59 @@ static record *make_records(const oaki_lost *l, size_t *out)
     qsort(r, n, sizeof *r, by_weight);
     *out = n;
     return r;
+}
+
+/* ---- names ---- */
+
+const char *oaki_loss_words(oaki_loss loss)
+{
+    static const char *const words[] = { "still reachable", "possibly lost", "indirectly lost",
+                                         "definitely lost" };
+    return words[loss];
+}
+
+const char *oaki_loss_kind(oaki_loss loss)
+{
+    static const char *const kinds[] = { "reachable", "possible", "indirect", "definite" };
+    return kinds[loss];
+}
+
+bool oaki_leak_is_listed(const oaki_leak *l, oaki_loss loss)
+{
+    if (l->of[loss].blocks == 0 || l->by[loss]) return false;
+    return loss == OAKI_LOST || oaki_wanted.all ||
+           (loss == OAKI_POSSIBLE && oaki_wanted.possible);
+}
+
+static bool is_main(const oak_frame *f)
+{
+    return f->function && strcmp(f->function, "main") == 0;
+}
+
+/* The stack ends at main, where a thread began, or at the last frame that is compared. */
+bool oaki_leak_name(oaki_leak *l)
+{
+    const oaki_site *s = l->site;
+    bool more = true;
+    if (l->frame) return true;
+    l->frame = malloc((compared(s) * OAKI_SYMBOL_INLINED + 1) * sizeof *l->frame);
+    if (!l->frame) return false;
+    for (size_t i = 0; i < compared(s) && more; i++) {
+        if (i > 0 && oaki_stack_is_own(s->frame[i] - 1)) {
+            more = false; /* where a thread began */
+            break;
+        }
+        size_t n = oaki_symbol_of_code(s->frame[i] - 1, l->frame + l->nframes);
+        for (size_t k = 0; k < n && more; k++) more = !is_main(&l->frame[l->nframes++]);
+    }
+    l->to_end = !more || compared(s) < (size_t)oaki_wanted.frames;
+    return true;
+}
+
+void oaki_leaks_free(oaki_leaks *l)
+{
+    for (size_t i = 0; i < l->n; i++) free(l->list[i].frame);
+    free(l->list);
 }
 
 /* ---- text ---- */
@@ -161,24 +212,10 @@ static void put_frame(text *t, const oak_frame *f, bool first)
     else put(t, "\n");
 }
 
-static bool is_main(const oak_frame *f)
+static void put_stack(text *t, record *r)
 {
-    return f->function && strcmp(f->function, "main") == 0;
-}
-
-static void put_stack(text *t, const oaki_site *s)
-{
-    oak_frame frame[OAKI_SYMBOL_INLINED];
-    bool first = true, more = true;
-    for (size_t i = 0; i < compared(s) && more; i++) {
-        if (i > 0 && oaki_stack_is_own(s->frame[i] - 1)) break; /* where a thread began */
-        size_t n = oaki_symbol_of_code(s->frame[i] - 1, frame);
-        for (size_t k = 0; k < n && more; k++) {
-            put_frame(t, &frame[k], first);
-            first = false;
-            more = !is_main(&frame[k]);
-        }
-    }
+    if (!oaki_leak_name(r)) t->failed = true;
+    for (size_t i = 0; i < r->nframes; i++) put_frame(t, &r->frame[i], i == 0);
     begin_line(t);
     put(t, "\n");
 }
@@ -189,22 +226,20 @@ static void put_sum(text *t, const oaki_sum *s)
         (unsigned long long)s->blocks, s->blocks == 1 ? "" : "s");
 }
 
-static void put_record(text *t, const record *r, oaki_loss loss)
+static void put_record(text *t, record *r, oaki_loss loss)
 {
-    static const char *const words[] = { "still reachable", "possibly lost", "indirectly lost",
-                                         "definitely lost" };
     const oaki_sum *s = &r->of[loss];
-    if (s->blocks == 0) return;
+    if (!oaki_leak_is_listed(r, loss)) return;
     begin_line(t);
     put_sum(t, s);
-    put(t, " %s %s", s->blocks == 1 ? "is" : "are", words[loss]);
+    put(t, " %s %s", s->blocks == 1 ? "is" : "are", oaki_loss_words(loss));
     if (loss == OAKI_LOST && r->below.blocks > 0) {
         put(t, ", and ");
         put_sum(t, &r->below);
         put(t, " with %s", s->blocks == 1 ? "it" : "them");
     }
     put(t, "\n");
-    put_stack(t, r->site);
+    put_stack(t, r);
 }
 
 static void put_line(text *t, const char *what, const oaki_sum *s)
@@ -215,7 +250,14 @@ static void put_line(text *t, const char *what, const oaki_sum *s)
     put(t, "\n");
 }
 
-static void put_summary(text *t, const oaki_lost *l)
+static void put_unused(void *ctx, const oaki_suppression *s)
+{
+    text *t = ctx;
+    begin_line(t);
+    put(t, "   unused suppression: %s (%s:%u)\n", s->name, s->file, s->line);
+}
+
+static void put_summary(text *t, const oaki_lost *l, const oaki_sum *suppressed)
 {
     begin_line(t);
     put(t, "oakum: %s\n", l->of[OAKI_LOST].blocks ? "leaks:" : "no leaks:");
@@ -223,6 +265,8 @@ static void put_summary(text *t, const oaki_lost *l)
     put_line(t, "indirectly lost", &l->of[OAKI_INDIRECT]);
     put_line(t, "  possibly lost", &l->of[OAKI_POSSIBLE]);
     put_line(t, "still reachable", &l->of[OAKI_KEPT]);
+    if (suppressed->blocks) put_line(t, "     suppressed", suppressed);
+    if (oaki_wanted.verbose) oaki_suppressed_unused(put_unused, t);
     if (oaki_wanted.all && l->unknown.blocks)
         put_line(t, "lost, allocated before main or by the loader", &l->unknown);
     if (l->blind) {
@@ -236,25 +280,18 @@ static void put_summary(text *t, const oaki_lost *l)
     }
 }
 
-static void put_all(text *t, const oaki_lost *l)
+static void put_all(text *t, const oaki_leaks *all, const oaki_lost *l)
 {
-    size_t n;
-    record *r = make_records(l, &n);
-    t->failed = t->failed || !r;
-    for (size_t i = 0; r && i < n; i++) {
-        put_record(t, &r[i], OAKI_LOST);
-        if (oaki_wanted.all) put_record(t, &r[i], OAKI_INDIRECT);
-        if (oaki_wanted.all || oaki_wanted.possible) put_record(t, &r[i], OAKI_POSSIBLE);
-    }
-    for (size_t i = 0; r && oaki_wanted.all && i < n; i++) put_record(t, &r[i], OAKI_KEPT);
-    oaki_symbols_release();
-    free(r);
-    if (!oaki_wanted.quiet || l->of[OAKI_LOST].blocks) put_summary(t, l);
+    for (size_t i = 0; i < all->n; i++)
+        for (oaki_loss k = OAKI_LOST; k > OAKI_KEPT; k--) put_record(t, &all->list[i], k);
+    for (size_t i = 0; i < all->n; i++) put_record(t, &all->list[i], OAKI_KEPT);
+    if (!oaki_wanted.quiet || l->of[OAKI_LOST].blocks) put_summary(t, l, &all->suppressed);
 }
 
 /* ---- */
 
-static int make_text(text *t, oaki_lost *l, const char *own_sp)
+/* `written` is set to whether the files of leaks are written; if it is NULL, they aren't. */
+static int make_text(text *t, oaki_lost *l, const char *own_sp, bool *written)
 {
     if (oaki_lost_find(l, own_sp) != 0) {
         int error = errno;
@@ -264,7 +301,13 @@ static int make_text(text *t, oaki_lost *l, const char *own_sp)
         else put(t, "oakum: the heap can't be looked at: %s\n", oaki_error_text(error));
         return -1;
     }
-    put_all(t, l);
+    oaki_leaks all = { .list = NULL };
+    all.list = make_records(l, &all.n);
+    t->failed |= !all.list || !oaki_suppressed_note(&all, l);
+    put_all(t, &all, l);
+    if (written) *written = !t->failed && oaki_leakfiles_write(&all, l);
+    oaki_symbols_release();
+    oaki_leaks_free(&all);
     oaki_lost_free(l);
     return 0;
 }
@@ -277,19 +320,19 @@ bool oaki_report_leaks(const char *own_sp)
     if (!oaki_can_enter())
         return oaki_say("oakum: the program ended inside of malloc: its heap is not looked at");
     oaki_quiet_begin();
-    uint64_t lost = make_text(&t, &l, own_sp) == 0 ? l.of[OAKI_LOST].blocks : 0;
-    if (t.failed) said = oaki_say("oakum: no memory for all of the report");
+    (void)make_text(&t, &l, own_sp, &said);
+    if (t.failed) said &= oaki_say("oakum: no memory for all of the report");
     said &= oaki_tell(t.p, t.n);
     free(t.p);
     oaki_quiet_end();
-    return lost == 0 && said;
+    return l.of[OAKI_LOST].blocks == 0 && said;
 }
 
 char *oaki_report_text(size_t *n)
 {
     text t = { 0 };
     oaki_lost l;
-    (void)make_text(&t, &l, NULL);
+    (void)make_text(&t, &l, NULL, NULL);
     if (t.failed) {
         free(t.p);
         return NULL;

@@ -11,6 +11,7 @@
  * Owns: oaki_wanted, oaki_started, struct self. Lock: none: one thread starts, one ends. */
 #include "cache.h"
 #include "preload.h"
+#include "report.h"
 #include "runtime/observer.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
@@ -116,6 +117,10 @@ static void read_environment(oaki_asked *w)
     w->all = asked("OAKUM_MALLOC_ALL");
     w->possible = asked("OAKUM_MALLOC_POSSIBLE");
     w->quiet = asked("OAKUM_MALLOC_QUIET");
+    w->verbose = asked("OAKUM_MALLOC_VERBOSE");
+    w->generate = asked("OAKUM_MALLOC_GEN_SUPPRESSIONS");
+    w->json = asked("OAKUM_MALLOC_JSON");
+    w->junit = asked("OAKUM_MALLOC_JUNIT");
     w->frames = number("OAKUM_MALLOC_FRAMES", 12);
     w->error_exit = (int)number("OAKUM_MALLOC_ERROR_EXITCODE", 0);
     w->signal = (int)number("OAKUM_MALLOC_SIGNAL", 0);
@@ -336,6 +341,10 @@ static void begin(char **first_environ)
     keep(&w->profile);
     keep(&w->serve);
     keep(&w->check);
+    keep(&w->generate);
+    keep(&w->json);
+    keep(&w->junit);
+    oaki_suppressed_start();
     if (!self.follow && asked("OAKUM_MALLOC_LIBRARY"))
         oaki_environ_forget(first_environ);
     if (is_replaced())
