@@ -263,6 +263,7 @@ static bool fail_to_find(const char *command, const search *s)
 {
     int pid = (int)s->p->pid;
 
+    if (command == NULL) return false;
     if (s->closed[0] != '\0')
         cmd_say(stderr,
                 "%s: you may not look at process %d: its socket would be in %s, which is "
@@ -279,7 +280,10 @@ static bool fail_to_find(const char *command, const search *s)
 /* Check that the process exists and may be read. kill finds it even if /proc hides it. */
 static bool look_at(const char *command, process *p)
 {
-    if (kill(p->pid, 0) != 0 && errno != EPERM)
+    bool gone = kill(p->pid, 0) != 0 && errno != EPERM;
+
+    if (command == NULL) return !gone && read_status(p) && is_mine(p);
+    if (gone)
         fprintf(stderr, "%s: there is no process %d\n", command, (int)p->pid);
     else if (!read_status(p))
         fprintf(stderr, "%s: you may not look at process %d, which is another user's\n", command,

@@ -20,7 +20,7 @@ typedef struct cmd_server {
 bool cmd_is_server(const char *word);
 
 /* Find a server by PID, URL or unix:PATH. The token for a URL comes from OAKUM_DEBUG_TOKEN. Returns
- * false after a message on stderr. */
+ * false after a message on stderr. If command is NULL, a process id fails without one. */
 bool cmd_server_find(const char *command, const char *where, cmd_server *out);
 
 /* Connect to a Unix socket at which the process pid listens; 0: any process. Returns a descriptor,

@@ -23,6 +23,7 @@ static const command commands[] = {
     { "trace", cmd_trace, "record what a running program does for some seconds, for Perfetto" },
     { "why", cmd_why, "show what keeps an object of a program or of a snapshot alive" },
     { "diff", cmd_diff, "show what changes in a program, or from one snapshot to another" },
+    { "doctor", cmd_doctor, "show what this machine or a process allows, and what to change" },
     { "info", cmd_info, "show the version, the heap's place and every option" },
     { "version", cmd_version, "print the version" },
     { "help", cmd_help, "print this, or a command's own help" },

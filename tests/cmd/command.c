@@ -49,6 +49,8 @@ static const struct {
     { { "leaks", "-z" }, "unknown option '-z'" },
     { { "leaks", "--", "--json" }, "unknown scenario '--json'" },
     { { "leaks", "" }, "unknown scenario ''" },
+    { { "doctor", "1", "2" }, "takes one process id" },
+    { { "doctor", "--jsn" }, "did you mean 'json'?" },
     { { "info", "more" }, "takes no arguments" },
     { { "info", "--more" }, "unknown option 'more'" },
     { { "version", "more" }, "takes no arguments" },

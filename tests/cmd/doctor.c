@@ -1,0 +1,175 @@
+/* doctor.c - tests of `oakum doctor`: findings of made-up systems, and of this one. */
+#include "run.h"
+
+#include "cmd/doctor.h"
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+Suite *suite_cmd_doctor(void);
+
+static char root[64];
+static cmd_findings found;
+
+/* Write a file of the system, with its folders. */
+static void put(const char *name, const char *text)
+{
+    char path[256];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s%s", root, name);
+    for (char *at = path + strlen(root) + 1; (at = strchr(at, '/')) != NULL; *at++ = '/') {
+        *at = '\0';
+        (void)mkdir(path, 0700);
+    }
+    f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs(text, f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+#define LIMITS(space, files) \
+    "Limit   Soft Limit   Hard Limit   Units\n" \
+    "Max open files  " files "  4096  files\nMax address space  " space "  unlimited  bytes\n"
+
+/* A system on which all is well. */
+static void setup(void)
+{
+    snprintf(root, sizeof(root), "/tmp/oakum-doctor.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(root));
+    put("/proc/7/status", "Name:\tprogram\nTHP_enabled:\t1\n");
+    put("/proc/7/limits", LIMITS("unlimited", "1024"));
+    put("/proc/7/maps", "1\n2\n3\n");
+    put("/proc/7/cgroup", "0::/a/b\n");
+    put("/proc/sys/vm/overcommit_memory", "0\n");
+    put("/proc/sys/vm/max_map_count", "65530\n");
+    put("/proc/sys/kernel/yama/ptrace_scope", "1\n");
+    put("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
+}
+
+static void teardown(void)
+{
+    char line[128];
+
+    snprintf(line, sizeof(line), "rm -rf %s", root);
+    ck_assert_int_eq(system(line), 0);
+}
+
+static void look(void)
+{
+    found.n = 0;
+    cmd_doctor_system(&found, root, "7");
+}
+
+/* Each line of the table changes one file; one finding is then of that level. */
+static const struct {
+    const char *file, *text, *name;
+    cmd_level level;
+    const char *what;
+} changes[] = {
+    { "/proc/7/status", "Name:\tx\nTHP_enabled:\t0\n", "huge-pages", CMD_WARN, "forbidden" },
+    { "/sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]\n", "huge-pages",
+      CMD_WARN, "off" },
+    { "/proc/7/limits", LIMITS("1000000000", "1024"), "address-space", CMD_WARN, "1.0 GB" },
+    { "/proc/7/limits", LIMITS("unlimited", "64"), "open-files", CMD_WARN, "64" },
+    { "/proc/sys/vm/max_map_count", "1000\n", "mappings", CMD_WARN, "3 of at most 1000" },
+    { "/proc/sys/vm/max_map_count", "3\n", "mappings", CMD_BAD, "3 of at most 3" },
+    { "/proc/sys/vm/overcommit_memory", "2\n", "overcommit", CMD_WARN, "is 2" },
+    { "/proc/sys/kernel/yama/ptrace_scope", "3\n", "ptrace", CMD_WARN, "is 3" },
+    { "/sys/fs/cgroup/a/b/memory.max", "1000000000\n", "cgroup-memory", CMD_FINE, "1.0 GB" },
+    { "/sys/fs/cgroup/a/memory.max", "1000000\n", "cgroup-memory", CMD_WARN, "1.0 MB" },
+    { "/sys/fs/cgroup/a/b/memory.max", "max\n", "cgroup-memory", CMD_FINE, "No control group" },
+    { "/sys/fs/cgroup/a/b/cpu.max", "150000 100000\n", "cgroup-cpu", CMD_FINE, "1.5 proc" },
+    { "/sys/fs/cgroup/cpu.max", "50000 100000\n", "cgroup-cpu", CMD_WARN, "0.5 proc" },
+    { "/sys/fs/cgroup/a/b/cpu.max", "max 100000\n", "cgroup-cpu", CMD_FINE, "No control group" },
+};
+
+START_TEST(each_change_is_found)
+{
+    size_t hits = 0;
+
+    look();
+    for (size_t i = 0; i < found.n; i++) ck_assert_int_eq(found.list[i].level, CMD_FINE);
+    ck_assert_uint_eq(found.n, 7);
+    put(changes[_i].file, changes[_i].text);
+    look();
+    for (size_t i = 0; i < found.n; i++) {
+        const cmd_finding *f = &found.list[i];
+
+        if (strcmp(f->name, changes[_i].name) != 0) continue;
+        ck_assert_int_eq(f->level, changes[_i].level);
+        ck_assert_msg(strstr(f->what, changes[_i].what) != NULL, "%s", f->what);
+        ck_assert(f->why != NULL && (f->level == CMD_FINE || f->fix != NULL));
+        hits++;
+    }
+    ck_assert_uint_eq(hits, 1);
+}
+END_TEST
+
+START_TEST(groups_of_version_1_are_read)
+{
+    put("/proc/7/cgroup", "4:memory:/a\n3:cpu,cpuacct:/b\n2:cpuset:/c\n");
+    put("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "2000000000\n");
+    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    put("/sys/fs/cgroup/cpu/b/cpu.cfs_quota_us", "300000\n");
+    put("/sys/fs/cgroup/cpu/b/cpu.cfs_period_us", "100000\n");
+    look();
+    ck_assert_ptr_nonnull(strstr(found.list[4].what, "2.0 GB"));
+    ck_assert_ptr_nonnull(strstr(found.list[5].what, "3 processors"));
+}
+END_TEST
+
+static test_run r;
+
+static void doctor(const char *a, const char *b)
+{
+    test_run_oakum(&r, (char *[]){ (char *)"doctor", (char *)(uintptr_t)a, (char *)(uintptr_t)b,
+                                   NULL });
+    for (const char *line = r.out; a == NULL && *line != '\0'; line += strcspn(line, "\n") + 1)
+        ck_assert_uint_le(strcspn(line, "\n"), 80);
+}
+
+START_TEST(this_machine_is_looked_at)
+{
+    doctor(NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(r.out, "Dirty pages"));
+    ck_assert_ptr_nonnull(strstr(r.out, "Marking: "));
+    doctor("--json", NULL);
+    ck_assert_ptr_null(test_json_error(r.out));
+    ck_assert_ptr_nonnull(strstr(r.out, "\"name\": \"tracking\""));
+}
+END_TEST
+
+START_TEST(a_process_without_a_server_is_told_of)
+{
+    char pid[16];
+
+    snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    doctor(pid, NULL);
+    ck_assert_ptr_nonnull(strstr(r.out, "no debug server"));
+    ck_assert_ptr_nonnull(strstr(r.out, "OAKUM_DEBUG_SERVE=1"));
+    ck_assert_str_eq(r.err, "");
+    doctor("999999999", NULL);
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_ptr_nonnull(strstr(r.err, "there is no process 999999999"));
+    doctor("name", NULL);
+    ck_assert_ptr_nonnull(strstr(r.err, "is no process id"));
+}
+END_TEST
+
+Suite *suite_cmd_doctor(void)
+{
+    Suite *s = suite_create("cmd_doctor");
+    TCase *tc = tcase_create("doctor");
+
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_loop_test(tc, each_change_is_found, 0, sizeof(changes) / sizeof(changes[0]));
+    tcase_add_test(tc, groups_of_version_1_are_read);
+    tcase_add_test(tc, this_machine_is_looked_at);
+    tcase_add_test(tc, a_process_without_a_server_is_told_of);
+    suite_add_tcase(s, tc);
+    return s;
+}
