@@ -81,7 +81,7 @@ static int complain(const cmd_args *args, const char *format, const char *name)
 {
     fprintf(stderr, "%s: ", args->command);
     cmd_say(stderr, format, name);
-    fputc('\n', stderr);
+    fprintf(stderr, "; '%s --help' tells what there is\n", args->command);
     return CMD_ARG_BAD;
 }
 
@@ -186,8 +186,9 @@ void cmd_options_print(const cmd_option *options)
             snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value != NULL ? "=" : "",
                      o->value != NULL ? o->value : "");
         if (o->letter != 0)
-            printf("  -%c, %-18s %s\n", o->letter, left, o->help);
+            printf("  -%c, %-18s", o->letter, left);
         else
-            printf("      %-18s %s\n", left, o->help);
+            printf("      %-18s", left);
+        printf(strlen(left) > 18 ? "\n%25s%s\n" : "%1s%s\n", "", o->help);
     }
 }
