@@ -111,8 +111,8 @@ static int help(void)
 {
     fputs("usage: oakum diff [OPTION...] BEFORE AFTER\n"
           "       oakum diff [--seconds=N] PID|URL\n"
-          "Compare two snapshots by type, most growth first; or two readings of the heap "
-          "profile of a\nrunning program that has a debug server.\n\n",
+          "Compare two snapshots by type, most growth first; or two readings of the heap\n"
+          "profile of a running program that has a debug server.\n\n",
           stdout);
     cmd_options_print(options);
     return CMD_OK;

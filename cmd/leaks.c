@@ -136,13 +136,12 @@ static bool parse(request *r, int argc, char **argv)
 static void help(void)
 {
     fputs("usage: oakum leaks [OPTION...] [NAME...]\n"
-          "Run the leak scenarios, or those named, and show what each retains after two full "
-          "collections,\n"
-          "what Go 1.19 retains, and what pointed at it.\n\n",
+          "Run the leak scenarios, or those named, and show what each retains after two\n"
+          "full collections, what Go 1.19 retains, and what pointed at it.\n\n",
           stdout);
     cmd_options_print(options);
-    fputs("\nExit status: 0 when all is as expected, 1 when a scenario is not, 2 for a wrong "
-          "command line.\n",
+    fputs("\nExit status: 0 when all is as expected, 1 when a scenario is not, 2 for a\n"
+          "wrong command line.\n",
           stdout);
 }
 

@@ -40,11 +40,11 @@ static bool take(void *ctx, int option, const char *value)
 static void help(void)
 {
     fputs("usage: oakum profile [OPTION...] PID|URL\n"
-          "Print the heap profile of a running program, the largest sites first, or save it for "
-          "'go tool pprof'.\n\n",
+          "Print the heap profile of a running program, the largest sites first, or save it\n"
+          "for 'go tool pprof'.\n\n",
           stdout);
     cmd_options_print(options);
-    fputs("\nThe program needs a debug server (OAKUM_DEBUG_SERVE=1) and a profile "
+    fputs("\nThe program needs a debug server (OAKUM_DEBUG_SERVE=1) and a profile\n"
           "(OAKUM_PROFILE_RATE=512K).\n",
           stdout);
 }

@@ -463,7 +463,7 @@ int cmd_run(int argc, char **argv)
         return CMD_OK;
     }
     if (which == CMD_ARG_END) {
-        fprintf(stderr, "%s: wants a program to run\n", command);
+        fprintf(stderr, "%s: wants a program to run; '%s --help' tells more\n", command, command);
         return CMD_USAGE;
     }
     if (r.status && !r.checks && !tell("OAKUM_MALLOC_LEAKS", "1")) return CMD_USAGE;

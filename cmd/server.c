@@ -200,7 +200,8 @@ bool cmd_live_args(cmd_args *args, bool (*take)(void *ctx, int option, const cha
 
     if (names == 1 || (names >= 0 && *help)) return true;
     if (names >= 0)
-        fprintf(stderr, "%s: wants a process id or the server's address\n", args->command);
+        fprintf(stderr, "%s: wants a process id or the server's address; '%s --help' tells more\n",
+                args->command, args->command);
     return false;
 }
 

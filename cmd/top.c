@@ -49,8 +49,8 @@ static bool take(void *ctx, int option, const char *value)
 static void help(void)
 {
     fputs("usage: oakum top [OPTION...] PID|URL\n"
-          "Show what the heap of a running program does: a page that is drawn anew on a terminal, "
-          "a line each\ntime elsewhere.\n\n",
+          "Show what the heap of a running program does: a page that is drawn anew on a\n"
+          "terminal, a line each time elsewhere.\n\n",
           stdout);
     cmd_options_print(options);
     fputs("\nThe program needs a debug server: OAKUM_DEBUG_SERVE=1 in its environment.\n",

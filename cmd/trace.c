@@ -33,8 +33,8 @@ static bool take(void *ctx, int option, const char *value)
 static void help(void)
 {
     fputs("usage: oakum trace [OPTION...] PID|URL\n"
-          "Record what a running program does: collections and their phases, sweeping, resizes of "
-          "maps, the size\nof the heap and the program's own spans, as JSON that "
+          "Record what a running program does: collections and their phases, sweeping,\n"
+          "resizes of maps, the size of the heap and the program's own spans, as JSON that\n"
           "https://ui.perfetto.dev opens.\n\n",
           stdout);
     cmd_options_print(options);

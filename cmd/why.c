@@ -130,9 +130,9 @@ static bool take(void *ctx, int option, const char *value)
 static int help(void)
 {
     fputs("usage: oakum why [OPTION...] FILE|PID|URL ADDRESS\n"
-          "Print a shortest path from a root to the object that the address is in: of a "
-          "snapshot, or of a\nrunning program that has a debug server. There site=N, as "
-          "'oakum top' shows, means an object\nthat this site of the heap profile made.\n\n",
+          "Print a shortest path from a root to the object that the address is in: of a\n"
+          "snapshot, or of a running program that has a debug server. There site=N, as\n"
+          "'oakum top' shows, means an object that this site of the heap profile made.\n\n",
           stdout);
     cmd_options_print(options);
     return CMD_OK;
@@ -150,7 +150,9 @@ int cmd_why(int argc, char **argv)
     if (names == CMD_ARG_BAD) return CMD_USAGE;
     if (r.help) return help();
     if (names != 2) {
-        fputs("oakum why: wants a snapshot or a program, and an address\n", stderr);
+        fputs("oakum why: wants a snapshot or a program, and an address; "
+              "'oakum why --help' tells more\n",
+              stderr);
         return CMD_USAGE;
     }
     if (cmd_is_server(name[0])) return cmd_why_live(name[0], name[1], r.json);

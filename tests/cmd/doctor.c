@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include "cmd/doctor.h"
+#include "tests/refuse.h"
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,6 +144,15 @@ START_TEST(this_machine_is_looked_at)
 }
 END_TEST
 
+START_TEST(a_refused_userfaultfd_is_told_of)
+{
+    test_refuse(SYS_userfaultfd);
+    doctor(NULL, NULL);
+    ck_assert_ptr_null(strstr(r.out, "ok    Dirty pages"));
+    ck_assert_ptr_nonnull(strstr(r.out, "  ->  Allow userfaultfd"));
+}
+END_TEST
+
 START_TEST(a_process_without_a_server_is_told_of)
 {
     char pid[16];
@@ -169,6 +179,7 @@ Suite *suite_cmd_doctor(void)
     tcase_add_loop_test(tc, each_change_is_found, 0, sizeof(changes) / sizeof(changes[0]));
     tcase_add_test(tc, groups_of_version_1_are_read);
     tcase_add_test(tc, this_machine_is_looked_at);
+    tcase_add_test(tc, a_refused_userfaultfd_is_told_of);
     tcase_add_test(tc, a_process_without_a_server_is_told_of);
     suite_add_tcase(s, tc);
     return s;

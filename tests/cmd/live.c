@@ -65,6 +65,16 @@ static bool start(const oak_serve_options *o)
 
 /* ---- a running program ---- */
 
+START_TEST(the_doctor_asks_the_server)
+{
+    if (!start(NULL)) return;
+    OAKUM("doctor", pid);
+    ok();
+    ck_assert_ptr_nonnull(strstr(r.out, "debug server answers"));
+    ck_assert_ptr_nonnull(strstr(r.out, "collections w"));
+}
+END_TEST
+
 START_TEST(top_shows_a_page)
 {
     char line[256];
@@ -445,6 +455,7 @@ Suite *suite_cmd_live(void)
 {
     Suite *s = suite_create("cmd_live");
     TCase *c = tcase_create("live");
+    tcase_add_test(c, the_doctor_asks_the_server);
     tcase_add_test(c, top_shows_a_page);
     tcase_add_test(c, top_prints_lines_where_there_is_no_terminal);
     tcase_add_test(c, profile_prints_and_saves);
