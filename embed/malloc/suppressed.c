@@ -3,6 +3,7 @@
  * Owns: the list, which is read before main and then only counts matches. Lock: none; reports are
  * made one at a time, and a count of matches may be too low if two overlap.
  * Bound: O(leaks * suppressions) matches for each report. */
+#include "observe/cancel.h"
 #include "observe/suppress.h"
 #include "report.h"
 #include "runtime/print.h"
@@ -17,6 +18,7 @@ static oaki_suppressions self;
 /* All of a file, with a NUL; NULL with errno. */
 static char *read_file(const char *path)
 {
+    OAKI_NO_CANCEL;
     size_t n = 0, cap = 4096;
     char *text = malloc(cap);
     int fd = text ? open(path, O_RDONLY | O_CLOEXEC) : -1;
