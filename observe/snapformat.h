@@ -1,4 +1,4 @@
-/* snapformat.h - the snapshot's format, for its writers and readers (docs/snapshot.md).
+/* snapformat.h - the snapshot's format, for its writers and readers (docs/formats.md).
  *
  * A file is a stream: magic, version, sections in a fixed order, and a trailer. A letter precedes
  * each section. Numbers are varints: seven bits a byte, the lowest first; the top bit is set if

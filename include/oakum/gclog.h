@@ -1,7 +1,7 @@
 /* gclog.h - a log of collections in JSON: one line, with one object, for each cycle.
  *
  * A line has the figures of the gctrace line and more, as whole numbers: times in nanoseconds,
- * sizes in bytes. docs/observe.md lists the members. The thread that has collected writes the line
+ * sizes in bytes. docs/formats.md lists the members. The thread that has collected writes the line
  * after the pause, in one piece. */
 #ifndef OAKUM_GCLOG_H
 #define OAKUM_GCLOG_H

@@ -1,6 +1,6 @@
 /* snapshot.h - heap snapshots: the whole heap of a running program in a file.
  *
- * The format is Oakum's own (docs/snapshot.md). It can be converted for Chrome's DevTools and
+ * The format is Oakum's own (docs/formats.md). It can be converted for Chrome's DevTools and
  * memlab. Any program can read the snapshot of another; reading doesn't start the heap. A damaged
  * or malicious file gives an error, or a snapshot that is safe to use.
  *
