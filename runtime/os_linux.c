@@ -7,6 +7,7 @@
  * process's first thread has ended. */
 #include "os.h"
 
+#include "mappings.h"
 #include "pagemap.h"
 
 #include <errno.h>
@@ -58,7 +59,7 @@ static char *map_again(char *p, size_t size, size_t align)
     return NULL;
 }
 
-void *oaki_os_reserve(size_t size, size_t align)
+static char *map_aligned(size_t size, size_t align)
 {
     char *p = map_inaccessible(size);
     if (!p || ((uintptr_t)p & (align - 1)) == 0) return p;
@@ -77,9 +78,25 @@ void *oaki_os_reserve(size_t size, size_t align)
     return start;
 }
 
+/* A mapping that has no place in the table is not made. */
+static void *noted(void *p, size_t size)
+{
+    if (!p || oaki_mapping_add(p, size)) return p;
+    munmap(p, size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+void *oaki_os_reserve(size_t size, size_t align)
+{
+    return noted(map_aligned(size, align), size);
+}
+
 void oaki_os_shorten(void *p, size_t size, size_t keep)
 {
-    if (keep < size) oaki_os_release((char *)p + keep, size - keep);
+    if (keep >= size) return;
+    oaki_mapping_change(p, p, keep);
+    oaki_os_release((char *)p + keep, size - keep);
 }
 
 int oaki_os_commit(void *p, size_t size)
@@ -135,7 +152,7 @@ void oaki_os_touch(void *p, size_t size)
 void *oaki_os_map(size_t size)
 {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p != MAP_FAILED) return p;
+    if (p != MAP_FAILED) return noted(p, size);
     errno = ENOMEM; /* in place of any other error: a caller passes it on */
     return NULL;
 }
@@ -146,7 +163,7 @@ void *oaki_os_map_scratch(size_t size)
     if (p) return p;
     int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
     p = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (p != MAP_FAILED) return p;
+    if (p != MAP_FAILED) return noted(p, size);
     errno = ENOMEM;
     return NULL;
 }
@@ -154,7 +171,10 @@ void *oaki_os_map_scratch(size_t size)
 void *oaki_os_remap(void *p, size_t size, size_t to)
 {
     void *q = mremap(p, size, to, MREMAP_MAYMOVE);
-    if (q != MAP_FAILED) return q;
+    if (q != MAP_FAILED) {
+        oaki_mapping_change(p, q, to);
+        return q;
+    }
     errno = ENOMEM;
     return NULL;
 }

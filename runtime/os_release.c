@@ -7,6 +7,7 @@
  *
  * Owns: `unreleased`. Lock: its own, for which no thread waits: its holder may be stopped, or
  * interrupted by a handler. Bound: O(1). */
+#include "mappings.h"
 #include "os.h"
 
 #include <errno.h>
@@ -37,6 +38,7 @@ static void leave_table(void)
 static void release_later(void *p, size_t size)
 {
     (void)madvise(p, size, MADV_DONTNEED);
+    (void)oaki_mapping_add(p, size);
     if (!enter_table()) return;
     for (size_t i = 0; i < OAKI_COUNT(unreleased.at); i++)
         if (!unreleased.at[i].p) {
@@ -55,7 +57,11 @@ static void release_noted(void)
     for (size_t i = 0; i < OAKI_COUNT(unreleased.at); i++) {
         stretch *s = &unreleased.at[i];
         if (!s->p) continue;
-        if (munmap(s->p, s->size) != 0) break;
+        oaki_mapping_remove(s->p);
+        if (munmap(s->p, s->size) != 0) {
+            (void)oaki_mapping_add(s->p, s->size);
+            break;
+        }
         s->p = NULL;
         OAKI_ASSERT(AO_load(&unreleased.waiting) > 0);
         AO_store(&unreleased.waiting, AO_load(&unreleased.waiting) - 1);
@@ -63,9 +69,11 @@ static void release_noted(void)
     leave_table();
 }
 
+/* Out of the table of mappings first: once unmapped, the address may be another thread's. */
 void oaki_os_release(void *p, size_t size)
 {
     int saved = errno;
+    oaki_mapping_remove(p);
     if (munmap(p, size) != 0) {
         OAKI_INVARIANT(errno != EINVAL, "address space can't be given back");
         release_later(p, size);
