@@ -11,6 +11,7 @@
 #include "cycle.h"
 #include "gc.h"
 #include "runtime/collector.h"
+#include "runtime/crew.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/track.h"
@@ -246,10 +247,8 @@ void oaki_sweep_on_assist(void (*fn)(uint64_t begin, size_t bytes))
 static void *background(void *arg)
 {
     unsigned seen = 0;
-    (void)arg;
-    for (;;) {
-        oaki_waker_wait(&sweeper->waker, &seen);
-        for (bool more = true; more && AO_load(&sweeper->waiting);) {
+    while (oaki_crew_wait(&sweeper->waker, &seen)) {
+        for (bool more = true; more && AO_load(&sweeper->waiting) && !oaki_crew_ends();) {
             oaki_helper_begin();
             for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one();
             if (!more) finished();
@@ -257,7 +256,7 @@ static void *background(void *arg)
             oaki_os_yield();
         }
     }
-    return NULL;
+    return arg;
 }
 
 void oaki_sweep_reset(void)

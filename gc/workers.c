@@ -18,6 +18,7 @@
 #include "gc/plan.h"
 #include "gc/trace/spin.h"
 #include "gc/trace/trace.h"
+#include "runtime/crew.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/waker.h"
@@ -377,8 +378,7 @@ static void *helper(void *arg)
     oak_marker *m = arg;
     unsigned seen = m->drain;
     oaki_worker_own(m);
-    for (;;) {
-        oaki_waker_wait(&shared.drains, &seen);
+    while (oaki_crew_wait(&shared.drains, &seen)) {
         if (!join_drain(m)) continue;
         help(m);
         AO_int_fetch_and_add_full(&shared.awake, -1u);

@@ -17,6 +17,7 @@
  * Lock: pages_lock while a step is chosen and noted, by a helper (thread.h) or inside oaki_enter.
  * None while the system works: the pages stay in their free run, and may be taken. */
 #include "cost.h"
+#include "crew.h"
 #include "heap.h"
 #include "os.h"
 #include "waker.h"
@@ -148,17 +149,16 @@ void oaki_ahead_led_step(bool late)
 static void *thread(void *arg)
 {
     unsigned seen = 0;
-    (void)arg;
-    for (;;) {
-        oaki_waker_wait(&ahead.waker, &seen);
+    while (oaki_crew_wait(&ahead.waker, &seen)) {
         size_t wanted = AO_load_acquire(&ahead.wanted);
         AO_store(&ahead.wanted, 0);
-        for (size_t n = wanted / STEP; n > 0 && oaki_ahead_step(wanted, 0, false); n--) {
-        }
-        while (!AO_int_load(&ahead.led) && step(false)) {
+        for (size_t n = wanted / STEP; n > 0 && oaki_ahead_step(wanted, 0, false); n--)
+            if (oaki_crew_ends()) break;
+        while (!AO_int_load(&ahead.led) && !oaki_crew_ends() && step(false)) {
         }
     }
-    return NULL;
+    AO_int_store(&ahead.started, 0);
+    return arg;
 }
 
 static void after_fork(void)

@@ -21,6 +21,7 @@
  * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork, posix_spawn
  * and clone run no handlers: their child must not touch the heap. */
 #include "contract.h"
+#include "crew.h"
 #include "dirty.h"
 #include "heap.h"
 #include "meta.h"
@@ -421,6 +422,7 @@ static void child_of_all(void)
     drop_other_threads(t);
     oaki_lock_release(&h->threads_lock);
     oaki_park_child();
+    oaki_crew_child();
     AO_int_store(&forking.held_off, 0);
     AO_int_store(&forking.asking, 0);
     AO_int_store_release(&oaki_fork_gate, 0);

@@ -6,6 +6,7 @@
  * process's threads until only helpers are left. Then it calls exit(0), as libc would have done.
  *
  * Owns: the watcher, one at a time. Lock: none. */
+#include "crew.h"
 #include "heap.h"
 #include "os.h"
 #include "task.h"
@@ -19,8 +20,8 @@
 
 #define LOOK_NS 20000000u
 
-/* AO_int: stays set to the process's end, as the main thread doesn't come back. A fork's child has
- * a main thread of its own, and no watcher. */
+/* AO_int: stays set to the process's end or the heap's, as the main thread doesn't come back. A
+ * fork's child has a main thread of its own, and no watcher. */
 static unsigned int watching;
 
 typedef enum life { GONE, UNKNOWN, ALIVE } life;
@@ -56,8 +57,11 @@ static bool only_helpers_left(void)
 
 static void *watch(void *arg)
 {
-    (void)arg;
-    while (life_of(oaki_os_pid()) != GONE || !only_helpers_left()) oaki_os_sleep_ns(LOOK_NS);
+    while (life_of(oaki_os_pid()) != GONE || !only_helpers_left())
+        if (!oaki_crew_nap(LOOK_NS)) {
+            AO_int_store(&watching, 0);
+            return arg;
+        }
     exit(0);
 }
 

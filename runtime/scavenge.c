@@ -22,6 +22,7 @@
  * Owns: the scavenger thread, decay_tick. Lock: pages_lock, inside oaki_pages_decay, never during a
  * system call. */
 #include "collector.h"
+#include "crew.h"
 #include "emptied.h"
 #include "heap.h"
 #include "meta.h"
@@ -180,13 +181,14 @@ static bool has_nothing_to_do(size_t released)
     return released == 0 && now - AO_load(&decay.poked) > 2 * OAKI_DECAY_TICKS;
 }
 
-/* A poke that comes after the last check is seen here, or sees `asleep`. */
-static void sleep_for_good(unsigned *seen)
+/* A poke that comes after the last check is seen here, or sees `asleep`. false: the thread ends. */
+static bool sleep_for_good(unsigned *seen)
 {
     AO_int_store(&decay.asleep, 1);
     AO_nop_full();
-    if (has_nothing_to_do(0)) oaki_waker_wait(&decay.waker, seen);
+    bool goes_on = !has_nothing_to_do(0) || oaki_crew_wait(&decay.waker, seen);
     AO_int_store(&decay.asleep, 0);
+    return goes_on;
 }
 
 /* The thread counts its own sleeps as time. So a run doesn't age by a clock that jumps, or while
@@ -195,12 +197,10 @@ static void *scavenger(void *arg)
 {
     unsigned seen = 0;
     uint64_t tick = (uint64_t)oaki_the_heap.config.decay_ms * 1000000 / OAKI_DECAY_TICKS;
-    (void)arg;
-    for (;;) {
-        oaki_os_sleep_ns(OAKI_MAX(tick, LEAST_NS));
-        if (has_nothing_to_do(oaki_scavenge_tick())) sleep_for_good(&seen);
-    }
-    return NULL;
+    while (oaki_crew_nap(OAKI_MAX(tick, LEAST_NS)))
+        if (has_nothing_to_do(oaki_scavenge_tick()) && !sleep_for_good(&seen)) break;
+    AO_int_store(&decay.started, 0);
+    return arg;
 }
 
 static void after_fork(void)

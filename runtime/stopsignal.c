@@ -20,6 +20,7 @@ static struct {
     void (*handler)(int, siginfo_t *, void *);
     int signal;
     int spare; /* 0: not needed yet, -1: none */
+    struct sigaction before; /* of the signal, before Oakum's start */
     pid_t pid; /* of the current stop */
     int way;   /* the way of sending: a filter may refuse one */
 } self;
@@ -66,7 +67,12 @@ int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *))
     OAKI_REQUIRES_STARTING();
     self.handler = handler;
     self.signal = choose();
-    if (self.signal) return install(self.signal);
+    if (self.signal) {
+        struct sigaction now;
+        if (sigaction(self.signal, NULL, &now) == 0 && now.sa_sigaction != handler)
+            self.before = now;
+        return install(self.signal);
+    }
     errno = EBUSY;
     return -1;
 }
@@ -79,6 +85,26 @@ void oaki_stopsignal_refresh(void)
     OAKI_ASSERT(self.signal > 0);
     self.pid = oaki_os_pid();
     if (is_unused(self.signal)) (void)install(self.signal);
+}
+
+/* A signal that is still on its way would end the process. Those that are ignored don't stay
+ * pending. */
+static void uninstall(int sig, const struct sigaction *before)
+{
+    struct sigaction now, ignore;
+    if (sig <= 0 || sigaction(sig, NULL, &now) != 0 || now.sa_sigaction != self.handler) return;
+    memset(&ignore, 0, sizeof ignore);
+    ignore.sa_handler = SIG_IGN;
+    (void)sigaction(sig, &ignore, NULL);
+    (void)sigaction(sig, before, NULL);
+}
+
+void oaki_stopsignal_end(void)
+{
+    OAKI_REQUIRES_STARTING();
+    static const struct sigaction none; /* SIG_DFL */
+    uninstall(self.signal, &self.before);
+    uninstall(self.spare, &none);
 }
 
 void oaki_stopsignal_allow(void)

@@ -11,6 +11,7 @@
 int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *));
 
 int oaki_stopsignal_number(void);        /* 0 before that */
+void oaki_stopsignal_end(void);          /* where its handler is still Oakum's: as before */
 void oaki_stopsignal_allow(void);        /* unblocks it: the calling thread attaches */
 void oaki_stopsignal_refresh(void);      /* before a stop */
 int oaki_stopsignal_send(int tid);       /* 0, ESRCH when the thread is gone, EAGAIN */

@@ -13,6 +13,7 @@
  * host's malloc (setting the key's value) comes last, outside the runtime.
  * Bound: attach is O(threads), as it looks for a dead one with its id; detach is O(1). */
 #include "contract.h"
+#include "crew.h"
 #include "dirty.h"
 #include "heap.h"
 #include "label.h"
@@ -131,6 +132,7 @@ static oaki_thread *attach(int tid, char *lo, char *hi, bool own)
     oaki_thread *t = new_thread(tid, lo, hi);
     if (t) {
         t->own = t->bare = own;
+        t->hired = oaki_crew_has_me();
         link_thread(t);
         oaki_tls_mcache = t->mcache;
         AO_compiler_barrier();
@@ -252,6 +254,7 @@ static void on_exit_of_thread(void *value)
     if (++exit_rounds < ROUNDS) pthread_setspecific(exit_key, value);
     else if (t) {
         int tid = t->tid;
+        oaki_crew_note_exit(tid);
         detach(oaki_enter());
         oaki_last_thread_exits(tid == oaki_os_pid());
     }
@@ -263,6 +266,7 @@ typedef struct start {
     void *(*fn)(void *);
     void *arg;
     bool attach;
+    oaki_seat *seat;     /* of a thread of Oakum's own */
     oaki_labels *labels; /* inherited from the creating thread */
     char name[16];
 } start;
@@ -334,8 +338,10 @@ static void *run_own(void *p)
     oaki_meta_free(p, sizeof s, OAKI_META_OTHER);
     oaki_fork_release();
     pthread_setname_np(pthread_self(), s.name);
-    if (s.attach && !oaki_thread_attach_self()) return NULL;
-    return s.fn(s.arg);
+    oaki_crew_enter(s.seat);
+    void *result = !s.attach || oaki_thread_attach_self() ? s.fn(s.arg) : NULL;
+    oaki_crew_leave();
+    return result;
 }
 
 /* Enters the runtime for metadata, if this thread can be stopped and is not inside already. */
@@ -393,15 +399,24 @@ int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool att
 {
     OAKI_ASSERT(!oaki_thread_self() || !oaki_world_stopped());
     if (!attach && !oaki_os_can_map(MAPPINGS_LEFT)) return EAGAIN;
+    oaki_seat *seat = oaki_crew_take(attach);
+    if (!seat) return EAGAIN;
     start *s = new_start();
-    if (!s) return ENOMEM;
+    if (!s) {
+        oaki_crew_give(seat);
+        return ENOMEM;
+    }
+    s->seat = seat;
     s->fn = fn;
     s->arg = arg;
     s->attach = attach;
     strncpy(s->name, name, sizeof s->name - 1);
     int e = create(s, true);
     if (e == EINVAL) e = create(s, false);
-    if (e != 0) free_start(s);
+    if (e != 0) {
+        oaki_crew_give(seat);
+        free_start(s);
+    }
     return e;
 }
 
@@ -426,10 +441,11 @@ static int make_exit_key(void)
     return 0;
 }
 
+static bool have_key;
+
 /* Called again when an earlier start failed at a later step. */
 int oaki_threads_init(void)
 {
-    static bool have_key;
     int e = have_key ? 0 : make_exit_key();
     if (e == 0 && !have_key) {
         oaki_last_init();
@@ -439,4 +455,34 @@ int oaki_threads_init(void)
     if (e == 0) return oaki_stop_init();
     errno = e;
     return -1;
+}
+
+size_t oaki_threads_others(const oaki_thread *but, bool hired)
+{
+    size_t n = 0;
+    oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK(&h->threads_lock);
+    for (const oaki_thread *t = h->threads; t; t = t->next)
+        n += t != but && (hired || !(t->own || t->hired));
+    return n;
+}
+
+/* The thread's record goes with the metadata. A key that is deleted calls no destructor. */
+void oaki_threads_end(void)
+{
+    OAKI_REQUIRES_STARTING();
+    oak_attached_ = 0;
+    oaki_tls_mcache = &oaki_mcache_none;
+    oaki_tls_thread = NULL;
+    OAKI_ASSERT(have_key);
+    (void)pthread_setspecific(exit_key, NULL);
+    (void)pthread_key_delete(exit_key);
+    have_key = have_early_key = false;
+    oaki_stopsignal_end();
+}
+
+void oaki_threads_drop_key(bool there)
+{
+    if (there && have_early_key) (void)pthread_key_delete(early_key);
+    have_early_key = false;
 }

@@ -67,6 +67,7 @@ typedef struct oaki_thread {
     uintptr_t waits_for;              /* (self) oak_blocking_wait's object, inverted; 0: none */
     int tid;
     bool own;                         /* a thread of the collector's */
+    bool hired;                       /* a thread of Oakum's, which ends when it is told to */
     bool bare;                        /* (self) its frames hold no reference of the host's */
     pthread_t pthread;
     char *stack_lo, *stack_hi;        /* its own stack */
@@ -279,6 +280,14 @@ void oaki_last_thread_exits(bool is_main);
 void oaki_last_init(void); /* once */
 
 int oaki_threads_init(void); /* signal handler, exit key; 0 or -1 with errno */
+/* How many attached threads there are besides, with those that Oakum has started (hired) or
+ * without. threads_lock held. */
+size_t oaki_threads_others(const oaki_thread *but, bool hired);
+/* The calling thread is the last one, and the heap is closed: undoes the rest of attaching, and
+ * oaki_threads_init. */
+void oaki_threads_end(void);
+/* The key that was made as the library was loaded is no more; `there`: it is to be deleted. */
+void oaki_threads_drop_key(bool there);
 int oaki_stop_init(void);    /* the signal's part of that */
 
 /* block: from here the calling thread, whose context is saved, counts as stopped. unblock: waits

@@ -11,6 +11,7 @@
  * taking spans from the zones in it. A span that a thread is sweeping is in no list. It comes back
  * into one, or is freed; the zone waits for it. */
 #include "collector.h"
+#include "crew.h"
 #include "guard.h"
 #include "heap.h"
 #include "markbits.h"
@@ -173,17 +174,16 @@ bool oaki_zones_reap_some(void)
 static void *thread_main(void *arg)
 {
     unsigned seen = 0;
-    (void)arg;
     oaki_os_prefer_others();
-    for (;;) {
-        oaki_waker_wait(&reaper.waker, &seen);
-        while (AO_load(&oaki_the_heap.zones.ndead)) {
+    while (oaki_crew_wait(&reaper.waker, &seen)) {
+        while (AO_load(&oaki_the_heap.zones.ndead) && !oaki_crew_ends()) {
             if (oaki_zones_reap_some()) continue;
             if (AO_load(&oaki_the_heap.zones.ndead)) oaki_os_sleep_ns(WAIT_NS);
         }
         oaki_scavenger_spawn();
     }
-    return NULL;
+    AO_int_store(&reaper.started, 0);
+    return arg;
 }
 
 static void after_fork(void)

@@ -8,6 +8,7 @@
 #include "gc/pace.h"
 #include "gc/tuning.h"
 #include "quantum.h"
+#include "runtime/crew.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 
@@ -35,13 +36,15 @@ static void give_up(oaki_thread *t)
     oaki_leave(t);
 }
 
-/* Drives one cycle to its end, which also answers requests that come meanwhile. Was there one? */
+/* Drives one cycle to its end, which also answers requests that come meanwhile. Was there one? When
+ * the thread is to end it leaves the cycle as it is: any driver may go on with it. */
 static bool drive(oaki_thread *t)
 {
     oaki_driver d = { .thread = t, .why = OAKI_GC_DUE };
     bool any = false;
     unsigned refused = 0;
     do {
+        if (oaki_crew_ends()) return any;
         oaki_stepped stepped = oaki_collector_step(&d);
         if (stepped == OAKI_STEP_OVER) return any;
         if (stepped == OAKI_STEP_MORE) {
@@ -102,15 +105,17 @@ static void *collector(void *arg)
         return arg;
     }
     AO_store(&self->clock, (AO_t)oaki_os_thread_clock());
-    for (;;) {
+    for (bool goes_on = true; goes_on;) {
         oaki_blocking_begin(oaki_thread_self());
-        oaki_waker_wait(&self->waker, &seen);
+        goes_on = oaki_crew_wait(&self->waker, &seen);
         oaki_blocking_end(oaki_thread_self());
-        cycle(t);
+        if (goes_on) cycle(t);
         AO_store(&self->forced, 0);
         AO_int_store_release(&self->requested, 0);
     }
-    return NULL;
+    AO_store(&self->clock, 0);
+    AO_store_release(&self->started, 0);
+    return arg;
 }
 
 /* ---- starting it ---- */

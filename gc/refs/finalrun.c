@@ -11,6 +11,7 @@
 #include "gc/host.h"
 #include "gc/settings.h"
 #include "runtime/contain.h"
+#include "runtime/crew.h"
 #include "runtime/os.h"
 #include "runtime/scrub.h"
 #include "runtime/waker.h"
@@ -81,7 +82,8 @@ static OAKI_NOINLINE size_t run_all(bool on_thread)
     bool nested = t && t->finalizes;
     running = since;
     if (t) t->finalizes = true;
-    while ((!on_thread || oaki_gc_has_finalizer_thread()) && run_one(since)) n++;
+    while ((!on_thread || (oaki_gc_has_finalizer_thread() && !oaki_crew_ends())) && run_one(since))
+        n++;
     if (t) t->finalizes = nested;
     running = outer;
     if (since) AO_store(since, 0);
@@ -159,13 +161,15 @@ static void *thread_main(void *arg)
         AO_int_store_release(&self->thread, THREAD_NONE); /* the next need tries again */
         return arg;
     }
-    for (;;) {
+    for (bool goes_on = true; goes_on;) {
         unsigned seen = oaki_waker_calls(&self->waker);
         run_all(true);
         oaki_blocking_begin(t);
-        oaki_waker_wait(&self->waker, &seen);
+        goes_on = oaki_crew_wait(&self->waker, &seen);
         oaki_blocking_end(t);
     }
+    AO_int_store_release(&self->thread, THREAD_NONE);
+    return arg;
 }
 
 void oaki_finalizer_thread_ensure(void)
