@@ -47,6 +47,11 @@ static bool wait_for_turn(void)
     return true;
 }
 
+bool oaki_event_is_mine(void)
+{
+    return AO_load(&self->turn) == me();
+}
+
 /* ---- events ---- */
 
 void oaki_event_note(const oaki_cycle *c)

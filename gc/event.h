@@ -129,6 +129,9 @@ void oaki_gc_flush_events(void);
 /* ---- for cycle.c ---- */
 
 void oaki_event_note(const oaki_cycle *c);
+/* Is the calling thread in a listener? */
+bool oaki_event_is_mine(void);
+
 /* After a collection: runs listeners and finalizers, and starts the threads that a heap of this
  * size wants. */
 void oaki_event_over(oaki_thread *t);

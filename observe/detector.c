@@ -481,6 +481,15 @@ void oak_detector_stop(void)
     give_turn();
 }
 
+void oaki_detector_end(void)
+{
+    oak_detector_stop();
+    take_turn();
+    oaki_detector_free(self.d);
+    self.d = NULL;
+    give_turn();
+}
+
 /* ---- reading ---- */
 
 static int worse(const void *a, const void *b)

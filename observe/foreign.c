@@ -21,6 +21,7 @@
 #include "foreign.h"
 #include "object.h"
 #include "runtime/print.h"
+#include "runtime/restore.h"
 #include "runtime/thread.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -172,6 +173,14 @@ void *oaki_foreign_load(const char *library, char why[OAKI_FOREIGN_WHY])
     oaki_loader_end(NULL);
     pthread_mutex_unlock(&self.lock);
     return lib;
+}
+
+bool oaki_foreign_stays(void)
+{
+    if (!AO_load(&self.c)) return false;
+    self.registered = false;
+    oaki_restore_except(&self, sizeof self);
+    return true;
 }
 
 void *oaki_foreign_find(void *library, const char *function)

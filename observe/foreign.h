@@ -22,6 +22,10 @@
 void *oaki_foreign_load(const char *library, char why[OAKI_FOREIGN_WHY]);
 
 /* A function of a loaded library, or NULL. Callable where oaki_foreign_load is. */
+/* Libraries that were loaded stay loaded, with what is known of them, beyond the heap's end. false:
+ * there is none. */
+bool oaki_foreign_stays(void);
+
 void *oaki_foreign_find(void *library, const char *function);
 
 /* Pairs nest. After a library has been loaded. */

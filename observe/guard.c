@@ -6,6 +6,7 @@
 #include "runtime/heap.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
+#include "runtime/restore.h"
 #include "runtime/sigchain.h"
 #include "site.h"
 #include "symbol.h"
@@ -176,6 +177,20 @@ static void catch(void)
 void oaki_guard_catch(void)
 {
     if (oaki_guard.page && sigaction(SIGSEGV, NULL, &fault.before) == 0) catch();
+}
+
+bool oaki_guard_uncatch(void)
+{
+    struct sigaction now;
+    if (fault.caught && sigaction(SIGSEGV, NULL, &now) == 0 && is_ours(&now) &&
+        sigaction(SIGSEGV, &fault.before, NULL) == 0)
+        fault.caught = false;
+    return !fault.caught;
+}
+
+void oaki_guard_stays(void)
+{
+    oaki_restore_except(&fault, sizeof fault);
 }
 
 void oaki_guard_catch_again(struct sigaction *old)

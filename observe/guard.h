@@ -8,6 +8,11 @@
  * faults go to the handler that was installed before. */
 void oaki_guard_catch(void);
 
+/* Takes the handler away. false: the program has one on top. Then what it needs outlives the
+ * heap. */
+bool oaki_guard_uncatch(void);
+void oaki_guard_stays(void);
+
 /* Puts the guard's handler in front again, after the program may have set its own for SIGSEGV.
  * If *old, the disposition that the program got back, is the guard's, the one before the guard's
  * replaces it; old may be NULL. Does nothing if the guard has no handler. */

@@ -118,6 +118,8 @@ typedef struct oaki_detector {
     oak_detector_stats stats;
 } oaki_detector;
 
+void oaki_detector_end(void); /* stops the detector, and frees it */
+
 /* The finding of this kind about this subject, marked as found at this look. *fresh: it is new, and
  * the caller sets its subject. NULL: no room. */
 oak_finding *oaki_raise(oaki_detector *d, const oaki_look *l, oak_finding_kind kind, uint64_t key,

@@ -38,5 +38,6 @@ void oaki_profile_return(const oak_profile *borrowed, const oak_profile *p);
 
 /* Starts the profile that the environment asks for. Called once, after the heap has started. */
 void oaki_profile_start(size_t rate);
+void oaki_profile_end(void); /* none is saved at exit */
 
 #endif

@@ -38,7 +38,7 @@ static char *file_name(void)
 static void at_exit(void)
 {
     const oaki_thread *t = oaki_thread_self();
-    if (t && t->in_runtime != 0) return;
+    if (!self.file || (t && t->in_runtime != 0)) return;
     char *name = file_name();
     if (!name) return;
     oak_collect();
@@ -46,6 +46,12 @@ static void at_exit(void)
         oaki_log("oakum: OAKUM_PROFILE=%.200s: the heap profile can't be saved: %.80s\n", name,
                  oaki_error_text(errno));
     free(name);
+}
+
+void oaki_profile_end(void)
+{
+    free((char *)self.file);
+    self.file = NULL;
 }
 
 OAKI_AT_START void oaki_profile_start(size_t rate)

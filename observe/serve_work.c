@@ -103,7 +103,8 @@ static void *work(void *arg)
     worker *w = arg;
     oaki_request *r = NULL;
     oaki_serve_thread_begin(w->name);
-    (void)oaki_thread_attach_self(); /* if this fails, the first reading tries again */
+    oaki_thread *t = oaki_thread_attach_self(); /* if this fails, the first reading tries again */
+    if (t) t->hired = true;
     while ((r = exchange(w, r)) != NULL) r->route->make(r);
     if (w == &works.worker[OAKI_MAKER_LIGHT]) oaki_reading_end();
     return NULL;

@@ -296,6 +296,14 @@ bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out)
     return out->name != NULL;
 }
 
+void oaki_symbols_end(void)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (text *t; (t = self.texts[i]) != NULL; free(t)) self.texts[i] = t->next;
+        for (entry *e; (e = self.entries[i]) != NULL; free(e)) self.entries[i] = e->next;
+    }
+}
+
 void oaki_symbols_release(void)
 {
     OAKI_NO_CANCEL;

@@ -36,4 +36,7 @@ bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out);
  * anew. */
 void oaki_symbols_release(void);
 
+/* Frees all names: nobody uses one any more. */
+void oaki_symbols_end(void);
+
 #endif

@@ -15,6 +15,7 @@
 #include "maps/resizehook.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
+#include "runtime/restore.h"
 #include <errno.h>
 #include <oakum/trace.h>
 #include <pthread.h>
@@ -41,6 +42,7 @@ static struct {
 } self;
 
 static __thread oaki_trace_buffer *mine __attribute__((tls_model("initial-exec")));
+static __thread AO_t mine_of __attribute__((tls_model("initial-exec"))); /* oaki_restores, then */
 
 static void take_turn(void)
 {
@@ -107,19 +109,26 @@ static void settle_in(oaki_trace_buffer *b, AO_t generation)
     AO_store_release(&b->generation, generation);
 }
 
+/* A buffer of a heap that was shut down is gone. */
+static oaki_trace_buffer *my_own(void)
+{
+    return mine_of == oaki_restores() ? mine : NULL;
+}
+
 static OAKI_COLD oaki_trace_buffer *new_buffer(AO_t generation)
 {
-    oaki_trace_buffer *b = mine;
+    oaki_trace_buffer *b = my_own();
     if (!b && !(b = reuse(generation)) && !(b = map_new())) {
         AO_fetch_and_add1(&self.homeless);
         return NULL;
     }
-    if (!mine && pthread_setspecific(self.exit_key, b) != 0) {
+    if (!my_own() && pthread_setspecific(self.exit_key, b) != 0) {
         AO_store(&b->gone, 1);
         AO_fetch_and_add1(&self.homeless);
         return NULL;
     }
     mine = b;
+    mine_of = oaki_restores();
     settle_in(b, generation);
     return b;
 }
@@ -130,7 +139,7 @@ static oaki_trace_buffer *buffer(void)
 {
     AO_t generation = AO_load_acquire(&self.generation);
     if (OAKI_LIKELY(generation == 0)) return NULL;
-    oaki_trace_buffer *b = mine;
+    oaki_trace_buffer *b = my_own();
     return OAKI_LIKELY(b && AO_load(&b->generation) == generation) ? b : new_buffer(generation);
 }
 
@@ -307,6 +316,13 @@ static void off(void)
     oaki_sweep_on_assist(NULL);
     oaki_maps_on_resize(NULL);
     oaki_gc_off_cycle(on_cycle, NULL);
+}
+
+/* The heap is closed: buffers go with its memory. */
+void oaki_trace_close(void)
+{
+    if (AO_load(&self.ready)) (void)pthread_key_delete(self.exit_key);
+    AO_store(&self.ready, 0);
 }
 
 /* A child records nothing: its buffers would contain the parent's events. */

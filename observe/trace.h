@@ -88,4 +88,6 @@ AO_t oaki_trace_begin(size_t events_per_thread);
  * or -1 with errno; ESTALE if the program has begun another trace meanwhile. */
 int oaki_trace_end(AO_t trace, int fd);
 
+void oaki_trace_close(void); /* the heap has ended: no thread tells its end any more */
+
 #endif

@@ -293,6 +293,14 @@ static bool mend(bool counts)
     return mended && !oaki_os_is_shared(h->base, h->base + h->reserved);
 }
 
+void oaki_uffd_end(void)
+{
+    static const files none;
+    OAKI_REQUIRES_STARTING();
+    close_files(&self);
+    set_files(&none);
+}
+
 /* The child's copy of the range is neither registered nor protected. */
 static void child(void)
 {

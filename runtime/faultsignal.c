@@ -1,14 +1,16 @@
 /* faultsignal.c - the handler of SIGSEGV for dirty_fault.c. Faults not caused by Oakum go to the
  * previous handler (sigchain.c).
  *
- * Owns: the disposition of SIGSEGV, from the start of dirty_fault.c for good. A handler that the
- * program installs later may have noted Oakum's as its predecessor, so Oakum's is not installed
- * again.
+ * Owns: the disposition of SIGSEGV, from the start of dirty_fault.c to the heap's end. A handler
+ * that the program installs later may have noted Oakum's as its predecessor. So Oakum's is not
+ * installed again, and stays usable when the heap ends.
  * Lock: none; `before` is written before the handler is in place, and by SA_RESETHAND. Uses nothing
  * of the host but system calls. */
+#include "contract.h"
 #include "heap.h"
 #include "os.h"
 #include "ownmask.h"
+#include "restore.h"
 #include "sigchain.h"
 #include "task.h"
 #include "writer.h"
@@ -59,6 +61,19 @@ int oaki_faultsignal_install(void)
     if (sigaction(SIGSEGV, &sa, NULL) != 0) return errno;
     self.installed = true;
     return 0;
+}
+
+bool oaki_faultsignal_end(void)
+{
+    OAKI_REQUIRES_STARTING();
+    if (self.installed && oaki_faultsignal_is_ours() && sigaction(SIGSEGV, &self.before, NULL) == 0)
+        self.installed = false;
+    return !self.installed;
+}
+
+void oaki_faultsignal_stays(void)
+{
+    oaki_restore_except(&self, sizeof self);
 }
 
 /* ---- threads that block it ---- */

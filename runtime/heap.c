@@ -3,19 +3,27 @@
  * Owns: oaki_heap.started and config. Lock: start_lock, taken once. */
 #include "heap.h"
 #include "collector.h"
+#include "contract.h"
+#include "mappings.h"
 #include "meta.h"
 #include "observer.h"
 #include "os.h"
+#include "pin.h"
 #include "print.h"
+#include "restore.h"
 #include "room.h"
 #include "roots.h"
 #include "tags.h"
+#include "writer.h"
 #include <errno.h>
 #include <oakum/oakum.h>
+#include <string.h>
 
 /* The return address of the oak_init that started the heap; NULL if another call did. Written
  * before `started`. */
 static const void *started_from;
+
+static bool ended; /* shut down, where variables can't be put back */
 
 static oaki_lock start_lock = OAKI_LOCK_INIT(OAKI_RANK_INIT);
 
@@ -49,6 +57,11 @@ static int start(const oak_config *cfg)
     oak_config from_env;
     OAKI_REQUIRES_LOCK(&start_lock);
     OAKI_REQUIRES_STARTING();
+    if (ended) {
+        errno = ENOTSUP;
+        return -1;
+    }
+    (void)oaki_restore_note();
     oak_config_default(&from_env); /* also reads OAKUM_DEBUG */
     h->config = cfg ? *cfg : from_env;
     if (oaki_options_check(&h->config)) {
@@ -88,6 +101,7 @@ static int start_from(const oak_config *cfg, const void *caller)
         return -1;
     }
     OAKI_REQUIRES_OUTSIDE();
+    oaki_pin_begin();
     oaki_fork_inside(true); /* otherwise a signal handler's fork would wait for this thread */
     oaki_lock_acquire(&start_lock);
     bool first = !AO_load(&h->started);
@@ -106,6 +120,40 @@ static int start_from(const oak_config *cfg, const void *caller)
 int oaki_heap_start(const oak_config *cfg)
 {
     return start_from(cfg, NULL);
+}
+
+/* ---- the end ---- */
+
+int oaki_heap_close(void)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *t = oaki_enter();
+    if (!t) return errno;
+    oaki_lock_acquire_parked(t, &h->gc_lock);
+    oaki_lock_acquire(&h->threads_lock);
+    int error = oaki_threads_others(t, true) > 0 ? EBUSY : 0;
+    if (error == 0) AO_store_release(&h->started, 0);
+    oaki_lock_release(&h->threads_lock);
+    oaki_lock_release(&h->gc_lock);
+    if (error != 0) oaki_leave(t);
+    return error;
+}
+
+bool oaki_heap_end(void)
+{
+    OAKI_REQUIRES_STARTING();
+    oaki_uffd_end();
+    oaki_threads_end();
+    size_t refused = oaki_mappings_release();
+    bool again = oaki_restore();
+    if (again) {
+        oaki_threads_drop_key(false);
+        oaki_lock_reset(&start_lock); /* it was held when the variables were noted */
+    } else {
+        ended = true;
+        memset(&oaki_the_heap, 0, sizeof oaki_the_heap);
+    }
+    return refused == 0;
 }
 
 const void *oaki_heap_started_from(void)

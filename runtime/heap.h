@@ -382,6 +382,11 @@ bool oaki_heap_ready(void); /* starts it if need be */
 /* The heap is started: where oak_init was called that started it, or NULL when the first use did
  * it. */
 const void *oaki_heap_started_from(void);
+/* Closes the heap, for oaki_heap_end. 0 or an error number; EBUSY: another thread is attached. */
+int oaki_heap_close(void);
+/* Gives back the closed heap: memory, descriptors, the signal, the key. Another start finds all as
+ * before the first one. false: the system refuses to take some memory back. */
+bool oaki_heap_end(void);
 /* Keeps any start from running during a fork: 0 before fork, 1 after it in the parent, 2 in the
  * child. */
 void oaki_heap_fork(int stage);

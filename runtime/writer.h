@@ -39,6 +39,7 @@ extern OAKI_HIDDEN const oaki_writer oaki_writer_uffd, oaki_writer_fault;
 /* Excludes the lists of runs (rooms) from the roots: their words keep nothing alive. 0, or -1 with
  * errno. */
 int oaki_uffd_init(void);
+void oaki_uffd_end(void); /* closes its descriptors */
 
 /* ---- dirty_fault.c ---- */
 
@@ -62,6 +63,9 @@ void oaki_dirty_count_fault(void);
 
 int oaki_faultsignal_install(void); /* 0, or errno; once */
 bool oaki_faultsignal_is_ours(void);
+/* Gives SIGSEGV back. false: the program has installed a handler on top. */
+bool oaki_faultsignal_end(void);
+void oaki_faultsignal_stays(void); /* what the handler needs outlives the heap */
 /* The id of a thread of the process that blocks SIGSEGV; 0: none; -1: unknown. Reads /proc. */
 int oaki_faultsignal_blocked(void);
 

@@ -263,6 +263,28 @@ OAK_API size_t oak_finalizers_run(void);
  * from a finalizer. ENOMEM. Any thread. Stops other threads once for each round. */
 OAK_API int oak_finalize_all(size_t *left);
 
+/** End the heap: end Oakum's threads, and give all its memory, descriptors, signals and keys back
+ * to the system. All objects are gone, with zones, maps, types and whatever else Oakum has
+ * returned. No finalizer runs: call oak_finalize_all before, if they are to. The debug server, the
+ * detector, a trace and a log end. After that the library can be unloaded, as when a plugin is. The
+ * next use, or oak_init, starts a new heap.
+ *
+ * All other threads have detached (oak_thread_detach) or ended, those of oak_thread_create have
+ * ended, and none calls Oakum meanwhile. Call it from the program's own code: not below a function
+ * that Oakum has called, nor in a thread of oak_thread_create. A program whose malloc is this heap
+ * can't end it.
+ *
+ * Returns 0, also when there is no heap. Otherwise returns -1 with errno, and the heap goes on.
+ * EBUSY: another thread is attached, or a finalizer has not returned within 10 seconds. EDEADLK:
+ * called from a finalizer, a callback or a listener, on a fiber, in a blocking region, or in a
+ * signal handler that interrupted Oakum. ENOTSUP: metadata is jemalloc's.
+ *
+ * What can't be undone keeps the library loaded, though the heap is gone: libraries that Oakum has
+ * loaded (libmicrohttpd, libdw), or a handler of SIGSEGV that the program has put on top of
+ * Oakum's. With the static library the heap can't be started again: oak_init and allocations fail
+ * with ENOTSUP. */
+OAK_API int oak_shutdown(void);
+
 /** Let finalizers run on a thread of their own, or only in oak_finalizers_run and
  * oak_finalize_all: as oak_config.finalizer_thread, at any time. A finalizer that is running goes
  * on. When turned on, the thread runs what is ready. Returns the setting before. Any thread, also
