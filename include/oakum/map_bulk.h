@@ -43,8 +43,9 @@ OAK_API size_t oak_map_retain(oak_map *m, bool (*keep)(const void *key, void *va
                               void *arg);
 
 /** Returns a map of the same type with the same entries; keys and values are copied as bytes, so
- * what they point to is shared. It has the original's seed and order. It belongs to the caller as
- * one of oak_map_new does, and lies in the calling thread's zone.
+ * what they point to is shared. It has the original's seed and order. So where entries of one go
+ * into the other in order of iteration, call oak_map_reserve first: they would crowd a small array.
+ * The copy belongs to the caller as one of oak_map_new does, and lies in the calling thread's zone.
  *
  * Reads the original as oak_map_get does, so other reads may be concurrent. It allocates, and may
  * collect. A resize that is under way is under way in the copy too. NULL with ENOMEM when memory is
