@@ -10,6 +10,7 @@
 #include "heap.h"
 #include "os.h"
 #include "print.h"
+#include "track.h"
 #include <string.h>
 #include <sys/mman.h>
 
@@ -66,13 +67,20 @@ size_t oaki_guard_front(const oaki_span *s)
     return oaki_classes[s->cls].nslots > 1 ? OAKI_GUARD_GAP : 0;
 }
 
+/* The memory may be what ASan has poisoned when an object was freed. */
+static void fill(unsigned char *p, size_t n)
+{
+    oaki_track_alloc(p, n);
+    memset(p, GAP, n);
+}
+
 bool oaki_guard_fill(oaki_span *s)
 {
     OAKI_REQUIRES_INSIDE();
     unsigned char *p = (unsigned char *)oaki_span_start(s), *end = p;
     if (s->cls == OAKI_CLASS_LARGE) {
-        if (s->guarded & OAKI_GUARDED_HEAD) memset(p - OAKI_PAGE, GAP, OAKI_PAGE);
-        memset(p, GAP, s->shift);
+        if (s->guarded & OAKI_GUARDED_HEAD) fill(p - OAKI_PAGE, OAKI_PAGE);
+        fill(p, s->shift);
         if (!(s->guarded & OAKI_GUARDED_TAIL) || close_page(p + s->shift + s->size)) return true;
         s->guarded &= (uint8_t)~OAKI_GUARDED_TAIL; /* it is a span of its own, and open */
         oaki_pages_free(s + s->npages);
@@ -84,7 +92,7 @@ bool oaki_guard_fill(oaki_span *s)
     s->special = 1; /* makes the free of its objects take the slow path */
     for (size_t i = 0; i < c->nslots; i++) {
         end += c->size;
-        memset(end - OAKI_GUARD_GAP, GAP, OAKI_GUARD_GAP);
+        fill(end - OAKI_GUARD_GAP, OAKI_GUARD_GAP);
     }
     return true;
 }

@@ -34,6 +34,7 @@ struct oak_zone {
     uint32_t id;            /* oaki_span.zone; 0: the default zone */
     unsigned int state;     /* oaki_zone_state; lock */
     uint32_t entries;       /* entries of threads and fibers in it; lock */
+    uint32_t making;        /* of entries, those whose cache is being made; lock */
     uint32_t next;          /* id of the next free or dead zone, or 0; lock */
     bool called;            /* a thread with an object of it entered while it was closing; lock */
     const struct oaki_thread *closer; /* the thread whose call closes it; lock */

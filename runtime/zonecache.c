@@ -13,7 +13,7 @@
  * Invariants: t->mcache is the first of t->zones, or t->home. It equals oaki_tls_mcache, outside of
  * these functions and of blocking regions. A cache is in one chain (depth > 0), parked, spare, or
  * some thread's home. A parked one has depth 0, and is in its zone's list and in the list by age.
- * zone->entries counts the caches in chains.
+ * zone->entries counts the caches in chains, and those that are being made (zone->making).
  * Lock: oaki_zones.lock, inside oaki_enter or in a stop, so a stop sees no half-made change. A
  * chain belongs to its thread. Bound: O(1), and O(span classes) where a cache is flushed. */
 #include "collector.h"
@@ -112,6 +112,7 @@ static int come_in(oak_zone *z, oaki_mcache **mc, bool called)
     if (e == 0) {
         z->entries++;
         *mc = find_cache(z);
+        z->making += !*mc;
     }
     oaki_lock_release(&zones()->lock);
     return e;
@@ -124,11 +125,12 @@ static oaki_mcache *make_cache(oaki_thread *t, oak_zone *z)
     oaki_lock_acquire_parked(t, &h->threads_lock);
     oaki_mcache *mc = oaki_mcache_new(t, z);
     oaki_lock_release(&h->threads_lock);
-    if (mc) return mc;
     oaki_lock_acquire(&h->zones.lock);
-    z->entries--;
+    OAKI_ASSERT(z->making > 0 && z->entries > 0);
+    z->making--;
+    if (!mc) z->entries--;
     oaki_lock_release(&h->zones.lock);
-    return NULL;
+    return mc;
 }
 
 static void set_current(oaki_thread *t)

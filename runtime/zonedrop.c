@@ -51,6 +51,13 @@ static size_t marked_bytes(const oaki_span *s, size_t bytes)
     return oaki_mark_count(off >> 10, words, oaki_class_starts[s->cls]) * s->size;
 }
 
+static void poison(const oaki_span *s)
+{
+    size_t bytes = (size_t)s->npages << OAKI_PAGE_SHIFT;
+    oaki_track_alloc(oaki_span_start(s), bytes); /* ASan knows of objects that were freed */
+    memset(oaki_span_start(s), POISON, bytes);
+}
+
 /* Gives back a span that is in no list and no cache. */
 static void give_back(oak_zone *z, oaki_span *s)
 {
@@ -61,8 +68,7 @@ static void give_back(oak_zone *z, oaki_span *s)
     size_t objects = AO_int_load(&s->nalloc);
     size_t bytes = large ? s->size - ((size_t)s->cursor << OAKI_PAGE_SHIFT) : objects * s->size;
     if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) forget_samples(s);
-    if (oaki_debug_switches.poison && !large) memset(oaki_span_start(s), POISON,
-                                                     (size_t)s->npages << OAKI_PAGE_SHIFT);
+    if (oaki_debug_switches.poison && !large) poison(s);
     if (objects > 0) oaki_count_add(&h->frees[s->cls], objects);
     if (large) oaki_count_add(&h->large_free_bytes, bytes);
     oaki_zone_count_frees(z->id, objects, bytes);

@@ -195,7 +195,8 @@ static const char *check_caches(void)
         }
         for (const oaki_mcache *mc = h->mcaches; mc; mc = mc->next)
             entries += mc->zone == z && mc->depth > 0;
-        if (entries != z->entries) return "zone: entries counts the caches that are in use";
+        if (entries + z->making != z->entries)
+            return "zone: entries counts the caches that are in use";
         if (z->state != OAKI_ZONE_OPEN && (entries > 0 || z->parked))
             return "zone: one that is shut has no caches";
     }

@@ -4,6 +4,7 @@
 #define TESTS_THREADS_H
 
 #include "runtime/collector.h"
+#include "runtime/lock.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
 #include "runtime/track.h"

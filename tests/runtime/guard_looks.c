@@ -4,6 +4,7 @@
 #include "guard_support.h"
 #include "runtime/collector.h"
 #include "tests/gc/limit_system.h"
+#include "tests/threads.h"
 
 #include <check.h>
 #include <oakum/zone.h>
@@ -189,7 +190,7 @@ END_TEST
 START_TEST(without_mappings_objects_end_in_a_gap)
 {
     char *p[MANY];
-    if (getenv("UNDER_VALGRIND") || !test_use_up_mappings(16)) return;
+    if (test_breaks_asan() || getenv("UNDER_VALGRIND") || !test_use_up_mappings(16)) return;
     allocate_many(p);
     size_t closed = count_closed(p, MANY, EACH);
     ck_assert_uint_lt(closed, MANY);

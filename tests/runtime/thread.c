@@ -67,7 +67,8 @@ START_TEST(the_first_allocation_attaches_and_the_exit_detaches)
 }
 END_TEST
 
-/* Where the kernel put the strings of the environment, and how many there are. */
+/* Where the kernel put the strings of the environment, and how many of them are in use: unsetenv
+ * takes their pointers away. */
 static size_t initial_environment(uintptr_t *lo, uintptr_t *hi)
 {
     char text[1024];
@@ -80,7 +81,8 @@ static size_t initial_environment(uintptr_t *lo, uintptr_t *hi)
     *lo = strtoul(p, &p, 10);
     *hi = strtoul(p, &p, 10);
     size_t n = 0;
-    for (const char *c = (const char *)*lo; c < (const char *)*hi; c++) n += *c == '\0';
+    for (char **e = environ; *e; e++) n += (uintptr_t)*e >= *lo && (uintptr_t)*e < *hi;
+    ck_assert_uint_gt(n, 0);
     return n;
 }
 

@@ -5,6 +5,7 @@
 #include "tests/threads.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,41 @@ static void *stay_inside(void *arg)
     if (!arg) oak_zone_leave(shared); /* else the end of the thread does */
     return NULL;
 }
+
+static AO_t entering; /* oaki_thread * */
+
+static void *enter_when_told(void *arg)
+{
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    AO_store_release(&entering, (AO_t)oaki_thread_self());
+    test_wait(&go_on, 1);
+    ck_assert_int_eq(oak_zone_enter(shared), 0);
+    oak_zone_leave(shared);
+    return arg;
+}
+
+/* A thread counts as stopped while it waits for the lock under which it makes a cache. */
+START_TEST(a_zone_is_whole_while_a_cache_of_it_is_made)
+{
+    shared = oak_zone_new(NULL);
+    pthread_t id = test_start(enter_when_told, NULL);
+    while (!AO_load_acquire(&entering)) sched_yield();
+    const oaki_thread *other = (const oaki_thread *)AO_load(&entering);
+    oaki_thread *t = oaki_enter();
+    oaki_lock_acquire_parked(t, &oaki_the_heap.threads_lock);
+    AO_store_release(&go_on, 1);
+    while (AO_int_load(&other->state) != OAKI_THREAD_BLOCKED) sched_yield();
+    uint32_t entries = shared->entries, making = shared->making;
+    const char *broken = oaki_zones_check();
+    oaki_lock_release(&oaki_the_heap.threads_lock);
+    oaki_leave(t);
+    test_join(id);
+    ck_assert_uint_eq(entries, 1);
+    ck_assert_uint_eq(making, 1);
+    ck_assert_msg(!broken, "%s", broken);
+    test_assert_sound();
+}
+END_TEST
 
 START_TEST(threads_inside_are_known_and_keep_the_zone)
 {
@@ -350,6 +386,7 @@ Suite *suite_runtime_zone_threads(void)
     TCase *c = tcase_create("zone_threads");
     tcase_add_checked_fixture(c, start, NULL);
     tcase_set_timeout(c, 120);
+    tcase_add_test(c, a_zone_is_whole_while_a_cache_of_it_is_made);
     tcase_add_test(c, threads_inside_are_known_and_keep_the_zone);
     tcase_add_test(c, detaching_leaves_all_zones);
     tcase_add_test(c, threads_do_not_pass_the_limit_together);
