@@ -310,6 +310,7 @@ START_TEST(no_helper_takes_the_last_mappings)
     static AO_t ran;
     char *all;
     if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    ck_assert_int_eq(oak_thread_attach(), 0);
     ck_assert(oaki_os_can_map(1000));
     size_t n = use_up_mappings(&all), page = oaki_os_page_size();
     if (n == 0) return;
