@@ -14,6 +14,9 @@
 #define OAKI_REQUIRES_STOPPED() OAKI_ASSERT(oaki_world_stopped())
 #define OAKI_REQUIRES_RUNNING() OAKI_ASSERT(!oaki_world_stopped())
 
+/* No stop holds the calling thread, and it holds none: it may start a thread. */
+#define OAKI_REQUIRES_NO_STOP() OAKI_ASSERT(!oaki_thread_self() || !oaki_world_stopped())
+
 /* The calling thread holds the lock. */
 #define OAKI_REQUIRES_LOCK(l) OAKI_ASSERT(oaki_lock_is_mine(l))
 /* The calling thread holds the lock, or the world is stopped, and then no other thread can. */

@@ -224,7 +224,7 @@ static void poke(void)
 
 void oaki_scavenger_spawn(void)
 {
-    OAKI_ASSERT(!oaki_thread_self() || !oaki_world_stopped()); /* as oaki_thread_spawn */
+    OAKI_REQUIRES_NO_STOP();
     OAKI_REQUIRES_OUTSIDE();
     if (!oaki_the_heap.config.scavenge || !is_worth_it()) return;
     poke();

@@ -397,7 +397,7 @@ static int create(start *s, bool limited)
  * this thread, and this thread for a stopped one that is inside malloc. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach)
 {
-    OAKI_ASSERT(!oaki_thread_self() || !oaki_world_stopped());
+    OAKI_REQUIRES_NO_STOP();
     if (!attach && !oaki_os_can_map(MAPPINGS_LEFT)) return EAGAIN;
     oaki_seat *seat = oaki_crew_take(attach);
     if (!seat) return EAGAIN;

@@ -19,6 +19,7 @@
 
 typedef struct file {
     oaki_output out;
+    oaki_json *json; /* while JSON is written */
     size_t n;
     int error;
     char buf[4096];
@@ -110,8 +111,9 @@ static void put_frame(oaki_json *j, const oak_frame *f)
     oaki_json_object_end(j);
 }
 
-static void put_leak(oaki_json *j, const oaki_leak *l, oaki_loss k)
+static void put_leak(file *f, oaki_leak *l, oaki_loss k)
 {
+    oaki_json *j = f->json;
     oaki_json_line(j, 2);
     oaki_json_object(j);
     oaki_json_put_string(j, "kind", oaki_loss_kind(k));
@@ -143,12 +145,8 @@ static void write_json(file *f, const oaki_leaks *l, const oaki_lost *sums)
     oaki_json_put_bool(&j, "complete", !sums->blind && !sums->kept_out);
     oaki_json_key(&j, "leaks");
     oaki_json_array(&j);
-    for (int k = OAKI_LOST; k >= OAKI_KEPT; k--)
-        for (size_t i = 0; i < l->n; i++) {
-            if (!is_listed(&l->list[i], (oaki_loss)k)) continue;
-            if (!oaki_leak_name(&l->list[i])) f->error = ENOMEM;
-            put_leak(&j, &l->list[i], (oaki_loss)k);
-        }
+    f->json = &j;
+    each_case(l, put_leak, f);
     oaki_json_array_end(&j);
     oaki_json_object_end(&j);
     if (!oaki_json_finish(&j) && !f->error) f->error = EIO;
