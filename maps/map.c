@@ -13,6 +13,7 @@
 #define CROWDED 200 /* overflowing groups in a row: more than by chance (docs/maps-internals.md) */
 #define NEAR 32     /* groups behind its home: no entry of an evenly filled array is as far */
 #define SPARSE 7    /* entries a group: a larger array would not shrink at once */
+#define FEW_FROM 16  /* bytes of an entry, above which a new map has room for three only */
 #define NAN_TRIES 100
 /* a hint is forgotten after so many deletes, or after a quarter of its groups if that is more */
 #define HINT_DELETES ((size_t)64)
@@ -36,9 +37,17 @@ unsigned oaki_map_hint_bits(const oaki_map_layout *l, size_t hint)
     return OAKI_MIN(bits, most);
 }
 
-unsigned oaki_map_slots_for(size_t n)
+unsigned oaki_map_slots_for(const oak_map *m, size_t n)
 {
-    return n <= 3 ? 0x7 : n <= 7 ? 0x7f : OAK_MAP_USED_;
+    OAKI_ASSERT(m->entry_size > 0);
+    return n <= 3 && m->entry_size > FEW_FROM ? 0x7 : n <= 7 ? 0x7f : OAK_MAP_USED_;
+}
+
+/* Both are secret, so the multiplier may follow from the seed. */
+static void seed_with(oak_map *m, uint64_t seed)
+{
+    m->seed = seed;
+    m->mult = oak_map_mix_(seed, UINT64_C(0x243f6a8885a308d3), UINT64_C(0x452821e638d01377)) | 1;
 }
 
 oak_map *oak_map_new(const oak_map_type *t, size_t hint)
@@ -56,11 +65,11 @@ oak_map *oak_map_new(const oak_map_type *t, size_t hint)
         m->flags = OAKI_MAP_CELLS;
     m->entry_size = (uint16_t)l->entry_size;
     m->value_offset = (uint16_t)l->value_offset;
-    m->seed = oaki_hash_random();
-    m->mult = oaki_hash_random() | 1;
+    seed_with(m, oaki_hash_random());
     m->last = UINT64_MAX;
     unsigned bits = hint <= OAK_MAP_SLOTS_ ? 0 : oaki_map_hint_bits(l, hint);
-    while (!oaki_map_array_init(m, 0, bits, bits ? OAK_MAP_USED_ : oaki_map_slots_for(hint), true))
+    unsigned few = oaki_map_slots_for(m, hint);
+    while (!oaki_map_array_init(m, 0, bits, bits ? OAK_MAP_USED_ : few, true))
         if (bits-- == 0) return NULL;
     m->bits = (uint8_t)bits;
     if (bits > 0) m->flags |= OAKI_MAP_HINTED;
@@ -72,8 +81,7 @@ void oak_map_set_seed(oak_map *m, uint64_t seed)
 {
     if (!m) oak_map_misuse_(m, OAK_MAP_NIL_);
     if (m->moves > 0) oak_fatal("oakum: oak_map_set_seed: the map has been written");
-    m->seed = seed;
-    m->mult = oak_map_mix_(seed, UINT64_C(0x243f6a8885a308d3), UINT64_C(0x452821e638d01377)) | 1;
+    seed_with(m, seed);
 }
 
 /* ---- adding ---- */
@@ -333,7 +341,8 @@ void oaki_map_release(oak_map *m)
     m->resizing = 0;
     m->last = UINT64_MAX;
     m->bits = 0;
-    (void)oaki_map_array_init(m, 0, 0, oaki_map_slots_for(0), true); /* can't fail: all is in m */
+    /* can't fail: all is in m */
+    (void)oaki_map_array_init(m, 0, 0, oaki_map_slots_for(m, 0), true);
     oaki_map_set_limits(m);
 }
 

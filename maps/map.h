@@ -4,7 +4,8 @@
  * map_layout.c  the layout of entries, and how the collector reads a segment
  * map_array.c   arrays: tags, directories, segments, finding a free slot
  * map_far.c     lookups of keys that may have one hash
- * map_resize.c  growing, shrinking, a new seed: when, and how far
+ * map_resize.c  growing and shrinking: when, how far, by small steps
+ * map_rebuild.c small maps' resizes and new seeds, in one step
  * map_move.c    moving homes from the old array to the new one, and back
  * map_iter.c    iterators
  * map_bulk.c    many lookups, room for many entries, deletes by a predicate
@@ -163,6 +164,18 @@ OAKI_INLINE char *oaki_map_segment(const oak_map *m, const struct oak_map_array_
     return a->dir[s] ? a->dir[s] + s * oaki_map_stride(m, a) : NULL;
 }
 
+OAKI_INLINE void oaki_map_copy_entry(char *to, const char *from, size_t size)
+{
+    if (size == 16)
+        memcpy(to, from, 16);
+    else if (size == 8)
+        memcpy(to, from, 8);
+    else if (size == 64)
+        memcpy(to, from, 64);
+    else
+        memcpy(to, from, size);
+}
+
 OAKI_INLINE unsigned oaki_map_used(const uint8_t *tags)
 {
     return oak_map_used_((const char *)tags);
@@ -220,7 +233,7 @@ void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_
 /* hint_bits: log2 of the fewest groups that n entries fit into, within the heap's limit and the
  * machine's memory. slots_for: the slots of a single group for n entries, as bits. */
 unsigned oaki_map_hint_bits(const oaki_map_layout *l, size_t n);
-unsigned oaki_map_slots_for(size_t n);
+unsigned oaki_map_slots_for(const oak_map *m, size_t n);
 /* Gives the arrays back. The map has no entries. */
 void oaki_map_release(oak_map *m);
 /* After many deletes the hint no longer holds: the map isn't filled further, but is in use. */
@@ -253,15 +266,37 @@ void oaki_map_set_limits(oak_map *m);
 void oaki_map_grow(oak_map *m);
 void oaki_map_grow_next(oak_map *m); /* at the next entry */
 void oaki_map_shrink(oak_map *m); /* the same for shrinking */
+/* The one group of a small map gets more slots. false: no memory. */
+bool oaki_map_widen(oak_map *m);
+
+/* ---- map_rebuild.c ---- */
+
+/* Log2 of the groups of the largest array that is resized in one step. Tests set it to 0. */
+extern OAKI_HIDDEN unsigned oaki_map_whole_bits;
+
+OAKI_INLINE bool oaki_map_is_whole(const oak_map *m)
+{
+    return m->bits <= oaki_map_whole_bits;
+}
+
+/* swap_arrays: array[0] becomes array[1], and an array of 2^bits empty groups takes its place; no
+ * memory: false, nothing has changed. swap_back: array[1], of 2^bits groups, becomes array[0]
+ * again; the one in its place is freed. */
+bool oaki_map_swap_arrays(oak_map *m, unsigned bits, bool zero);
+void oaki_map_swap_back(oak_map *m, unsigned bits);
+
+/* Resizes a small map to 2^bits groups, and sets its limits. Where deletes have left entries side
+ * by side, it gets a new seed. false: no memory, nothing has changed. */
+bool oaki_map_resize_whole(oak_map *m, unsigned bits);
+/* Moves all entries to 2^bits groups under a new seed. false: as above. */
+bool oaki_map_reorder(oak_map *m, unsigned bits);
 /* An entry of this hash is to be put where entries went past `run` groups in a row. If the hash
  * function may be the cause, takes a new seed. true: the map has one. */
 bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run);
-
 /* Moves all entries to an array of 2^bits groups, more than there are, in one step. false: no
  * memory, nothing has changed. */
 bool oaki_map_enlarge(oak_map *m, unsigned bits);
-/* The one group of a small map gets more slots. false: no memory. */
-bool oaki_map_widen(oak_map *m);
+
 
 /* ---- map_stats.c ---- */
 

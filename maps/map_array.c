@@ -31,8 +31,11 @@ bool oaki_map_need_more(oak_map *m)
     return true;
 }
 
+/* An array that is only resized whole is one segment, if that is a small object. */
 static unsigned choose_gbits(const oaki_map_layout *l, unsigned bits)
 {
+    size_t bytes = (OAK_MAP_SLOTS_ * l->entry_size << bits) + sizeof(oaki_map_head);
+    if (bits < oaki_map_whole_bits && bytes <= OAKI_SMALL_MAX) return bits;
     unsigned g = bits > OAKI_MAP_SEGMENTS_BITS ? bits - OAKI_MAP_SEGMENTS_BITS : 0;
     g = OAKI_MIN(OAKI_MAX(g, l->gbits_min), l->gbits_max);
     return OAKI_MIN(g, bits);

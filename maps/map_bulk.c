@@ -58,7 +58,7 @@ static bool bits_for(const oak_map *m, size_t n, unsigned *bits)
 static bool make_group_for(oak_map *m, size_t n)
 {
     struct oak_map_array_ *a = &m->array[0];
-    unsigned slots = oaki_map_slots_for(n);
+    unsigned slots = oaki_map_slots_for(m, n);
     if (!a->dir[0]) a->slots |= (uint16_t)slots; /* its segment isn't made yet */
     while (slots & ~(unsigned)a->slots)
         if (!oaki_map_widen(m)) return false;

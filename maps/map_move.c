@@ -10,18 +10,6 @@
 
 /* ---- moving a home ---- */
 
-OAKI_INLINE void copy_entry(char *to, const char *from, size_t size)
-{
-    if (size == 16)
-        memcpy(to, from, 16);
-    else if (size == 8)
-        memcpy(to, from, 8);
-    else if (size == 64)
-        memcpy(to, from, 64);
-    else
-        memcpy(to, from, size);
-}
-
 /* Copies an entry into array i, which has room for it. */
 OAKI_INLINE void put_copy(oak_map *m, unsigned i, uint64_t p, const char *from, uint8_t tag)
 {
@@ -29,7 +17,7 @@ OAKI_INLINE void put_copy(oak_map *m, unsigned i, uint64_t p, const char *from, 
     char *to;
     uint8_t *slot = oaki_map_take_slot(m, i, p, tag, &to, &past);
     OAKI_ASSERT(slot && *slot == 0);
-    copy_entry(to, from, m->entry_size);
+    oaki_map_copy_entry(to, from, m->entry_size);
     AO_compiler_barrier();
     *slot = tag;
     oaki_map_told(to);
@@ -72,7 +60,7 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
         unsigned slot = oaki_ctz(free[k]);
         OAKI_ASSERT(free[k]);
         free[k] &= free[k] - 1;
-        copy_entry(place[k] + slot * size, e, size);
+        oaki_map_copy_entry(place[k] + slot * size, e, size);
         copy[k][slot] = tags[from];
     }
     AO_compiler_barrier();

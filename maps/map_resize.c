@@ -1,4 +1,4 @@
-/* map_resize.c - growing and shrinking by small steps, and taking a new seed in one step.
+/* map_resize.c - growing and shrinking: when, how far, and by small steps.
  *
  * array[1] is evacuated in hash order. A step moves the next home group's entries, in it and behind
  * it, to their homes in array[0], and then the frontier over them (map_move.c). Before the frontier
@@ -7,10 +7,9 @@
  * them, and adds turn the shrinking back.
  *
  * Owns: m->last, the frontier.
- * Bound: a step moves HOMES homes, EMPTY times as many that are empty, or all of an array of up to
- * WHOLE groups. A new seed is O(entries). It is taken for an attack, or for a hash that no seed
- * helps. It is also taken for at most FEW entries that are left side by side in a large array. */
-#include "hash.h"
+ * Bound: a step moves HOMES homes, or EMPTY times as many that are empty. Arrays of at most
+ * 2^oaki_map_whole_bits groups are resized in one step (map_rebuild.c), as are at most FEW entries
+ * that are left side by side in a large array. */
 #include "map.h"
 #include "resizehook.h"
 #include "runtime/heap.h"
@@ -23,12 +22,10 @@
 #define SAMPLE 256     /* old homes, the first ones, which decide how many become one */
 #define LEVELS 6u      /* log2 of how many old homes become one, at most */
 #define THIN 4         /* entries in a new home, on average, where it joins more than two */
-#define WHOLE 8        /* groups: arrays of up to so many are evacuated in one step */
 #define RETRY 64       /* writes until a resize that found no memory is tried again */
 #define PATIENCE 8     /* for deletes, this part of the entries instead */
 #define FEW 2048       /* entries that may be moved in one step */
 #define SPARSE_BITS 4  /* log2 of the factor by which an array is then too large */
-#define CHARGE 16      /* groups that are read for each entry before another new seed */
 #define SHRINK_NUM 6   /* entries in two groups, on average, below which a map shrinks */
 #define SOON 16 /* the part of the limit, at its end, in which memory is made ready */
 #define SOON_FROM ((size_t)1 << 20) /* bytes of the next array, from which that is done */
@@ -54,6 +51,7 @@ void oaki_map_set_limits(oak_map *m)
     size_t groups = (size_t)1 << m->bits, shrink = groups * SHRINK_NUM / 2;
     OAKI_ASSERT(m->bits == 63u - m->array[0].shift);
     m->limit = m->bits ? groups * OAKI_MAP_FILL / 2 : oaki_popcount(m->array[0].slots);
+    if (oaki_map_is_whole(m)) shrink = groups;
     m->shrink_at = m->bits ? shrink : 0;
     m->flags &= (uint8_t)~(OAKI_MAP_SOON | OAKI_MAP_SOON_LESS);
     if (growth_bytes(m) >= SOON_FROM) {
@@ -81,15 +79,6 @@ static void finish(oak_map *m)
     oaki_map_set_limits(m);
     oaki_resize_ends(m, false, m->len);
     OAKI_REQUIRES_SOUND(oaki_map_check_inside(m));
-}
-
-/* array[1], of 2^bits groups, becomes array[0] again; the one in its place is freed. */
-static void swap_back(oak_map *m, unsigned bits)
-{
-    OAKI_ASSERT(m->array[1].dir && m->array[1].shift == 63u - bits);
-    oaki_map_array_free(m, 0);
-    oaki_map_array_move(m, 1, 0);
-    m->bits = (uint8_t)bits;
 }
 
 static bool move_next(oak_map *m)
@@ -132,7 +121,7 @@ static bool turn_back(oak_map *m)
     OAKI_REQUIRES_RESIZE(m);
     if (!oaki_map_move_back(m)) return false;
     if (m->last != UINT64_MAX) return true;
-    swap_back(m, 63u - m->array[1].shift);
+    oaki_map_swap_back(m, 63u - m->array[1].shift);
     m->resizing = 0;
     oaki_map_set_limits(m);
     oaki_resize_ends(m, false, m->len);
@@ -161,8 +150,6 @@ static bool is_sparse(const oak_map *m, unsigned bits)
     return m->len <= FEW && bits >= oaki_map_bits_for(m->len) + SPARSE_BITS;
 }
 
-static bool reorder(oak_map *m, unsigned bits);
-
 /* Each try costs a collection. Adds need the room; deletes can wait until many entries are gone. */
 static void wait_for_memory(oak_map *m, bool adds)
 {
@@ -178,7 +165,7 @@ static void restart(oak_map *m)
             wait_for_memory(m, false);
             return;
         }
-    (void)reorder(m, oaki_map_bits_for(m->len));
+    (void)oaki_map_reorder(m, oaki_map_bits_for(m->len));
     oaki_map_set_limits(m);
 }
 
@@ -217,7 +204,7 @@ void oaki_map_step(oak_map *m, bool adds)
     const struct oak_map_array_ *a = &m->array[1];
     unsigned old = 63u - a->shift;
     bool shrinks = old > m->bits;
-    int left = EMPTY * (((size_t)1 << old) <= WHOLE ? WHOLE : HOMES);
+    int left = EMPTY * HOMES;
     while (left > 0 && m->resizing) {
         bool much = shrinks && is_too_much(m, adds);
         if (!adds && much) { /* further deletes reach the dense homes */
@@ -251,28 +238,12 @@ int oak_map_settle(oak_map *m)
 
 /* ---- beginning ---- */
 
-/* array[0] becomes array[1], and an array of 2^bits empty groups takes its place. false: no memory,
- * nothing has changed. */
-static bool swap_arrays(oak_map *m, unsigned bits, bool zero)
-{
-    OAKI_REQUIRES_WRITE(m);
-    OAKI_REQUIRES_AT_REST(m);
-    if (!oaki_map_need_more(m)) return false;
-    oaki_map_array_move(m, 0, 1);
-    if (!oaki_map_array_init(m, 0, bits, OAK_MAP_USED_, zero)) {
-        oaki_map_array_move(m, 1, 0); /* its segment may refer to the tags in the header */
-        return false;
-    }
-    m->bits = (uint8_t)bits;
-    return true;
-}
-
 /* Begins a resize to 2^bits groups, and moves the first home, so that there is a frontier. */
 static bool begin(oak_map *m, unsigned bits)
 {
     unsigned before = m->bits;
     OAKI_ASSERT(bits <= OAKI_MAP_BITS_MAX && bits != before);
-    if (!swap_arrays(m, bits, false)) return false;
+    if (!oaki_map_swap_arrays(m, bits, false)) return false;
     m->resizing = 1;
     m->more->wait = 0;
     m->more->back = false;
@@ -280,7 +251,7 @@ static bool begin(oak_map *m, unsigned bits)
                        (size_t)OAK_MAP_SLOTS_ << bits);
     if (move_next(m)) return true;
     m->resizing = 0;
-    swap_back(m, before);
+    oaki_map_swap_back(m, before);
     oaki_resize_ends(m, false, m->len);
     return false;
 }
@@ -331,7 +302,8 @@ void oaki_map_grow(oak_map *m)
         if (!oaki_map_widen(m)) put_off(m);
         return;
     }
-    if (m->bits < OAKI_MAP_BITS_MAX && begin(m, m->bits + 1u))
+    if (m->bits < oaki_map_whole_bits ? oaki_map_resize_whole(m, m->bits + 1u)
+                                      : m->bits < OAKI_MAP_BITS_MAX && begin(m, m->bits + 1u))
         m->more->growths++;
     else
         put_off(m);
@@ -365,7 +337,13 @@ void oaki_map_shrink(oak_map *m)
     unsigned levels;
     OAKI_REQUIRES_AT_REST(m);
     OAKI_ASSERT(m->len < m->shrink_at && !(m->flags & OAKI_MAP_HINTED));
-    if (m->flags & OAKI_MAP_SOON_LESS) { /* old segments make room for the new ones' entries */
+    if (oaki_map_is_whole(m)) {
+        if (oaki_map_resize_whole(m, oaki_map_bits_for(2 * m->len)))
+            m->more->shrinks++;
+        else
+            put_off(m);
+    } else if (m->flags & OAKI_MAP_SOON_LESS) {
+        /* old segments make room for the new ones' entries */
         m->flags &= (uint8_t)~OAKI_MAP_SOON_LESS;
         m->shrink_at -= m->shrink_at / SOON;
         oaki_ahead_want((OAKI_MAP_GROUP << m->bits) / 2 + 2 * OAKI_MAP_SEGMENT);
@@ -378,83 +356,4 @@ void oaki_map_shrink(oak_map *m)
     } else {
         put_off(m);
     }
-}
-
-/* ---- a new seed ---- */
-
-static bool copy_all(oak_map *m)
-{
-    const struct oak_map_array_ *a = &m->array[1];
-    const oak_map_type *t = m->type;
-    size_t n = oaki_map_array_groups(m, 1);
-    for (size_t g = 0; g < n; g++) {
-        if (!a->dir[g >> a->gbits]) continue;
-        const uint8_t *tags = oaki_map_tags(a, g);
-        for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
-            const char *e = oaki_map_entry(m, a, g, oaki_ctz(used));
-            uint64_t hash = oaki_map_entry_hash(m, t, e);
-            size_t home = oaki_map_home(&m->array[0], oak_map_position_(hash));
-            if (!oaki_map_make_room(m, 0, home, 1)) return false;
-            oaki_map_move_entry(m, e, (uint8_t)oak_map_tag_(hash));
-        }
-    }
-    return true;
-}
-
-/* All entries move to an array of 2^bits groups, under this seed. */
-static bool rebuild(oak_map *m, unsigned bits, uint64_t new_seed, uint64_t new_mult)
-{
-    uint64_t seed = m->seed, mult = m->mult;
-    unsigned before = m->bits;
-    if (!swap_arrays(m, bits, true)) return false;
-    m->seed = new_seed;
-    m->mult = new_mult;
-    bool done = copy_all(m);
-    if (done) {
-        oaki_map_array_free(m, 1);
-        OAKI_REQUIRES_SOUND(oaki_map_check_inside(m));
-    } else {
-        swap_back(m, before);
-        m->seed = seed;
-        m->mult = mult;
-    }
-    m->moves++;
-    return done;
-}
-
-/* A new seed, in an array of 2^bits groups. */
-static bool reorder(oak_map *m, unsigned bits)
-{
-    return rebuild(m, bits, oaki_hash_random(), oaki_hash_random() | 1);
-}
-
-bool oaki_map_enlarge(oak_map *m, unsigned bits)
-{
-    OAKI_ASSERT(bits > m->bits);
-    oaki_resize_begins(m, false, m->len, (size_t)OAK_MAP_SLOTS_ << m->bits,
-                       (size_t)OAK_MAP_SLOTS_ << bits);
-    bool done = rebuild(m, bits, m->seed, m->mult);
-    oaki_resize_ends(m, false, m->len);
-    if (done) m->more->growths++;
-    return done;
-}
-
-/* A new seed costs as much as reading CHARGE groups for each entry. It is taken when crowding has
- * cost that many reads. */
-bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run)
-{
-    OAKI_REQUIRES_AT_REST(m);
-    if (!oaki_map_need_more(m) || m->more->bad_hash) return false;
-    m->more->crowding += run;
-    if (m->more->reseeded && m->more->crowding < m->len * CHARGE) return false;
-    m->more->reseeded = true;
-    m->more->crowding = 0;
-    const struct oak_map_array_ *a = &m->array[0];
-    size_t home = oaki_map_home(a, oak_map_position_(hash));
-    size_t same = oaki_map_same_hash(m, a, home, hash) + 1;
-    /* keys of the other kinds share a hash under one seed only */
-    m->more->bad_hash = same >= OAKI_MAP_COLLISIONS && m->type->key == OAK_KEY_CUSTOM;
-    if (m->more->bad_hash || !reorder(m, m->bits)) return false;
-    m->more->reseeds++;
-    return true;
 }

@@ -52,6 +52,7 @@ static void expect(const oak_map *m, uint64_t n, uint64_t part)
 static void disturb(uint64_t *n, int how)
 {
     if (how == 0) ck_assert_int_eq(oak_map_settle(map), 0);
+    else oaki_map_whole_bits = 0;
     for (; how == 1 && !map->resizing; (*n)++) *(uint64_t *)oak_map_put(map, n) = *n * 3;
     while (how == 2 && (!map->resizing || map->array[0].shift < map->array[1].shift))
         if (!oak_map_delete(map, &(uint64_t){ --*n })) ck_abort_msg("a key is missing");

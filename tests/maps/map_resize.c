@@ -49,7 +49,7 @@ static void look(void)
  * be an entry. */
 
 static struct {
-    bool on;
+    bool on, whole; /* whole: small maps are resized in one step, as by default */
     size_t traps;
     const char *broken;
     uint64_t key[HOMES][EACH], added;
@@ -115,6 +115,7 @@ static void delete(size_t home, size_t i)
 static void start(const oak_map_type *t)
 {
     test_heap_start_stressed(test_config());
+    if (!each.whole) oaki_map_whole_bits = 0;
     w.m = oak_map_new(t, 0);
     oak_map_set_seed(w.m, 7);
     w.seed = w.m->seed;
@@ -290,6 +291,30 @@ START_TEST(growing_loses_no_entry_at_any_instruction)
 }
 END_TEST
 
+/* In one step: growing to each size, and shrinking where entries lie apart and side by side. */
+START_TEST(whole_resizes_lose_no_entry_at_any_instruction)
+{
+    if (test_slow()) return;
+    each.whole = true;
+    start(&oak_map_u64_u64);
+    for (size_t n = 0; n < HOMES * 7; n++) {
+        if (n == 20) begin_to_look();
+        put(n * 11 % HOMES, n / HOMES);
+    }
+    ck_assert(!w.m->resizing);
+    ck_assert_uint_eq(w.m->bits, BITS);
+    uint64_t s = w.m->seed;
+    /* some keys of all homes stay, or all keys of some */
+    for (size_t n = HOMES * 7; w.m->bits == BITS; n--)
+        if (_i) delete((n - 1) * 11 % HOMES, (n - 1) / HOMES);
+        else delete((n - 1) / 7, (n - 1) % 7);
+    ck_assert(!w.m->resizing);
+    ck_assert_uint_eq(w.m->seed != s, !_i);
+    ck_assert_uint_lt(w.m->bits, BITS);
+    end_looking();
+}
+END_TEST
+
 /* Into larger segments, one after the other, which have to hold the entries before they are
  * there. */
 START_TEST(a_tail_that_grows_loses_no_entry_at_any_instruction)
@@ -380,6 +405,7 @@ Suite *suite_maps_map_resize(void)
 #if defined(__x86_64__)
     tc = tcase_create("at any instruction");
     tcase_add_test(tc, growing_loses_no_entry_at_any_instruction);
+    tcase_add_loop_test(tc, whole_resizes_lose_no_entry_at_any_instruction, 0, 2);
     tcase_add_test(tc, a_tail_that_grows_loses_no_entry_at_any_instruction);
     tcase_add_test(tc, shrinking_and_turning_back_lose_no_entry_at_any_instruction);
     suite_add_tcase(s, tc);

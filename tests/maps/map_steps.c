@@ -189,6 +189,7 @@ static size_t frontier(void)
 /* Shrinking comes to homes that don't fit into half of the groups; adds turn it back. */
 START_TEST(adds_turn_a_shrink_back)
 {
+    oaki_map_whole_bits = 0;
     begin(_i);
     for (size_t i = 0; i < 8; i++)
         for (size_t home = 0; home < HOMES; home++) put(home, i, NONE);
@@ -210,6 +211,21 @@ START_TEST(adds_turn_a_shrink_back)
 }
 END_TEST
 
+/* A small map grows and shrinks in one step. */
+START_TEST(small_maps_are_resized)
+{
+    begin(_i);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t home = 0; home < HOMES; home++)
+            put(home, i, oak_map_len(w.m) >= w.m->limit ? EACH : NONE);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t home = 1; home < HOMES; home++)
+            delete(home, i, oak_map_len(w.m) <= w.m->shrink_at ? EACH : NONE);
+    ck_assert(!w.m->resizing && w.m->more->growths >= 4 && w.m->more->shrinks >= 1);
+    end(300);
+}
+END_TEST
+
 Suite *suite_maps_map_steps(void)
 {
     Suite *s = suite_create("maps_map_steps");
@@ -219,6 +235,7 @@ Suite *suite_maps_map_steps(void)
     if (test_scale(1) > 1) tcase_add_test(tc, a_new_seed_against_an_attack); /* half a minute */
     tcase_add_loop_test(tc, a_new_seed_for_what_is_left, 0, 2);
     tcase_add_loop_test(tc, adds_turn_a_shrink_back, 0, 2);
+    tcase_add_loop_test(tc, small_maps_are_resized, 0, 2);
     suite_add_tcase(s, tc);
     return s;
 }

@@ -1,6 +1,7 @@
 /* model_run.c - random operations on the map and its reference: phases in which the map mostly
  * grows, shrinks, is read or is walked over, with several iterators on their way through all. */
 #include "model.h"
+#include "maps/map.h"
 #include "runtime/options.h"
 
 /* ---- random numbers: splitmix64 (Steele, Lea, Flood) ---- */
@@ -148,6 +149,7 @@ void model_run(uint64_t seed, unsigned kind, size_t steps)
     run.kind = &model_kinds[kind];
     choose_size(steps > 500000);
     run.starves = model_below(4) == 0;
+    if (model_below(2) == 0) oaki_map_whole_bits = (unsigned)model_below(7);
     model_begin(run.kind, run.space, model_below(4) > 0 ? 0 : model_below(run.space * 2));
     model_may_fail(run.starves);
     for (size_t done = 0; done < steps;) {
