@@ -87,36 +87,50 @@ static void kernel_ways(cmd_findings *to)
 
 /* ---- what Oakum decides here ---- */
 
-static void tracking(cmd_findings *to)
+/* by, refused: NULL for neither. */
+static void tracking(cmd_findings *to, const char *by, const char *refused, int error)
 {
     static const char why[] = "With it marking is concurrent; without it each cycle is one pause.";
     static const char allow[] =
         "Allow userfaultfd: sysctl vm.unprivileged_userfaultfd=1, and in seccomp.";
-    oak_writes_told told = { 0 };
-    bool tracked = oak_heap_tells_writes(&told);
 
-    if (!tracked && told.refused == NULL)
+    if (by == NULL && refused == NULL)
         cmd_find(to, CMD_WARN, "tracking", why, "Unset OAKUM_TRACKING and OAKUM_CONCURRENT.",
                  "Options say that dirty pages are not tracked.");
-    else if (!tracked)
+    else if (by == NULL)
         cmd_find(to, CMD_BAD, "tracking", why, allow, "Dirty pages are not tracked: %s: %s.",
-                 told.refused, strerror(told.error));
-    else if (told.refused != NULL)
+                 refused, strerror(error));
+    else if (refused != NULL)
         cmd_find(to, CMD_WARN, "tracking", why, allow, "Dirty pages: by %s; %s is refused: %s.",
-                 told.by, told.refused, strerror(told.error));
+                 by, refused, strerror(error));
     else
-        cmd_find(to, CMD_FINE, "tracking", why, NULL, "Dirty pages are tracked by %s.", told.by);
+        cmd_find(to, CMD_FINE, "tracking", why, NULL, "Dirty pages are tracked by %s.", by);
 }
 
-static void decided(cmd_findings *to)
-{
-    oak_host h;
+typedef struct decisions {
+    bool concurrent;
+    const char *why;
+    unsigned workers, processors, pause_goal_us;
+} decisions;
 
-    oak_host_read(&h);
+static void decided(cmd_findings *to, const decisions *d)
+{
     cmd_find(to, CMD_FINE, "decided", "So the pauses and the threads that mark are chosen.", NULL,
              "Marking: %s (%s); %u of %u processors; pauses of up to %u us.",
-             h.concurrent ? "concurrent" : "in a pause", h.why != NULL ? h.why : "", h.workers,
-             h.processors, h.pause_goal_us);
+             d->concurrent ? "concurrent" : "in a pause", d->why, d->workers, d->processors,
+             d->pause_goal_us);
+}
+
+static void own(cmd_findings *to)
+{
+    oak_writes_told told = { 0 };
+    oak_host h;
+    bool tracked = oak_heap_tells_writes(&told);
+
+    tracking(to, tracked ? told.by : NULL, told.refused, told.error);
+    oak_host_read(&h);
+    decided(to, &(decisions){ h.concurrent, h.why != NULL ? h.why : "", h.workers, h.processors,
+                              h.pause_goal_us });
 }
 
 static bool machine(cmd_findings *to)
@@ -126,8 +140,7 @@ static bool machine(cmd_findings *to)
                  "Raise ulimit -v, or set OAKUM_HEAP_RESERVE to less.",
                  "Oakum does not start: %s.", strerror(errno));
     } else {
-        tracking(to);
-        decided(to);
+        own(to);
     }
     kernel_ways(to);
     cmd_doctor_system(to, "", "self");
@@ -136,32 +149,61 @@ static bool machine(cmd_findings *to)
 
 /* ---- a process ---- */
 
+/* The JSON of one of the server's addresses, or NULL. */
+static cmd_json *get(const cmd_server *s, const char *path)
+{
+    cmd_reply reply;
+    cmd_json *v;
+
+    if (!cmd_server_get(command, s, path, ASK_S, &reply)) return NULL;
+    v = cmd_json_read(reply.body);
+    free(reply.body);
+    return v;
+}
+
+/* A string, or NULL where it is null. */
+static const char *text_or_null(const cmd_json *v, const char *path)
+{
+    const cmd_json *at = cmd_json_at(v, path);
+
+    return at != NULL && at->kind == CMD_JSON_STRING ? at->string : NULL;
+}
+
+static void their_host(cmd_findings *to, const cmd_json *v)
+{
+    const cmd_json *concurrent = cmd_json_at(v, "concurrent");
+
+    tracking(to, text_or_null(v, "tracking.by"), text_or_null(v, "tracking.refused"),
+             (int)cmd_json_number(v, "tracking.errno"));
+    decided(to, &(decisions){ concurrent != NULL && concurrent->number != 0,
+                              cmd_json_text(v, "why"), (unsigned)cmd_json_number(v, "workers"),
+                              (unsigned)cmd_json_number(v, "processors"),
+                              (unsigned)cmd_json_number(v, "pause_goal_us") });
+}
+
+static void their_cycles(cmd_findings *to, const cmd_json *v)
+{
+    double all = cmd_json_number(v, "NumGC"), beside = cmd_json_number(v, "NumConcurrentGC");
+
+    cmd_find(to, CMD_FINE, "cycles", "oakum top shows the rest.", NULL,
+             "%.0f of its %.0f collections were concurrent; the longest pause: %.3f ms.", beside,
+             all, cmd_json_number(v, "PauseMaxNs") / 1e6);
+}
+
 static bool ask(cmd_findings *to, const char *where)
 {
     cmd_server s;
-    cmd_reply reply;
-    cmd_json *v;
-    double all, beside;
+    cmd_json *host = NULL, *stats = NULL;
+    bool told = cmd_server_find(NULL, where, &s) && (host = get(&s, "/debug/host")) != NULL &&
+                (stats = get(&s, "/debug/memstats")) != NULL;
 
-    if (!cmd_server_find(NULL, where, &s)) return false;
-    if (!cmd_server_get(command, &s, "/debug/memstats", ASK_S, &reply)) return false;
-    v = cmd_json_read(reply.body);
-    free(reply.body);
-    if (v == NULL) return false;
-    all = cmd_json_number(v, "NumGC");
-    beside = cmd_json_number(v, "NumConcurrentGC");
-    cmd_find(to, CMD_FINE, "server", "oakum top shows the rest.", NULL,
-             "The process's debug server answers.");
-    if (all > 0 && beside == 0)
-        cmd_find(to, CMD_WARN, "decided", "Each collection stops the program until it is done.",
-                 "Run oakum doctor without a process, as its user: see tracking.",
-                 "None of its %.0f collections was concurrent.", all);
-    else
-        cmd_find(to, CMD_FINE, "decided", "Marking is concurrent where a pause would be long.",
-                 NULL, "%.0f of its %.0f collections were concurrent; the longest pause: %.3f ms.",
-                 beside, all, cmd_json_number(v, "PauseMaxNs") / 1e6);
-    cmd_json_free(v);
-    return true;
+    if (told) {
+        their_host(to, host);
+        their_cycles(to, stats);
+    }
+    cmd_json_free(host);
+    cmd_json_free(stats);
+    return told;
 }
 
 static bool process(cmd_findings *to, const char *where)

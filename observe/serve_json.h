@@ -8,6 +8,7 @@
 /* Answers of the light worker. */
 void oaki_serve_state(oaki_request *r);
 void oaki_serve_memstats(oaki_request *r);
+void oaki_serve_host(oaki_request *r);
 void oaki_serve_gc(oaki_request *r);
 void oaki_serve_maps(oaki_request *r);
 void oaki_serve_threads(oaki_request *r);

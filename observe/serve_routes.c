@@ -56,6 +56,8 @@ static const oaki_route routes[] = {
     LIGHT("/debug/state", oaki_serve_state,
           "what the dashboard shows, as JSON; since=N: collections after that one; n=N maps"),
     LIGHT("/debug/memstats", oaki_serve_memstats, "MemStats under Go's names, as JSON"),
+    LIGHT("/debug/host", oaki_serve_host,
+          "what this host costs, and what the collector decided by it, as JSON"),
     LIGHT("/debug/gc", oaki_serve_gc,
           "the last collections, as JSON; since=N: those after that one"),
     LIGHT("/debug/maps", oaki_serve_maps, "live maps, the largest first, as JSON; n=N: so many"),

@@ -39,6 +39,8 @@ static void ok(void)
     ck_assert_str_eq(r.err, "");
 }
 
+enum { GOAL_US = 12345 };
+
 static void fails_with(const char *what)
 {
     ck_assert_int_eq(r.status, 1);
@@ -51,7 +53,9 @@ static bool start(const oak_serve_options *o)
 {
     unsetenv("XDG_RUNTIME_DIR");
     unsetenv("OAKUM_DEBUG_TOKEN");
-    test_heap_start(test_config());
+    oak_config c = test_config();
+    c.pause_goal_us = GOAL_US;
+    test_heap_start(c);
     ck_assert_int_eq(oak_profile_set_rate(1), 0);
     for (size_t i = 0; i < 100; i++) kept[i] = oak_alloc(64);
     map = oak_map_new(&oak_map_u64_u64, 0);
@@ -67,11 +71,16 @@ static bool start(const oak_serve_options *o)
 
 START_TEST(the_doctor_asks_the_server)
 {
+    oak_writes_told told = { 0 };
+    char line[128];
     if (!start(NULL)) return;
-    OAKUM("doctor", pid);
-    ok();
-    ck_assert_ptr_nonnull(strstr(r.out, "debug server answers"));
-    ck_assert_ptr_nonnull(strstr(r.out, "collections w"));
+    OAKUM("doctor", "--json", pid);
+    ck_assert_str_eq(r.err, "");
+    snprintf(line, sizeof line, "pauses of up to %u us.", GOAL_US);
+    ck_assert_msg(strstr(r.out, line) != NULL, "%s", r.out);
+    ck_assert_ptr_nonnull(strstr(r.out, "collections were concurrent"));
+    if (oak_heap_tells_writes(&told) && !told.refused)
+        ck_assert_ptr_nonnull(strstr(r.out, "Dirty pages are tracked by "));
 }
 END_TEST
 

@@ -57,6 +57,7 @@ static const struct {
     { "/debug/", "text/plain; charset=utf-8" },
     { "/debug/state", "application/json; charset=utf-8" },
     { "/debug/memstats", "application/json; charset=utf-8" },
+    { "/debug/host", "application/json; charset=utf-8" },
     { "/debug/gc", "application/json; charset=utf-8" },
     { "/debug/maps", "application/json; charset=utf-8" },
     { "/debug/threads", "application/json; charset=utf-8" },
