@@ -139,8 +139,9 @@ START_TEST(a_mark_that_is_kept_goes_on_looking_at_what_is_written)
     for (int i = 0; i < HIDDEN; i++) first = new_thing(first);
     for (int i = 0; i < 200 && AO_load(&most_rounds) < 3; i++) {
         test_await_mark();
-        oak_gc_disable();
-        oaki_os_sleep_ns(30000000); /* less than a mark is kept */
+        oak_gc_disable(); /* until the rounds were, or the mark has been given up */
+        while (oaki_is_marking() && AO_int_load(&oaki_gc.preclean.rounds) < 3)
+            oaki_os_sleep_ns(100000);
         oak_gc_enable();
         while (oaki_is_marking()) oaki_os_yield();
     }
