@@ -63,12 +63,12 @@ OAK_BEGIN_DECLS
     X(heap_max,         size, 0,   0, SIZE_MAX, "hard limit on the heap: beyond it allocation fails with ENOMEM; 0: none") \
     X(memory_limit,     size, 0,   0, SIZE_MAX, "soft limit on all of Oakum's memory: the collector works harder near it; 0: none") \
     X(gc_percent,       int,  100, -1, 100000,  "growth of the heap between two collections, in percent of the live bytes; -1: no automatic collections") \
-    X(thrift,           int,  1,   0, 1,        "collect a large heap up to twice as often as gc_percent says, if that costs little") \
-    X(min_heap,         size, 4194304, 65536, SIZE_MAX, "the heap is not collected while it is smaller than this") \
+    X(thrift,           int,  1,   0, 1,        "lower the goal of a large heap, by at most half of its growth, where marks are cheap") \
+    X(min_heap,         size, 4194304, 65536, SIZE_MAX, "least goal of the heap at gc_percent 100; scaled with gc_percent") \
     X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
     X(concurrent,       int,  1,   0, 1,        "mark concurrently with the program, if the system reports dirty pages; 0: in a pause") \
-    X(pause_goal_us,    int,  10000, 0, 1000000000, "microseconds that a pause may take: where one would take longer, marking is concurrent; below 10000, even where that is dear; 0: throughput only, each cycle is one pause") \
-    X(tracking,         tracking, OAK_TRACKING_USERFAULTFD, 0, 3, "how to find dirty pages, which the program writes during a mark: userfaultfd, faults (system calls can't write to scanned objects then), any (the first of these that works), none") \
+    X(pause_goal_us,    int,  10000, 0, 1000000000, "longest pause wanted, in us: a longer mark is concurrent, below 10000 even where tracking is dear; 0: never concurrent") \
+    X(tracking,         tracking, OAK_TRACKING_USERFAULTFD, 0, 3, "how to find pages written during a mark: userfaultfd, faults (system calls can't write to scanned objects then), any (the first of these that works), none") \
     X(generations,      int,  1,   0, 1,        "between two full collections, run minor ones, which trace only new objects and dirty pages; needs concurrent") \
     X(background_sweep, int,  1,   0, 1,        "sweep on a thread of its own as well as on allocation") \
     X(scavenge,         int,  1,   0, 1,        "return free memory to the system in the background") \

@@ -93,8 +93,8 @@ typedef void (*oak_finding_fn)(const oak_finding *f, void *ctx);
     X(finalizer_ms,     int,  1000,    1, 86400000, "a finalizer that runs for longer is stuck") \
     X(finalizer_cycles, int,  16,      1, 1000000,  "fewer objects in finalizer cycles are not reported") \
     X(weak_dead,        size, 1024,    1, SIZE_MAX, "fewer dead weak references are not reported") \
-    X(thrash_share,     int,  25,      1, 100,      "least percent of the processor time in the last three collections") \
-    X(thrash_freed,     int,  10,      1, 100,      "and the most percent of the heap that each of them freed") \
+    X(thrash_share,     int,  25,      1, 100,      "processor time in the last three collections, least percent") \
+    X(thrash_freed,     int,  10,      1, 100,      "heap freed by each of them, most percent") \
     X(fragmented_bytes, size, 16777216,0, SIZE_MAX, "smaller heaps are never called fragmented") \
     X(fragmented_ratio, int,  8,       2, 10000,    "least bytes in spans for each live byte") \
     X(watermark_bytes,  size, 16777216,0, SIZE_MAX, "less idle memory is no high-water mark") \

@@ -18,23 +18,25 @@ OAK_API void oak_collect(void);
 
 /** Do collection work on the calling thread for about budget_us microseconds: for a main loop that
  * has a little time in each turn. A step starts a cycle if one is due, or nearly is. It marks,
- * sweeps, and removes records of dead objects. Returns true while work is left: a cycle is under
- * way, or memory is unswept. With 0 it does no work, and returns the same.
+ * sweeps, and removes records of dead objects. Returns true while a cycle, a sweep or the release
+ * of page protection is left, also while collections are disabled. With 0 it does no work, and
+ * returns the same.
  *
- * Worst case: twice the budget and one pause. A cycle has two pauses, and short ones before the
- * second; no call has more than one. A pause is the stop-the-world part of a concurrent cycle, with
- * the removal of records that follows the last one. The pause is the whole mark in two cases. A
- * whole mark is expected to take less than the budget. Or there is no concurrent marking, because
- * oak_config.concurrent is 0 or the system reports no dirty pages.
+ * Longest call: twice the budget and one pause; functions of the program come on top. A cycle has
+ * two pauses, and short ones before the second; no call has more than one. The removal of records
+ * of dead objects belongs to the last pause. Where no concurrent mark is possible, or a whole mark
+ * fits the budget, the pause is the whole mark. None is possible if oak_config.concurrent is 0, or
+ * the system reports no dirty pages.
  *
  * Other threads collect as without steps: a thread that allocates past the heap goal completes the
  * cycle. Any thread; two that step at once take turns. While collections are disabled a cycle is
  * not completed. Finalizers run as after any other collection. */
 OAK_API bool oak_collect_step(unsigned budget_us);
 
-/** Set the growth of the heap between two collections, in percent of the bytes that the last one
- * left alive. -1 turns automatic collection off, except for the memory limit. A value below -1
- * changes nothing. Returns the previous value. */
+/** Set the growth of the heap between two collections, in percent of live bytes and roots. The heap
+ * goal is never below oak_config.min_heap x percent / 100, unless the memory limit lowers it. -1
+ * turns automatic collection off, except for that limit. A value below -1 changes nothing. Returns
+ * the previous value. */
 OAK_API int oak_set_gc_percent(int percent);
 
 /** The default of pause_goal_us; and the cost in ns of a first write to a protected page. Above
@@ -68,8 +70,8 @@ OAK_API void oak_host_read(oak_host *out);
 
 /** Disable collections until the matching oak_gc_enable. The calls nest. Between the two, no
  * collection decides which objects are dead, not even one that is under way. oak_collect does
- * nothing. Concurrent marking may go on. Lock-free. A thread that isn't attached doesn't wait for a
- * stop-the-world collection that is under way. */
+ * nothing. Concurrent marking may go on. Lock-free; an unattached thread returns even while the
+ * world is stopped. */
 OAK_API void oak_gc_disable(void);
 
 /** Undo one oak_gc_disable, on any thread. Fatal without one. */
@@ -279,10 +281,10 @@ OAK_API int oak_finalize_all(size_t *left);
  * called from a finalizer, a callback or a listener, on a fiber, in a blocking region, or in a
  * signal handler that interrupted Oakum. ENOTSUP: metadata is jemalloc's.
  *
- * What can't be undone keeps the library loaded, though the heap is gone: libraries that Oakum has
- * loaded (libmicrohttpd, libdw), or a handler of SIGSEGV that the program has put on top of
- * Oakum's. With the static library the heap can't be started again: oak_init and allocations fail
- * with ENOTSUP. */
+ * Two things keep the library loaded, though the heap is gone: libraries that Oakum has loaded
+ * (libmicrohttpd, libdw), and a handler of SIGSEGV that the program has put on top of Oakum's. With
+ * the static library the heap can't be started again: oak_init and allocations fail with
+ * ENOTSUP. */
 OAK_API int oak_shutdown(void);
 
 /** Let finalizers run on a thread of their own, or only in oak_finalizers_run and
@@ -292,14 +294,14 @@ OAK_API int oak_shutdown(void);
 OAK_API bool oak_set_finalizer_thread(bool on);
 
 /** Set a function that is called when finalizers become ready and there is no finalizer thread. The
- * thread whose collection made them ready calls it. For a concurrent collection, that is the
- * collector thread. Mutators run, and no lock is held: fn may allocate, collect and fork. NULL
- * removes the function. Returns the previous one. */
+ * thread that ends the collection calls it: usually the collector's own; a mutator if it ended the
+ * cycle. Other threads run, and no lock is held: fn may allocate, collect and fork. NULL removes
+ * the function. Returns the previous one. */
 OAK_API void (*oak_finalizer_notify(void (*fn)(void)))(void);
 
-/** How long the current finalizer has been running, in nanoseconds, exact to a few milliseconds. 0
- * when none runs, and between the end of one and the start of the next. For watching: a stuck
- * finalizer holds up all others. */
+/** How long the longest-running finalizer has run, in nanoseconds, exact to a few milliseconds; 0
+ * when none runs. Between two finalizers in a row the time of the first goes on. For watching: a
+ * stuck finalizer holds up all others. */
 OAK_API uint64_t oak_finalizer_running_ns(void);
 
 /* ---- external bytes ---- */

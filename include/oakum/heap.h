@@ -1,8 +1,9 @@
 /* heap.h - allocation, typed objects, limits and statistics of the heap.
  *
- * Every function may be called from any thread; the first call attaches it. Except for oak_mark_*,
- * none may be called from a signal handler or from a mark function. Functions that allocate may
- * collect, and may do marking and sweeping work in proportion to the bytes that they allocate. */
+ * Any thread may call these functions. Calls that allocate, resize or free attach the thread.
+ * Except for oak_mark_*, none may be called from a signal handler or from a mark function.
+ * Functions that allocate may collect, and may do marking and sweeping work in proportion to the
+ * bytes that they allocate. */
 #ifndef OAKUM_HEAP_H
 #define OAKUM_HEAP_H
 
@@ -44,9 +45,9 @@ OAK_API void *oak_realloc(void *p, size_t n);
  * more than 32 KiB) that shrinks gives whole pages back, though not while a mark is under way;
  * oak_usable_size then shrinks, too. n = 0 only clears. Doesn't allocate or collect.
  *
- * Returns false, with nothing changed, if n doesn't fit, if p is NULL, and for objects of the guard
- * unless n is their size. Fatal when p is not the start of a live object. Any thread that may use
- * the object; no other thread may resize or free it at the same time. */
+ * Returns false, with nothing changed, if n doesn't fit, if p is NULL, and for a guarded object
+ * (OAKUM_DEBUG=guard) unless n is its size. Fatal when p is not the start of a live object. Any
+ * thread that may use the object; no other thread may resize or free it at the same time. */
 OAK_API bool oak_try_resize(void *p, size_t n);
 
 /** Free an object now. Optional, except for pinned objects. Drops its finalizers and clears its
@@ -195,9 +196,9 @@ typedef struct oak_memstats {
     uint64_t zones_inuse;     /* the part of heap_inuse in these zones and in discarded ones */
     /* cycles of num_gc that marked concurrently, and minor ones; a cycle may be both */
     uint32_t num_concurrent_gc, num_minor_gc;
-    uint64_t marked_bytes;    /* by all cycles; of a minor one, young objects alone */
+    uint64_t marked_bytes;    /* by all cycles; a minor one marks young objects only */
     uint64_t rescanned_bytes; /* on pages that were written during a mark, by all cycles */
-    uint64_t pages_asked;     /* pages of the system, to protect them or to find dirty ones */
+    uint64_t pages_asked;     /* system pages examined, to protect them or to find dirty ones */
     uint64_t pages_dirty;     /* found dirty, of these */
     /* first writes to protected pages. With userfaultfd, each is counted when its page is found
      * dirty */
@@ -206,8 +207,7 @@ typedef struct oak_memstats {
     /* heap_idle - heap_released: free memory that the system still backs. It is returned when it
      * was not used for decay_ms, at once near the memory limit and by oak_scavenge */
     uint64_t heap_retained;
-    uint64_t external;        /* bytes of oak_external_add; of all figures, only next_gc includes
-                               * them */
+    uint64_t external;        /* external bytes (oak_external_add); only next_gc includes them */
 } oak_memstats;
 
 /** Read the statistics into *out. Stops the world for some microseconds. */
@@ -228,7 +228,7 @@ typedef struct oak_heap_info {
 /** Read the place of the heap into *out. */
 OAK_API void oak_heap_info_read(oak_heap_info *out);
 
-/** The way in which Oakum tracks dirty pages: those that the program writes while it marks. */
+/** How Oakum finds pages that the program writes during a mark. */
 typedef struct oak_writes_told {
     const char *by;      /* "userfaultfd", "page faults"; NULL: none, and marking is in a pause */
     const char *refused; /* a preferred way that the system refuses; NULL: none */

@@ -18,9 +18,9 @@ typedef enum oak_kind {
     OAK_KIND_PINNED  /* oak_alloc_pinned: conservatively, and it is a root */
 } oak_kind;
 
-/** Whether the object has lived through a collection. Sticky mark bits show it in two cases: a
- * minor collection is planned (oak_config.generations), or the object's span isn't swept yet. There
- * is no count of collections. */
+/** Whether the object has lived through a collection. Known only while mark bits are kept: before a
+ * minor collection (oak_config.generations), or until the span is swept. There is no count of
+ * collections. */
 typedef enum oak_age {
     /* not known; also while a mark is under way */
     OAK_AGE_UNKNOWN,
@@ -36,9 +36,8 @@ typedef struct oak_object {
     oak_zone *zone;       /* NULL: the default zone */
     oak_kind kind;
     oak_age age;
-    /* False in two cases. A mark is under way that has not reached the object yet. Or the last mark
-     * has not reached it: it was allocated later, or it is dead. A young object is unmarked; of an
-     * object of unknown age outside of a mark, true says no more than that it isn't dead. */
+    /* Marked by the mark under way, or by the last one. False: not yet reached, allocated later, or
+     * dead. Of an object of unknown age, outside of a mark, true means only that it isn't dead. */
     bool marked;
 } oak_object;
 
