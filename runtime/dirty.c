@@ -111,7 +111,7 @@ static void refused(const oaki_writer *w, int error, bool counts)
     errno = error;
     if (w && writer() == w && !(w->mend && w->mend(counts))) {
         give_up(w, w->name, errno);
-        oaki_log("oakum: %s fails by now: collections mark in stops from here on\n", w->name);
+        oaki_log("oakum: %s now fails: collections mark in one pause from here on\n", w->name);
     }
     oaki_lock_release(&self.lock);
 }

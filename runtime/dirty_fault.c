@@ -404,7 +404,8 @@ static bool lost(void)
     static AO_t told;
     if (oaki_faultsignal_is_ours()) return false;
     if (!AO_compare_and_swap(&told, 0, 1)) return true;
-    oaki_log("oakum: the program handles SIGSEGV by now: collections mark in stops from here on\n");
+    oaki_log("oakum: the program now handles SIGSEGV: "
+             "collections mark in one pause from here on\n");
     return true;
 }
 
@@ -455,7 +456,7 @@ static bool is_data_limited(void)
 static void tell_limited(void)
 {
     static bool told;
-    if (!told) oaki_log("oakum: RLIMIT_DATA is set: collections mark in stops meanwhile\n");
+    if (!told) oaki_log("oakum: RLIMIT_DATA is set: collections mark in one pause meanwhile\n");
     told = true;
 }
 
@@ -473,9 +474,9 @@ static void tell_blocker(int tid)
     if (!tid || told || now - since < LASTS_NS) return;
     told = true;
     if (tid > 0)
-        oaki_log("oakum: thread %d blocks SIGSEGV: collections mark in stops meanwhile\n", tid);
+        oaki_log("oakum: thread %d blocks SIGSEGV: collections mark in one pause meanwhile\n", tid);
     else
-        oaki_log("oakum: /proc/self/task can't be read: collections mark in stops\n");
+        oaki_log("oakum: /proc/self/task can't be read: collections mark in one pause\n");
 }
 
 static const char *begin(bool *gone)

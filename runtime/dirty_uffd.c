@@ -256,7 +256,7 @@ static void tell_lost(int error)
     static bool told;
     if (!told)
         oaki_log("oakum: userfaultfd is closed in a thread that can't open it again (error %d): "
-                 "what it collects is marked in stops\n",
+                 "its collections mark in one pause\n",
                  error);
     told = true;
 }

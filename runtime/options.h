@@ -14,15 +14,15 @@ enum { OAKI_DEBUG_GUARD = 1, OAKI_DEBUG_GUARD_PAGE = 2, OAKI_DEBUG_GUARD_CONTINU
 #define OAKI_DEBUG_SWITCHES(X)                                                                     \
     X(gctrace, 0, 1, "print a line for each collection, in the form of Go's")                      \
     X(stress, 0, 1000000000, "collect at every Nth allocation")                                    \
-    X(verify, 0, 1, "look after each mark, in its stop, whether all that is referred to is marked")\
+    X(verify, 0, 1, "check in each final pause that every reachable object is marked")             \
     X(poison, 0, 1, "fill freed objects with 0xdb")                                                \
     X(failalloc, 0, 1000000000, "fail every Nth request of the page heap for memory")              \
-    X(beside, 0, 2, "mark while the program runs in small heaps too; 2: written pages in stops")   \
-    X(twice, 0, 1, "before a collection that is asked for, one while the program runs")            \
-    X(settle, 0, 1000000, "microseconds before what has gone leaves the tables of objects")        \
-    X(markers, 0, 64, "so many mark beside the program; 0: a quarter of those that mark in a stop")\
+    X(beside, 0, 2, "mark small heaps concurrently, too; 2: with dirty pages found in pauses")     \
+    X(twice, 0, 1, "run a concurrent collection before each requested one")                        \
+    X(settle, 0, 1000000, "microseconds before dead records leave the object tables")              \
+    X(markers, 0, 64, "concurrent markers; 0: a quarter of those in a pause")                      \
     X(minor, 0, 1000000, "N minor collections between two full ones, whatever they find")          \
-    X(markstack, 0, 1000000, "at most N chunks of mark stack a marker: forces the overflow path")
+    X(markstack, 0, 1000000, "at most N segments of mark stack a marker: forces the overflow path")
 
 typedef struct oaki_debug {
 #define OAKI_DEBUG_FIELD(name, min, max, help) int name;
