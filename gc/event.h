@@ -126,7 +126,7 @@ void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx);
 /* Waits until all cycles that are over now have been reported, unless called by a listener. */
 void oaki_gc_flush_events(void);
 
-/* ---- for cycle.c ---- */
+/* ---- for the rest of gc/ ---- */
 
 void oaki_event_note(const oaki_cycle *c);
 /* Is the calling thread in a listener? */

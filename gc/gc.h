@@ -1,12 +1,10 @@
 /* gc.h - the interfaces that the parts of the collector share.
  *
- * A cycle runs with the world stopped from the first line to the last (cycle.c):
- *   flush every mcache; hooks; M = ~A; mark from roots, pinned objects and the objects that
- *     finalizer records keep; drain; ephemerons to a fixpoint; decide finalizers and resurrect
- *     their objects; clear weak references; M is final; the lists become unswept.
- * Then, with the world running: sweep, lazily and in the background (sweep.c).
+ * A cycle goes through the phases of runtime/phase.h, in steps (cycle.h). INIT_PAUSE and
+ * FINAL_PAUSE stop the world in any case. A STOPPED cycle is one pause from the first to the
+ * second.
  *
- * Lock: gc_lock is held for the whole of a cycle's pause. */
+ * Lock: gc_lock is held in each pause, and from FINAL_PAUSE until RECLAIM is over. */
 #ifndef OAKI_GC_H
 #define OAKI_GC_H
 
@@ -17,7 +15,7 @@
 #include "runtime/type.h"
 #include <oakum/heap.h>
 
-/* ---- hooks (cycle.c) ---- */
+/* ---- hooks (collect.c; hooks.h has the lists) ---- */
 
 /* From now on fn is called in each collection, in its first pause and before its mark, so that
  * caches can drop what they hold. It is called again if another collection ends this one before

@@ -171,7 +171,7 @@ void oaki_finalizers_on_queued(void (*fn)(void *obj));
 /* 0, or -1 with ENOMEM. Not inside oaki_enter. */
 int oaki_finalizers_order(oaki_finalizer_order order);
 
-/* ---- for the collector (cycle.c, verify.c, edges.c) ---- */
+/* ---- for the rest of gc/ (off.c, rootmark.c, debug/verify.c, debug/edges.c) ---- */
 
 bool oaki_host_vetoes(oaki_gc_why why);
 /* Marks held objects, and those that the functions of oaki_gc_at_roots mark. Uses worker 0, or a

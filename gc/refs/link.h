@@ -37,7 +37,7 @@ int oaki_link_move(void **from, void **to, bool is_long);
 
 size_t oaki_link_count(bool is_long);
 
-/* ---- for cycle.c ---- */
+/* ---- for the rest of gc/ ---- */
 
 typedef void (*oaki_link_fn)(void *ctx, void **link, const void *obj, bool is_long);
 void oaki_links_each(oaki_link_fn fn, void *ctx);
