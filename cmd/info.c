@@ -109,14 +109,14 @@ static void put_marking(const oak_config *cfg)
 
     printf("marking        ");
     if (!cfg->concurrent)
-        printf("in a stop, as OAKUM_CONCURRENT says");
+        printf("in one pause, as OAKUM_CONCURRENT says");
     else if (oak_heap_tells_writes(&told)) {
-        printf("beside the program (%s)", told.by);
+        printf("concurrent (%s)", told.by);
         put_refused(&told);
     } else if (cfg->tracking == OAK_TRACKING_NONE)
-        printf("in a stop, as OAKUM_TRACKING says");
+        printf("in one pause, as OAKUM_TRACKING says");
     else {
-        printf("in a stop");
+        printf("in one pause");
         put_refused(&told);
     }
     putchar('\n');

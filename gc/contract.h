@@ -27,12 +27,12 @@ OAKI_INLINE bool oaki_phase_is_one(unsigned set)
 #define OAKI_REQUIRES_MARK() OAKI_ASSERT(oaki_is_marking())
 #define OAKI_REQUIRES_NO_MARK() OAKI_ASSERT(!oaki_is_marking())
 
-/* No other thread collects. The calling thread holds gc_lock or the lock of the quanta, or is a
- * fork's child. */
+/* No other thread collects. The calling thread holds gc_lock or the driver's lock, or is a fork's
+ * child. */
 #define OAKI_REQUIRES_COLLECTOR() OAKI_ASSERT(oaki_is_collector())
 
-/* Worker 0 belongs to the calling thread: it has stopped the world, or holds the lock of the
- * quanta. */
+/* Worker 0 belongs to the calling thread: it has stopped the world, or holds the driver's
+ * lock. */
 #define OAKI_REQUIRES_WORKER_ZERO() OAKI_ASSERT(oaki_worker_zero_is_mine())
 
 /* The marker m belongs to the calling thread: worker 0 as above, a helper's worker, or a marker

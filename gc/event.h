@@ -21,7 +21,7 @@
 #define OAKI_LISTENERS 16
 #define OAKI_EVENTS 64
 
-/* The phases of the pause; they add up to it. */
+/* The parts of the pause; they add up to it. */
 typedef enum oaki_part {
     OAKI_PART_STOP,    /* from the request to stop until the last thread is stopped */
     OAKI_PART_PREPARE, /* caches flushed, hooks, bitmaps */
@@ -35,7 +35,7 @@ typedef enum oaki_part {
 
 /* All times in nanoseconds; begin and end on the monotonic clock; sizes in bytes. */
 typedef struct oaki_cycle {
-    oaki_gctrace line; /* printed by gctrace; its times are sums of the phases' */
+    oaki_gctrace line; /* printed by gctrace; its times are sums of parts */
     oaki_gc_why why;
     uint64_t begin, end; /* of the pause, or of the final one */
     /* After a concurrent mark: when the first pause began; the time of all pauses before the
@@ -48,8 +48,8 @@ typedef struct oaki_cycle {
     bool minor;
     uint64_t concurrent_cpu; /* processor ns of concurrent marking, by any thread */
     uint64_t wall;           /* the cycle's end, since 1970 */
-    uint64_t phase[OAKI_PARTS];
-    uint64_t verify;     /* of OAKUM_DEBUG=verify: inside the pause, in no phase */
+    uint64_t part[OAKI_PARTS];
+    uint64_t verify;     /* of OAKUM_DEBUG=verify: inside the pause, in no part */
     uint64_t verify_cpu; /* of all processors, for it; in no other figure */
     uint64_t cpu;        /* of the process, from begin to end: stopping, marking, starting */
     uint64_t cpu_end;    /* the process's total at the end */
@@ -79,11 +79,11 @@ OAKI_INLINE uint64_t oaki_cycle_pause(const oaki_cycle *c)
     return c->end - c->begin - c->verify;
 }
 
-/* The sum of the phases. */
+/* The sum of the parts. */
 OAKI_INLINE uint64_t oaki_cycle_parts(const oaki_cycle *c)
 {
     uint64_t ns = 0;
-    for (unsigned p = 0; p < OAKI_PARTS; p++) ns += c->phase[p];
+    for (unsigned p = 0; p < OAKI_PARTS; p++) ns += c->part[p];
     return ns;
 }
 

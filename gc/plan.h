@@ -39,13 +39,13 @@ typedef struct oaki_plan {
     unsigned next_rest;     /* cycles without tracking after the next slow mark */
     unsigned good;          /* marks since the last slow one, or since that was halved */
     AO_t rest;              /* of these that are still to come */
-    AO_t dirty;             /* first writes beside the last concurrent mark, + 1; 0: none yet */
+    AO_t dirty;             /* first writes during the last concurrent mark, + 1; 0: none yet */
     AO_t wants;             /* OAKI_PLAN_PROBE and _REPAIR: for the host thread */
     AO_t repaired;          /* bytes that were put into huge pages again */
     AO_t host;              /* 1: the host thread runs */
     AO_t cpus;              /* limit of control groups; 0: none */
     AO_t limits_ns;         /* when limits were read */
-    bool said_costs;        /* planlog.c: gctrace has told them, */
+    bool said_costs;        /* planlog.c: gctrace has printed them, */
     unsigned said_plan;     /* and this reason + 1 last */
 } oaki_plan;
 

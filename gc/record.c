@@ -73,7 +73,7 @@ void oaki_record_stopped(oaki_thread *t)
 void oaki_record_part(oaki_part part, uint64_t *t)
 {
     uint64_t now = oaki_os_now_ns();
-    oaki_gc.record.phase[part] = now - *t;
+    oaki_gc.record.part[part] = now - *t;
     *t = now;
 }
 
@@ -83,7 +83,7 @@ void oaki_record_part(oaki_part part, uint64_t *t)
 static void note_times(oaki_cycle *c, uint64_t mark_cpu)
 {
     oaki_gctrace *l = &c->line;
-    const uint64_t *p = c->phase;
+    const uint64_t *p = c->part;
     OAKI_ASSERT(oaki_cycle_parts(c) == oaki_cycle_pause(c));
     OAKI_ASSERT(!c->first_begin || c->begin >= c->first_begin + c->first - c->between);
     l->cycle = AO_load(&oaki_the_heap.cycle);
@@ -158,7 +158,7 @@ static void note_plan(const oaki_cycle *c)
     if (!c->minor) oaki_plan_note_mark(concurrent, c->words, c->line.heap_live, cpu);
     if (AO_load(&oaki_the_heap.nthreads) > 1)
         oaki_cost_note(OAKI_COST_stop,
-                       c->phase[OAKI_PART_STOP] / (AO_load(&oaki_the_heap.nthreads) - 1));
+                       c->part[OAKI_PART_STOP] / (AO_load(&oaki_the_heap.nthreads) - 1));
 }
 
 void oaki_record_end(uint64_t mark_cpu)

@@ -42,7 +42,7 @@ static struct {
     bool quantum;         /* the drain is a quantum of a concurrent mark */
     oaki_waker drains;    /* that woke the helpers */
     unsigned int waiting; /* AO_int: donated segments not taken yet; lock */
-    oaki_mark_segment *chunks;
+    oaki_mark_segment *donated;
     AO_t rescan_at;          /* offset of the next rescan task */
     size_t rescan_bytes;     /* of a task */
     size_t rescan_end;       /* there are no tasks from here on */
@@ -70,7 +70,7 @@ static bool has_nothing(const oak_marker *m)
 
 static bool nothing_waits(void)
 {
-    bool none = !shared.chunks && !AO_int_load(&shared.waiting) && !oaki_ranges_any();
+    bool none = !shared.donated && !AO_int_load(&shared.waiting) && !oaki_ranges_any();
     for (unsigned i = 0; i < shared.nworkers; i++) none = none && has_nothing(&shared.workers[i]);
     return none;
 }
@@ -78,12 +78,12 @@ static bool nothing_waits(void)
 
 /* ---- donating ---- */
 
-static void give(oaki_mark_segment *c)
+static void donate(oaki_mark_segment *c)
 {
     OAKI_ASSERT(c->n > 0 && c->n <= OAKI_SEGMENT_ENTRIES);
     oaki_spin_lock(&shared.lock);
-    c->next = shared.chunks;
-    shared.chunks = c;
+    c->next = shared.donated;
+    shared.donated = c;
     AO_int_store(&shared.waiting, shared.waiting + 1);
     oaki_spin_unlock(&shared.lock);
 }
@@ -113,7 +113,7 @@ void oaki_workers_discard(void)
         m->head = m->tail = m->first = m->last = 0;
         m->range_lo = m->range_hi = NULL;
     }
-    shared.chunks = NULL;
+    shared.donated = NULL;
     AO_int_store(&shared.waiting, 0);
     oaki_ranges_forget();
     shared.rescan_end = 0;
@@ -200,7 +200,7 @@ void oaki_worklist_donate(oak_marker *m)
     if (!old) return;
     /* Wakes no helper: the calling loop may set bits without atomic instructions. */
     if (oaki_workers_idle() && (m->id != 0 || shared.called)) {
-        give(old);
+        donate(old);
         return;
     }
     old->next = m->full;
@@ -214,7 +214,7 @@ void oaki_worklist_share(oak_marker *m)
     oaki_mark_segment *c = m->full;
     if (c) {
         m->full = c->next;
-        give(c);
+        donate(c);
         return;
     }
     size_t half = m->top ? (m->top->n + 1) / 2 : 0;
@@ -225,7 +225,7 @@ void oaki_worklist_share(oak_marker *m)
                             (m->top->n - half) * sizeof c->entry[0]);
     c->n = half;
     m->top->n -= half;
-    give(c);
+    donate(c);
 }
 
 void oaki_workers_rescan_begin(size_t end)
@@ -252,13 +252,13 @@ size_t oaki_workers_rescan_words(void)
 
 /* ---- stealing ---- */
 
-static oaki_mark_segment *take_chunk(void)
+static oaki_mark_segment *take_donated(void)
 {
     oaki_spin_lock(&shared.lock);
-    oaki_mark_segment *c = shared.chunks;
+    oaki_mark_segment *c = shared.donated;
     if (c) {
-        OAKI_INVARIANT(shared.waiting > 0, "more chunks of the mark stack than were given away");
-        shared.chunks = c->next;
+        OAKI_INVARIANT(shared.waiting > 0, "more segments of the mark stack than were donated");
+        shared.donated = c->next;
         AO_int_store(&shared.waiting, shared.waiting - 1);
     }
     oaki_spin_unlock(&shared.lock);
@@ -286,7 +286,7 @@ bool oaki_worklist_steal(oak_marker *m)
     OAKI_REQUIRES_WORKER(m);
     oaki_mark_segment *c = m->full;
     if (c) m->full = c->next;
-    else c = take_chunk();
+    else c = take_donated();
     if (c) {
         if (m->top) oaki_segment_free(m->top);
         c->next = NULL;
@@ -305,7 +305,7 @@ bool oaki_worklist_steal(oak_marker *m)
 static bool work_in_sight(void)
 {
     oaki_spin_lock(&shared.lock);
-    bool any = shared.chunks != NULL;
+    bool any = shared.donated != NULL;
     oaki_spin_unlock(&shared.lock);
     return any || oaki_ranges_any() || rescan_in_sight();
 }
@@ -359,8 +359,8 @@ static void hand_over(oak_marker *m)
         if (room) m->top->entry[m->top->n++] = m->queue[m->head];
         else oaki_overflow_mark(m, m->queue[m->head]);
     }
-    for (oaki_mark_segment *c; (c = m->full) != NULL; give(c)) m->full = c->next;
-    if (m->top && m->top->n > 0) give(m->top);
+    for (oaki_mark_segment *c; (c = m->full) != NULL; donate(c)) m->full = c->next;
+    if (m->top && m->top->n > 0) donate(m->top);
     else if (m->top) oaki_segment_free(m->top);
     m->top = NULL;
 }
@@ -470,7 +470,7 @@ void oaki_mark_drain(void)
 
 const char *oaki_worklist_check(void)
 {
-    size_t held = 0, given = 0, used = AO_load(&oaki_the_heap.used);
+    size_t held = 0, donated = 0, used = AO_load(&oaki_the_heap.used);
     for (unsigned i = 0; i < shared.nworkers; i++) {
         const oak_marker *m = &shared.workers[i];
         held += m->top != NULL;
@@ -480,13 +480,13 @@ const char *oaki_worklist_check(void)
             if (m->queue[k] >= used) return "worklist: words in a queue lead into the heap";
         for (const oaki_mark_segment *c = m->full; c; c = c->next, held++)
             if (c->n == 0 || c->n > OAKI_SEGMENT_ENTRIES)
-                return "worklist: a full chunk has entries";
+                return "worklist: a full segment has entries";
     }
-    for (const oaki_mark_segment *c = shared.chunks; c; c = c->next, given++)
+    for (const oaki_mark_segment *c = shared.donated; c; c = c->next, donated++)
         for (size_t k = 0; k < c->n; k++)
-            if (c->entry[k] >= used) return "worklist: entries of a chunk lead into the heap";
-    if (given != shared.waiting) return "worklist: waiting == chunks that were given away";
-    const char *rule = oaki_chunks_check(held + given);
+            if (c->entry[k] >= used) return "worklist: entries of a segment lead into the heap";
+    if (donated != shared.waiting) return "worklist: waiting == segments that were donated";
+    const char *rule = oaki_segments_check(held + donated);
     return rule ? rule : oaki_ranges_check();
 }
 

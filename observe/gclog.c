@@ -40,13 +40,13 @@ static struct {
 
 /* ---- a line ---- */
 
-static void put_phases(oaki_json *j, const oaki_cycle *c)
+static void put_parts(oaki_json *j, const oaki_cycle *c)
 {
     static const char *const names[OAKI_PARTS] = { "stop",   "prepare", "roots", "drain",
                                                     "finish", "pace",    "start" };
     oaki_json_key(j, "phases_ns");
     oaki_json_object(j);
-    for (unsigned p = 0; p < OAKI_PARTS; p++) oaki_json_put_u64(j, names[p], c->phase[p]);
+    for (unsigned p = 0; p < OAKI_PARTS; p++) oaki_json_put_u64(j, names[p], c->part[p]);
     if (c->verify) oaki_json_put_u64(j, "verify", c->verify);
     oaki_json_object_end(j);
 }
@@ -143,7 +143,7 @@ void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
     oaki_json_put_u64(j, "since_start_ns", c->line.since_start);
     oaki_json_put_u64(j, "pause_ns", oaki_cycle_pause(c));
     oaki_json_put_u64(j, "longest_stop_ns", oaki_cycle_longest(c));
-    put_phases(j, c);
+    put_parts(j, c);
     oaki_json_put_bool(j, "minor", c->minor);
     put_beside(j, c);
     put_rounds(j, c);

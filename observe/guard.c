@@ -52,7 +52,7 @@ size_t oaki_guard_headline(const oaki_guard_finding *f, char *buf, size_t n)
     size_t len = oaki_format(buf, n, "guard: %s: %p, an object of %zu bytes, found by %s",
                              what[f->error], (const void *)f->object, f->size, f->call);
     if (f->error == OAKI_GUARD_SIZED && len < n)
-        len += oaki_format(buf + len, n - len, "; the size given is %zu", f->told);
+        len += oaki_format(buf + len, n - len, "; the size given is %zu", f->given);
     return OAKI_MIN(len, n - 1);
 }
 

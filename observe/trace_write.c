@@ -2,7 +2,7 @@
  *
  * Times are microseconds since the trace began, with three decimals. otherData gives that moment on
  * the monotonic clock and since 1970. Threads are tracks; so are the collector, with its pauses and
- * their phases, and the sweep. The heap's size is a counter, from the size in every event. Resizes
+ * their parts, and the sweep. The heap's size is a counter, from the size in every event. Resizes
  * of maps are asynchronous events by the map's address.
  *
  * Owns: nothing that outlives the call. Under the trace's lock. Threads may append events during
@@ -113,21 +113,21 @@ static void track(writer *w, int64_t tid, const char *name, int order)
 
 /* ---- cycles ---- */
 
-static void put_phases(writer *w, const oaki_cycle *c)
+static void put_parts(writer *w, const oaki_cycle *c)
 {
     static const char *const names[OAKI_PARTS] = { "stop the world", "prepare",     "roots",
                                                     "mark",           "finish mark", "pace",
                                                     "start the world" };
     uint64_t at = c->begin;
     for (unsigned p = 0; p < OAKI_PARTS; p++) {
-        span(w, names[p], "gc", COLLECTOR, at, c->phase[p]);
+        span(w, names[p], "gc", COLLECTOR, at, c->part[p]);
         oaki_json_object_end(&w->j);
-        at += c->phase[p] + (p == OAKI_PART_FINISH ? c->verify : 0);
+        at += c->part[p] + (p == OAKI_PART_FINISH ? c->verify : 0);
     }
 }
 
 /* The concurrent mark, and the pause before it; parts before the trace's begin are left out. */
-static void put_beside(writer *w, const oaki_cycle *c)
+static void put_concurrent(writer *w, const oaki_cycle *c)
 {
     uint64_t from = OAKI_MAX(c->first_begin, w->v->begin);
     uint64_t begun = OAKI_MAX(c->first_begin + c->first - c->between, from);
@@ -137,7 +137,7 @@ static void put_beside(writer *w, const oaki_cycle *c)
         oaki_json_put_u64(&w->j, "gc", c->line.cycle);
         end_args(w);
     }
-    span(w, "mark beside", "gc", COLLECTOR, begun, c->begin - begun);
+    span(w, "concurrent mark", "gc", COLLECTOR, begun, c->begin - begun);
     args(w);
     oaki_json_put_u64(&w->j, "gc", c->line.cycle);
     oaki_json_put_u64(&w->j, "cpu_ns", c->concurrent_cpu);
@@ -148,7 +148,7 @@ static void put_beside(writer *w, const oaki_cycle *c)
 static void put_cycle(writer *w, const oaki_cycle *c, const oaki_cycle *next)
 {
     static const char *const why[] = { "due", "needed", "asked" };
-    if (c->first_begin) put_beside(w, c);
+    if (c->first_begin) put_concurrent(w, c);
     span(w, "GC pause", "gc", COLLECTOR, c->begin, c->end - c->begin);
     args(w);
     oaki_json_put_u64(&w->j, "gc", c->line.cycle);
@@ -161,7 +161,7 @@ static void put_cycle(writer *w, const oaki_cycle *c, const oaki_cycle *next)
     oaki_json_put_u64(&w->j, "threads", c->threads);
     oaki_json_put_i64(&w->j, "by_thread", c->tid);
     end_args(w);
-    put_phases(w, c);
+    put_parts(w, c);
     counter(w, "heap goal", c->end, "bytes", c->trigger);
     uint64_t swept = next ? next->sweep_end : 0;
     if (swept <= c->end) return;

@@ -106,7 +106,7 @@ static const unsigned char *address(size_t off)
     return (const unsigned char *)oaki_the_heap.base + off;
 }
 
-static void found(const record *r, oaki_guard_error error, ptrdiff_t at, size_t told,
+static void found(const record *r, oaki_guard_error error, ptrdiff_t at, size_t given,
                   const char *call)
 {
     OAKI_REQUIRES_LOCK_OR_STOPPED(&self.lock);
@@ -114,7 +114,7 @@ static void found(const record *r, oaki_guard_error error, ptrdiff_t at, size_t 
     AO_fetch_and_add(&self.found, 1);
     if (self.npending == PENDING) return;
     oaki_guard_finding *f = &self.pending[self.npending++];
-    *f = (oaki_guard_finding){ .error = error, .call = call, .told = told, .at = at,
+    *f = (oaki_guard_finding){ .error = error, .call = call, .given = given, .at = at,
                                .object = (const char *)address(r->off), .size = r->size,
                                .site = r->site, .freed_site = r->freed_site,
                                .tid = r->tid, .freed_tid = r->freed_tid };
@@ -329,7 +329,7 @@ size_t oaki_guard_asked(const oaki_span *s, const void *p)
     return n;
 }
 
-bool oaki_guard_look(const void *p, size_t told, const char *call)
+bool oaki_guard_look(const void *p, size_t given, const char *call)
 {
     oaki_thread *t;
     if (!oaki_guard.on || !oaki_heap_contains(p) || !open_records(&t)) return false;
@@ -337,7 +337,7 @@ bool oaki_guard_look(const void *p, size_t told, const char *call)
     const record *r = slot == SIZE_MAX || lies_in_dead_zone(slot) ? NULL : find(slot);
     if (r && slot != off) found(r, OAKI_GUARD_INSIDE, (ptrdiff_t)(off - slot), 0, call);
     else if (r && r->freed_tid) found(r, OAKI_GUARD_FREED, 0, 0, call);
-    else if (r && told != SIZE_MAX && told != r->size) found(r, OAKI_GUARD_SIZED, 0, told, call);
+    else if (r && given != SIZE_MAX && given != r->size) found(r, OAKI_GUARD_SIZED, 0, given, call);
     bool dead = r && (slot != off || r->freed_tid);
     close_records(t);
     if (t) oaki_guard_tell();

@@ -50,7 +50,7 @@ typedef struct oaki_guard_finding {
     const char *object;
     size_t size;           /* as requested */
     ptrdiff_t at;          /* first bad byte, from the object's start */
-    size_t told;           /* SIZED: the size given by the caller */
+    size_t given;          /* SIZED: the size given by the caller */
     uint32_t site, freed_site;
     int tid, freed_tid;    /* freed_tid 0: the object is live */
     size_t nnear;
@@ -86,7 +86,7 @@ size_t oaki_guard_asked(const oaki_span *s, const void *p);
 /* p is about to be resized or freed by `call`, with a size or SIZE_MAX. Notes an error if the call
  * is wrong. Returns true if p is no live object: that is reported, and the call must do nothing.
  * Any thread, any state: inside oaki_enter the report comes later. */
-bool oaki_guard_look(const void *p, size_t told, const char *call);
+bool oaki_guard_look(const void *p, size_t given, const char *call);
 /* Notes an error of the object that begins at p, detected by `call`. */
 void oaki_guard_note(const void *p, oaki_guard_error error, const char *call);
 /* Reports the errors noted so far. */

@@ -19,7 +19,7 @@
 
 static struct {
     AO_t closed;
-    unsigned int told; /* AO_int: 1 once it is logged that the most pages are closed */
+    unsigned int logged; /* AO_int: 1 once it is logged that the most pages are closed */
 } self;
 
 size_t oaki_guard_pages_most(void)
@@ -31,7 +31,7 @@ size_t oaki_guard_tail(void)
 {
     if (!oaki_guard.page) return 0;
     if (AO_load(&self.closed) < oaki_guard.pages_most) return 1;
-    if (AO_int_compare_and_swap_full(&self.told, 0, 1))
+    if (AO_int_compare_and_swap_full(&self.logged, 0, 1))
         oaki_log("oakum: guard: %zu large objects end at a page that is closed, as many as may: "
                  "others end in a gap\n",
                  oaki_guard.pages_most);

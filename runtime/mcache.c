@@ -38,7 +38,7 @@ oaki_mcache *oaki_mcache_new(oaki_thread *t, oak_zone *z)
     return mc;
 }
 
-void oaki_mcache_settle(oaki_mcache *mc)
+void oaki_mcache_add_counts(oaki_mcache *mc)
 {
     OAKI_ASSERT(!(mc->active[0] | mc->active[1] | mc->active[2] | mc->active[3])); /* flushed */
     oaki_heap *h = &oaki_the_heap;
@@ -62,7 +62,7 @@ void oaki_mcache_free(oaki_mcache *mc)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     oaki_heap *h = &oaki_the_heap;
     oaki_mcache_flush(mc);
-    oaki_mcache_settle(mc);
+    oaki_mcache_add_counts(mc);
     if (mc->next) mc->next->prev = mc->prev;
     if (mc->prev)
         mc->prev->next = mc->next;

@@ -88,7 +88,7 @@ void oaki_mcache_free(oaki_mcache *mc);
 void oaki_mcache_flush(oaki_mcache *mc);
 
 /* After a flush: adds its counts to its zone's and the heap's. */
-void oaki_mcache_settle(oaki_mcache *mc);
+void oaki_mcache_add_counts(oaki_mcache *mc);
 
 /* After a flush: keeps the slots that the fast path may have in registers. */
 void oaki_mcache_in_flight(oaki_mcache *mc);

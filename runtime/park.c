@@ -47,7 +47,7 @@ static void answer(oaki_thread *t, unsigned int epoch)
 
 /* Must the thread park? Yes in a stop. Also when a stop was abandoned because this thread was late:
  * until the stop is complete, or the thread has parked for a while. */
-static bool is_to_stand(oaki_thread *t, unsigned int epoch)
+static bool must_park(oaki_thread *t, unsigned int epoch)
 {
     return (epoch & 1) || AO_int_load_acquire(&t->late);
 }
@@ -55,15 +55,15 @@ static bool is_to_stand(oaki_thread *t, unsigned int epoch)
 /* Parks until the world runs. The caller's sp and registers are saved, and the handler can't come
  * between. The state is reset as at the end of a blocking region. So no stop waits for a thread
  * that sleeps on through a restart and the next stop. */
-static void stand(oaki_thread *t)
+static void park(oaki_thread *t)
 {
     unsigned int epoch;
     OAKI_REQUIRES_SELF(t);
     OAKI_REQUIRES_STOPPABLE();
     OAKI_ASSERT(AO_int_load(&t->state) == OAKI_THREAD_RUNNING);
-    while (is_to_stand(t, AO_int_load_acquire(&oaki_the_stop.epoch))) {
+    while (must_park(t, AO_int_load_acquire(&oaki_the_stop.epoch))) {
         AO_int_store_release(&t->state, OAKI_THREAD_STOPPED);
-        while (is_to_stand(t, epoch = AO_int_load_acquire(&oaki_the_stop.epoch))) {
+        while (must_park(t, epoch = AO_int_load_acquire(&oaki_the_stop.epoch))) {
             if (epoch & 1) answer(t, epoch);
             oaki_futex_wait(&oaki_the_stop.epoch, epoch, 0);
         }
@@ -84,7 +84,7 @@ static OAKI_COLD void stay(oaki_thread *t)
         while (AO_int_load_acquire(&t->suspended)) oaki_futex_wait(&t->suspended, 1, 0);
         AO_int_store(&t->state, OAKI_THREAD_RUNNING);
         AO_nop_full();
-        if (AO_int_load_acquire(&oaki_the_stop.epoch) & 1) stand(t);
+        if (AO_int_load_acquire(&oaki_the_stop.epoch) & 1) park(t);
     }
 }
 
@@ -106,7 +106,7 @@ OAKI_NOINLINE void oaki_thread_park(oaki_thread *t)
         t->stop_pending = 0;
         not_interrupted(t);
         oaki_thread_save_context(t);
-        stand(t);
+        park(t);
         if (OAKI_UNLIKELY(AO_int_load_acquire(&t->suspended))) stay(t);
         AO_compiler_barrier();
         t->in_runtime = 0;
@@ -152,7 +152,7 @@ void oaki_stop_unblock(oaki_thread *t)
     OAKI_ASSERT(AO_int_load(&t->state) == OAKI_THREAD_BLOCKED);
     AO_int_store(&t->state, OAKI_THREAD_RUNNING);
     AO_nop_full();
-    if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_the_stop.epoch) & 1)) stand(t);
+    if (OAKI_UNLIKELY(AO_int_load_acquire(&oaki_the_stop.epoch) & 1)) park(t);
     if (OAKI_UNLIKELY(AO_int_load_acquire(&t->late) || AO_int_load_acquire(&t->suspended)))
         t->stop_pending = 1; /* the thread may hold a lock, and so parks later */
 }
@@ -214,7 +214,7 @@ void oaki_park_handler(int sig, siginfo_t *info, void *context)
     }
     unsigned int epoch = AO_int_load_acquire(&oaki_the_stop.epoch);
     if (!t) AO_int_store_release(&oaki_the_stop.stray, (unsigned int)oaki_os_tid());
-    if (!t || !is_to_stand(t, epoch)) return; /* a late signal, or one for another thread */
+    if (!t || !must_park(t, epoch)) return; /* a late signal, or one for another thread */
     OAKI_ASSERT(t->in_runtime <= OAKI_IN_BLOCKING);
     if (t->in_runtime) {
         t->stop_pending = 1;
@@ -237,7 +237,7 @@ void oaki_park_handler(int sig, siginfo_t *info, void *context)
     oaki_sigframe_clear(context, top);
     bool faults = oaki_dirty_faults();
     if (faults) oaki_ownmask_enter(oaki_os_mask_of(uc));
-    stand(t);
+    park(t);
     if (OAKI_UNLIKELY(AO_int_load_acquire(&t->suspended))) stay(t);
     if (faults) oaki_ownmask_leave();
     not_interrupted(t);

@@ -69,8 +69,8 @@ static void place_of(int i, size_t *offset, size_t *size)
 size_t oaki_sigframe_size(void)
 {
     unsigned a, b, c, d;
-    size_t told = getauxval(AT_MINSIGSTKSZ);
-    if (told) return told;
+    size_t size = getauxval(AT_MINSIGSTKSZ);
+    if (size) return size;
     __cpuid_count(0xd, 0, a, b, c, d);
     return b + OTHERS;
 }
@@ -128,8 +128,8 @@ void oaki_sigframe_clear(void *context, const char *top)
 
 size_t oaki_sigframe_size(void)
 {
-    size_t told = getauxval(AT_MINSIGSTKSZ);
-    return told ? told : USUAL;
+    size_t size = getauxval(AT_MINSIGSTKSZ);
+    return size ? size : USUAL;
 }
 
 void oaki_sigframe_clear(void *context, const char *top)

@@ -163,7 +163,7 @@ void oaki_thread_stack_bottom(oaki_thread *t, char *const *bottom)
 }
 
 /* The declared bottom, or NULL: t is on a known stack. */
-static const char *told_bottom(const oaki_thread *t)
+static const char *declared_bottom(const oaki_thread *t)
 {
     char *const *where = (char *const *)AO_load((const AO_t *)&t->bottom);
     const char *bottom = where && !t->fiber && !t->fiber_left ? *where : NULL;
@@ -172,7 +172,7 @@ static const char *told_bottom(const oaki_thread *t)
 
 /* The start of the declared stack's part in use, or of all of it where that is unknown. Another
  * stack of the host's may lie right below, beyond a guard page, so each page is probed. */
-static const char *told_from(const oaki_thread *t, const char *bottom)
+static const char *declared_from(const oaki_thread *t, const char *bottom)
 {
     const char *lo = bottom - UNKNOWN_MAX, *sp = t->sp;
     if (within(sp, t->alt_lo, t->alt_hi)) {
@@ -184,9 +184,9 @@ static const char *told_from(const oaki_thread *t, const char *bottom)
     return oaki_probe_down(lo, bottom);
 }
 
-static void visit_told(const oaki_root_visitor *v, oaki_thread *t, const char *bottom)
+static void visit_declared(const oaki_root_visitor *v, oaki_thread *t, const char *bottom)
 {
-    const char *from = told_from(t, bottom), *sp = t->sp;
+    const char *from = declared_from(t, bottom), *sp = t->sp;
     extent e = { .native = NULL };
     emit(v, OAKI_ROOT_STACK, t, from, bottom);
     if (!t->interrupted_sp) emit_regs(v, t, t->regs);
@@ -206,9 +206,9 @@ void oaki_stackroots_visit(const oaki_root_visitor *v, oaki_thread *t)
 {
     OAKI_REQUIRES_STOPPED();
     if (t->bare) return;
-    const char *bottom = told_bottom(t);
+    const char *bottom = declared_bottom(t);
     if (OAKI_UNLIKELY(bottom != NULL)) {
-        visit_told(v, t, bottom);
+        visit_declared(v, t, bottom);
         return;
     }
     extent e = { .native_parked = t->fiber || t->fiber_left,

@@ -48,7 +48,7 @@ static void unpark(oaki_mcache *mc)
 static void empty(oaki_mcache *mc)
 {
     oaki_mcache_flush(mc);
-    oaki_mcache_settle(mc);
+    oaki_mcache_add_counts(mc);
     OAKI_REQUIRES_LOCK(&zones()->lock);
     mc->zone = &oaki_the_heap.zone0;
 }

@@ -23,7 +23,7 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-#define PIECE 64 /* spans in one quantum, before the next check for waiting threads */
+#define QUANTUM 64 /* spans in one quantum, before the next check for waiting threads */
 #define WAIT_NS 200000 /* wait for a span that a thread is sweeping */
 #define POISON 0xdb
 
@@ -172,7 +172,7 @@ bool oaki_zones_reap_some(void)
 {
     OAKI_REQUIRES_OUTSIDE();
     oaki_helper_begin();
-    bool more = !oaki_is_marking() && oaki_zones_reap(PIECE);
+    bool more = !oaki_is_marking() && oaki_zones_reap(QUANTUM);
     oaki_helper_end();
     return more;
 }

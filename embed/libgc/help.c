@@ -41,7 +41,7 @@ static bool is_worth_a_trial(uint64_t ns)
 
 void lgc_help_judge(const oaki_cycle *c)
 {
-    uint64_t ns = c->phase[OAKI_PART_ROOTS] + c->phase[OAKI_PART_DRAIN];
+    uint64_t ns = c->part[OAKI_PART_ROOTS] + c->part[OAKI_PART_DRAIN];
     uint64_t rate = (ns << 10) / OAKI_MAX(c->line.heap_live >> 10, 1);
     if (lgc.markers) return;
     if (c->first_begin) {

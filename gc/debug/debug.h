@@ -43,7 +43,7 @@ typedef struct oaki_edges {
     size_t cap, used; /* slots; slots in use */
     size_t mapped;    /* bytes mapped at `memory`, which is kept for the next object */
     size_t *memory;
-    oaki_mark_segment chunk;
+    oaki_mark_segment segment;
     oak_marker recorder;
 } oaki_edges;
 

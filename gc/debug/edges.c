@@ -175,7 +175,7 @@ static void note(size_t to)
 
 static void record(oak_marker *m)
 {
-    OAKI_ASSERT(m == &edges->recorder && m->top == &edges->chunk);
+    OAKI_ASSERT(m == &edges->recorder && m->top == &edges->segment);
     for (size_t i = 0; i < m->top->n; i++) note(m->top->entry[i]);
     m->top->n = 0;
 }
@@ -211,10 +211,10 @@ static oak_marker *recorder_begin(void)
     oak_marker *m = &edges->recorder;
     m->base = oaki_the_heap.base;
     m->used = AO_load(&oaki_the_heap.used);
-    m->top = &edges->chunk;
+    m->top = &edges->segment;
     m->head = m->tail = 0;
     m->record = record;
-    edges->chunk.n = edges->used = 0;
+    edges->segment.n = edges->used = 0;
     edges->set = NULL;
     return m;
 }

@@ -309,7 +309,7 @@ OAKI_INLINE void keep_others(sort *s, holder *h, size_t gone)
     for (uint32_t i = 0; i < s->table.records.len; i++)
         if (is_certain(s, i) || !is_gone(s, i, h)) oaki_objtable_move(&s->table, i, kept++);
         else if (!h) AO_store((AO_t *)at(s, i)->link, 0);
-    OAKI_INVARIANT(kept + gone == s->table.records.len, "a link came back in a stop");
+    OAKI_INVARIANT(kept + gone == s->table.records.len, "a link came back in a pause");
     s->table.records.len = kept;
     place_all(s);
     oaki_objtable_rechain(&s->table);

@@ -46,7 +46,7 @@ static oaki_mark_segment *map_batch(void)
 
 /* The next segment of the batch being cut, or of the batch after it. A batch's first segment is
  * its link. */
-static oaki_mark_segment *cut_chunk(void)
+static oaki_mark_segment *cut_segment(void)
 {
     if (!self.cut || (self.at + 1) * sizeof *self.cut > self.cut->n) {
         oaki_mark_segment *batch = self.cut ? self.cut->next : self.batches;
@@ -63,7 +63,7 @@ static oaki_mark_segment *take(void)
     if (limit && self.ntaken >= limit) return NULL;
     oaki_mark_segment *c = self.free;
     if (c) self.free = c->next;
-    else c = cut_chunk();
+    else c = cut_segment();
     if (c) self.ntaken++;
     return c;
 }
@@ -84,7 +84,7 @@ void oaki_segment_free(oaki_mark_segment *c)
 {
     OAKI_ASSERT(c->n <= OAKI_SEGMENT_ENTRIES);
     oaki_spin_lock(&self.lock);
-    OAKI_INVARIANT(self.ntaken > 0, "more chunks of the mark stack are given back than were taken");
+    OAKI_INVARIANT(self.ntaken > 0, "more segments of the mark stack are freed than were taken");
     c->next = self.free;
     self.free = c;
     self.ntaken--;
@@ -121,7 +121,7 @@ size_t oaki_segments_mapped(void)
     return self.mapped;
 }
 
-const char *oaki_chunks_check(size_t held)
+const char *oaki_segments_check(size_t held)
 {
     size_t batches = 0, mapped = 0, cut = 0, nfree = 0;
     bool is_cut = self.cut != NULL;
@@ -131,10 +131,10 @@ const char *oaki_chunks_check(size_t held)
         is_cut = is_cut && b != self.cut;
     }
     for (const oaki_mark_segment *c = self.free; c; c = c->next)
-        if (++nfree > cut) return "chunks: the list of the free ones ends";
-    if (batches != self.nbatches || mapped != self.mapped) return "chunks: batches are counted";
-    if (nfree + self.ntaken != cut) return "chunks: each that was cut is free or taken";
-    if (held != self.ntaken) return "chunks: each that is taken is on a list";
+        if (++nfree > cut) return "segments: the list of the free ones ends";
+    if (batches != self.nbatches || mapped != self.mapped) return "segments: batches are counted";
+    if (nfree + self.ntaken != cut) return "segments: each that was cut is free or taken";
+    if (held != self.ntaken) return "segments: each that is taken is on a list";
     return NULL;
 }
 

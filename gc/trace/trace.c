@@ -319,7 +319,7 @@ static void shed(oaki_hot *h, oak_marker *m)
  * and bits are shared from here on. */
 static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
 {
-    OAKI_INVARIANT(shared == m->shared_bits, "a marker was woken beside one that marks alone");
+    OAKI_INVARIANT(shared == m->shared_bits, "a helper was woken while worker 0 marks alone");
     if (oaki_workers_idle()) {
         if (h->sp == h->lo) shed(h, m);
         oaki_hot_save(h, m);

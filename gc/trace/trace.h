@@ -167,7 +167,7 @@ size_t oaki_segments_mapped(void); /* bytes */
 void oaki_mark_trim(void);
 /* The rule that is broken, or NULL, given that workers and the donated list hold `held`
  * segments. */
-const char *oaki_chunks_check(size_t held);
+const char *oaki_segments_check(size_t held);
 
 /* ---- trace.c ---- */
 

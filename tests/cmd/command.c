@@ -152,19 +152,21 @@ START_TEST(info_says_why_marks_are_in_stops)
     ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        "));
     setenv("OAKUM_CONCURRENT", "0", 1);
     OAKUM("info");
-    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        in a stop, as OAKUM_CONCURRENT says\n"));
+    ck_assert_ptr_nonnull(
+        strstr(r.out, "\nmarking        in one pause, as OAKUM_CONCURRENT says\n"));
     unsetenv("OAKUM_CONCURRENT");
     setenv("OAKUM_TRACKING", "none", 1);
     OAKUM("info");
-    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        in a stop, as OAKUM_TRACKING says\n"));
+    ck_assert_ptr_nonnull(
+        strstr(r.out, "\nmarking        in one pause, as OAKUM_TRACKING says\n"));
     test_refuse(SYS_userfaultfd);
     setenv("OAKUM_TRACKING", "userfaultfd", 1);
     OAKUM("info");
-    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        in a stop; userfaultfd: Operation not "
-                                        "permitted (EPERM)\n"));
+    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        in one pause; userfaultfd: Operation "
+                                        "not permitted (EPERM)\n"));
     setenv("OAKUM_TRACKING", "any", 1);
     OAKUM("info");
-    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        beside the program (page faults); "
+    ck_assert_ptr_nonnull(strstr(r.out, "\nmarking        concurrent (page faults); "
                                         "userfaultfd: Operation not permitted (EPERM)\n"));
 }
 END_TEST

@@ -105,7 +105,7 @@ END_TEST
 /* ---- beside the program ---- */
 
 /* A tree whose nodes lie in no order: what markers have at hand when a piece is over is words,
- * marked objects that wait to be scanned, and chunks. */
+ * marked objects that wait to be scanned, and segments. */
 static thing *new_tree(void)
 {
     uint64_t draw = 1;
@@ -151,7 +151,7 @@ static uint64_t look_at_helpers(void)
     return helped;
 }
 
-/* With one chunk of mark stack for each, they also give away what there is no room for. */
+/* With one segment of mark stack for each, they also donate what there is no room for. */
 START_TEST(markers_help_while_the_program_runs)
 {
     if (!start(4)) return;

@@ -52,7 +52,7 @@ START_TEST(a_cycle_tells_what_memstats_tell)
     ck_assert_int_eq(c->why, OAKI_GC_ASKED);
     ck_assert(c->line.forced);
     uint64_t sum = c->verify;
-    for (unsigned p = 0; p < OAKI_PARTS; p++) sum += c->phase[p];
+    for (unsigned p = 0; p < OAKI_PARTS; p++) sum += c->part[p];
     ck_assert_uint_eq(sum, c->end - c->begin);
     ck_assert_uint_eq(c->line.stop + c->line.mark + c->line.mark_end, sum - c->verify);
     ck_assert_uint_eq(s.pause_ns[(s.num_gc + 255) % 256], sum - c->verify);

@@ -10,7 +10,7 @@
 
 Suite *suite_gc_mark(void);
 
-/* Markers and chunks of mark stack (0: no limit): each graph is marked with each of these. */
+/* Markers and segments of mark stack (0: no limit): each graph is marked with each of these. */
 static const struct {
     int threads, markstack;
 } modes[] = { { 1, 0 }, { 2, 0 }, { 4, 0 }, { 1, 1 }, { 1, 2 }, { 2, 5 }, { 4, 1 } };

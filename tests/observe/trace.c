@@ -280,11 +280,11 @@ START_TEST(a_mark_beside_the_program_is_between_two_pauses)
     oak_memstats s = test_stats();
     stop_and_load();
     assert_is_a_trace();
-    size_t n = count("mark beside", "X");
+    size_t n = count("concurrent mark", "X");
     ck_assert_uint_ge(n, 5);
     ck_assert_uint_eq(count("first GC pause", "X"), n);
     for (size_t i = 0, k = 0; i < n; i++, k++) {
-        const json *first = find("first GC pause", "X", i), *mark = find("mark beside", "X", i);
+        const json *first = find("first GC pause", "X", i), *mark = find("concurrent mark", "X", i);
         uint64_t gc = json_u64(json_get(mark, "args"), "gc");
         while (json_u64(json_get(find("GC pause", "X", k), "args"), "gc") != gc) k++;
         const json *last = find("GC pause", "X", k);
