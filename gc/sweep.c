@@ -95,8 +95,8 @@ static unsigned sweep_bits(const oaki_span *s, size_t base)
     bool far = k % OAKI_PLANES == 0;
     unsigned live = 0;
     for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
-        uint64_t had = a[w] & starts[w], lives = 0;
-        if (had) lives = had & (far ? oaki_mark_first(first + w) : oaki_mark_gather(first + w));
+        uint64_t had = oaki_objects_in(first + w, starts[w]), lives = 0;
+        if (had) lives = far ? had & oaki_mark_first(first + w) : oaki_marked_of(first + w, had);
         live += count_slots(lives);
         if (had != lives || carry) a[w] &= ~fill_slots(had ^ lives, k, &carry);
     }

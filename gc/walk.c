@@ -105,10 +105,10 @@ static bool visit(walk *w, const oaki_span *s, size_t slot)
 static bool visit_small(walk *w, const oaki_span *s)
 {
     size_t begin = oaki_span_slot(s), first = begin >> 10, from = OAKI_MAX(w->at, begin) - begin;
-    const uint64_t *alloc = oaki_the_heap.alloc + first, *starts = oaki_class_starts[s->cls];
+    const uint64_t *starts = oaki_class_starts[s->cls];
     for (size_t i = from >> 10; i < (size_t)s->npages * OAKI_PAGE_WORDS; i++)
-        for (uint64_t x = alloc[i] & starts[i]; x; x &= x - 1) {
-            size_t slot = begin + ((i * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT);
+        for (uint64_t x = oaki_objects_in(first + i, starts[i]); x; x &= x - 1) {
+            size_t slot = oaki_slot_of(first + i, x);
             if (slot < w->at) continue;
             w->at = slot + 1;
             if (!visit(w, s, slot)) return false;

@@ -44,10 +44,10 @@ static size_t marked_in(const oaki_span *s)
 {
     size_t base = oaki_span_slot(s), first = base >> 10;
     if (s->cls == OAKI_CLASS_LARGE) return oaki_mark_get(base) ? base : 0;
-    const uint64_t *a = oaki_the_heap.alloc + first, *starts = oaki_class_starts[s->cls];
+    const uint64_t *starts = oaki_class_starts[s->cls];
     for (size_t w = 0; w < (size_t)s->npages * OAKI_PAGE_WORDS; w++) {
-        uint64_t x = a[w] & starts[w] & oaki_mark_gather(first + w);
-        if (x) return ((first + w) * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT;
+        uint64_t x = oaki_marked_of(first + w, oaki_objects_in(first + w, starts[w]));
+        if (x) return oaki_slot_of(first + w, x);
     }
     return 0;
 }

@@ -154,8 +154,8 @@ static void count_typed(oaki_census *c, void *p, uint32_t id, size_t bytes, size
 /* A bit for the start of each live slot, in word w of the span's granules. */
 static uint64_t live_starts(const oaki_span *s, size_t first, size_t w, bool swept)
 {
-    uint64_t x = oaki_the_heap.alloc[first + w] & oaki_class_starts[s->cls][w];
-    return x && !swept ? x & oaki_mark_gather(first + w) : x;
+    uint64_t x = oaki_objects_in(first + w, oaki_class_starts[s->cls][w]);
+    return swept ? x : oaki_marked_of(first + w, x);
 }
 
 static bool is_swept(const oaki_span *s)
@@ -187,7 +187,7 @@ static void count_small_typed(oaki_census *c, const oaki_span *s, size_t first, 
     c->used += k->nslots;
     for (size_t w = 0; s->types && w < (size_t)s->npages * OAKI_PAGE_WORDS; w++)
         for (uint64_t x = live_starts(s, first, w, swept); x; x &= x - 1) {
-            size_t off = (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT;
+            size_t off = oaki_slot_of(w, x); /* from the span's start */
             uint32_t id = s->types[(off * k->magic) >> 32];
             if (id == plain) {
                 n++;

@@ -94,15 +94,40 @@ OAKI_INLINE uint64_t oaki_mark_first(size_t w)
     return x ? oaki_mark_spread(x) : 0;
 }
 
-/* Number of objects in both A and M, for `n` words of A from w on. `starts` has a bit for the first
- * granule of each slot in those words (oaki_class_starts). */
+/* ---- the objects in a span of small slots: a bit for the first granule of each ---- */
+
+/* The words of oaki_class_starts for a page of such a span, whose entry is e. */
+OAKI_INLINE const uint64_t *oaki_page_starts(oaki_pte e)
+{
+    return oaki_class_starts[e & OAKI_PTE_CLASS] +
+           (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
+}
+
+/* The slots in A of word w. starts: the word of oaki_class_starts for w. */
+OAKI_INLINE uint64_t oaki_objects_in(size_t w, uint64_t starts)
+{
+    return oaki_the_heap.alloc[w] & starts;
+}
+
+/* Those of them that are marked. */
+OAKI_INLINE uint64_t oaki_marked_of(size_t w, uint64_t objects)
+{
+    return objects ? objects & oaki_mark_gather(w) : 0;
+}
+
+/* The offset of the first of them. */
+OAKI_INLINE size_t oaki_slot_of(size_t w, uint64_t objects)
+{
+    return (w * 64 + oaki_ctz(objects)) << OAKI_GRANULE_SHIFT;
+}
+
+/* Number of marked objects in n words from w on; starts: the words of oaki_class_starts. */
 OAKI_INLINE size_t oaki_mark_count(size_t w, size_t n, const uint64_t *starts)
 {
-    const uint64_t *alloc = oaki_the_heap.alloc + w;
     size_t objects = 0;
     for (size_t i = 0; i < n; i++) {
-        uint64_t x = alloc[i] & starts[i];
-        if (x) objects += oaki_popcount(x & oaki_mark_gather(w + i));
+        uint64_t x = oaki_objects_in(w + i, starts[i]);
+        if (x) objects += oaki_popcount(oaki_marked_of(w + i, x));
     }
     return objects;
 }

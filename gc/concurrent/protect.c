@@ -95,11 +95,10 @@ static bool is_dense(size_t page)
     if (cls == OAKI_CLASS_LARGE)
         return oaki_mark_get(oaki_span_slot(oaki_span_of_offset(page << OAKI_PAGE_SHIFT)));
     size_t size = oaki_classes[cls].size;
-    const uint64_t *starts =
-        oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
     if (size > OAKI_PAGE - DENSE) return true; /* few slots, or a part of one */
     if (oaki_mark_none(page)) return false;
-    return oaki_mark_count(page * OAKI_PAGE_WORDS, OAKI_PAGE_WORDS, starts) * size >= DENSE;
+    size_t n = oaki_mark_count(page * OAKI_PAGE_WORDS, OAKI_PAGE_WORDS, oaki_page_starts(e));
+    return n * size >= DENSE;
 }
 
 static bool protect_run(size_t from, size_t to, void *ctx)

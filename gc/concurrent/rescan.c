@@ -43,13 +43,12 @@ OAKI_NO_ASAN void oaki_trace_sift_tagged(oak_marker *m, const uintptr_t *p, cons
     else sift(m, p, end, OAKI_READ_ANY);
 }
 
-/* Sifts the words of objects of `size` bytes, up to hi. Each bit of `starts` is one that begins at
- * offset `off` + 16 times the bit's number. */
-OAKI_INLINE void sift_slots(oak_marker *m, size_t off, uint64_t starts, size_t size, size_t hi,
+/* Sifts the words of the objects of word w of A, up to hi. Each has `size` bytes. */
+OAKI_INLINE void sift_slots(oak_marker *m, size_t w, uint64_t objects, size_t size, size_t hi,
                             bool tagged)
 {
-    for (; starts; starts &= starts - 1) {
-        uintptr_t p = m->base + off + ((size_t)oaki_ctz(starts) << OAKI_GRANULE_SHIFT);
+    for (; objects; objects &= objects - 1) {
+        uintptr_t p = m->base + oaki_slot_of(w, objects);
         oaki_trace_sift_as(m, (const uintptr_t *)p,
                            (const uintptr_t *)OAKI_MIN(p + size, m->base + hi), tagged);
     }
@@ -79,12 +78,10 @@ OAKI_INLINE void rescan_slots(oak_marker *m, size_t first, unsigned cls, bool ty
         oaki_rescan_part_as(m, slot, c->size, lo, hi, tagged);
     if (oaki_mark_none(lo >> OAKI_PAGE_SHIFT)) return;
     for (size_t w = lo >> 10; w < hi >> 10; w++, starts++) {
-        uint64_t x = oaki_the_heap.alloc[w] & *starts;
-        if (x) x &= oaki_mark_gather(w);
-        if (x && !typed) sift_slots(m, w << 10, x, c->size, hi, tagged);
+        uint64_t x = oaki_marked_of(w, oaki_objects_in(w, *starts));
+        if (x && !typed) sift_slots(m, w, x, c->size, hi, tagged);
         for (; x && typed; x &= x - 1)
-            oaki_rescan_part_as(m, (w * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT, c->size, lo, hi,
-                                tagged);
+            oaki_rescan_part_as(m, oaki_slot_of(w, x), c->size, lo, hi, tagged);
     }
 }
 

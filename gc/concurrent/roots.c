@@ -38,17 +38,13 @@ static size_t queue_large(size_t page)
 static size_t queue_page(size_t page, oaki_pte e)
 {
     OAKI_REQUIRES_WORKER_ZERO();
-    const oaki_heap *h = &oaki_the_heap;
-    unsigned cls = e & OAKI_PTE_CLASS;
     size_t n = 0;
-    if (cls == OAKI_CLASS_LARGE) return queue_large(page);
-    const uint64_t *starts =
-        oaki_class_starts[cls] + (e >> OAKI_PTE_OFFSET_SHIFT) * OAKI_PAGE_WORDS;
+    if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE) return queue_large(page);
+    const uint64_t *starts = oaki_page_starts(e);
     for (size_t w = 0, at = page * OAKI_PAGE_WORDS; w < OAKI_PAGE_WORDS; w++, at++) {
-        uint64_t x = h->alloc[at] & starts[w];
-        if (x) x &= ~oaki_mark_gather(at);
-        for (; x; x &= x - 1, n++)
-            oaki_mark_pointer((char *)h->base + ((at * 64 + oaki_ctz(x)) << OAKI_GRANULE_SHIFT));
+        uint64_t x = oaki_objects_in(at, starts[w]);
+        for (x ^= oaki_marked_of(at, x); x; x &= x - 1, n++)
+            oaki_mark_pointer((char *)oaki_the_heap.base + oaki_slot_of(at, x));
     }
     return n;
 }

@@ -20,7 +20,6 @@ void oaki_overflow_mark(oak_marker *m, size_t off)
  * counts. */
 static void rescan_span(oak_marker *m, oaki_span *s)
 {
-    const oaki_heap *h = &oaki_the_heap;
     if (s->kind == OAKI_NOSCAN) return;
     size_t base = oaki_span_slot(s), words = (size_t)s->npages * OAKI_PAGE_WORDS;
     uint64_t large = (uint64_t)1 << (base >> OAKI_GRANULE_SHIFT) % 64; /* its only slot */
@@ -31,10 +30,9 @@ static void rescan_span(oak_marker *m, oaki_span *s)
     }
     for (size_t w = 0; w < words; w++) {
         size_t at = (base >> (OAKI_GRANULE_SHIFT + 6)) + w;
-        uint64_t set = h->alloc[at] & starts[w] & oaki_mark_gather(at);
+        uint64_t set = oaki_marked_of(at, oaki_objects_in(at, starts[w]));
         for (; set; set &= set - 1) {
-            size_t off = (at * 64 + oaki_ctz(set)) << OAKI_GRANULE_SHIFT;
-            oaki_trace_live((char *)(h->base + off));
+            oaki_trace_live((char *)oaki_the_heap.base + oaki_slot_of(at, set));
             oaki_trace_local(m);
         }
     }
