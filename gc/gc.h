@@ -34,6 +34,15 @@ bool oaki_gc_begins(size_t *seen, bool full);
  * those of unmarked objects there. */
 int oaki_gc_after_mark(void (*fn)(void *ctx), void *ctx);
 
+/* ---- caches of threads, in a pause (worldstop.c) ---- */
+
+/* Flushes every mcache. The slots that stopped fast paths are about to return are free from then
+ * on, until oaki_caches_keep_in_flight was called for each root. */
+void oaki_caches_flush(void);
+/* A stack or registers: if its thread is in a fast path, the slots that it may be about to return
+ * are allocated again, and the result is true. */
+bool oaki_caches_keep_in_flight(const oaki_root *r);
+
 /* ---- marking (trace.c, workers.c) ---- */
 
 /* Is the object at obj (a slot's start) marked? */

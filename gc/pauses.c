@@ -25,12 +25,6 @@
 
 /* ---- steps in a pause ---- */
 
-static void flush_caches(void)
-{
-    OAKI_REQUIRES_STOPPED();
-    for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
-}
-
 /* Another thread runs this phase, in its pause or under gc_lock. */
 static oaki_stepped wait_for_other(oaki_driver *d)
 {
@@ -221,7 +215,7 @@ bool oaki_init_pause(oaki_thread *t)
     }
     oaki_record_stopped(t);
     oaki_gc.record.first_begin = oaki_world_asked_ns();
-    flush_caches();
+    oaki_caches_flush();
     oaki_gc.mode = OAKI_CONCURRENT;
     oaki_gc.kind = oaki_concurrent_begins_minor() ? OAKI_MINOR : OAKI_FULL;
     oaki_cycle_enter(OAKI_PHASE_INIT_PAUSE);
@@ -249,7 +243,7 @@ static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
 {
     OAKI_REQUIRES_STOPPED();
     oaki_gc.ended_concurrent = oaki_is_marking_concurrently();
-    flush_caches();
+    oaki_caches_flush();
     if (oaki_gc.ended_concurrent) {
         oaki_record_part(OAKI_PART_PREPARE, at_ns);
         oaki_cycle_enter(OAKI_PHASE_FINAL_PAUSE);

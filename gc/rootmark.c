@@ -9,23 +9,6 @@
 #include "runtime/rootmask.h"
 #include "runtime/track.h"
 
-OAKI_NO_ASAN static void mark_stack_words(const oaki_root *r)
-{
-    oak_marker *m = oaki_worker(0);
-    bool in_flight = false;
-    for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
-        uintptr_t w = *(const uintptr_t *)p;
-        in_flight |= oaki_mcache_is_fast_path(w);
-        oaki_mark_ambiguous(m, w);
-    }
-    if (oaki_tags.n > 0) oaki_mark_tags_ambiguous(m, r->lo, r->hi);
-    /* Only a thread stopped by a signal can be half way through a fast path; elsewhere such a
-     * word is stale. */
-    if (!in_flight || !r->thread || !r->thread->pc) return;
-    oaki_mcache_in_flight(r->thread->mcache);
-    oaki_gc.roots.in_flight = true;
-}
-
 /* Large registered ranges are scanned while mutators run (roots.c), unless there are root masks. */
 static bool is_for_later(const oaki_root *r)
 {
@@ -47,10 +30,12 @@ static void mark_root(const oaki_root *r, void *ctx)
     oaki_gc.roots.bytes += n;
     if (r->kind == OAKI_ROOT_STACK || r->kind == OAKI_ROOT_FIBER) oaki_gc.roots.stack_bytes += n;
     if (r->kind == OAKI_ROOT_DATA) oaki_gc.roots.data_bytes += n;
-    if (r->past_end)
-        mark_stack_words(r);
-    else if (!*whole || n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi, false))
+    if (r->past_end) {
+        oaki_mark_range_ambiguous(oaki_worker(0), r->lo, r->hi);
+        oaki_gc.roots.in_flight |= oaki_caches_keep_in_flight(r);
+    } else if (!*whole || n < OAKI_PAGE || !oaki_ranges_add(r->lo, r->hi, false)) {
         oaki_trace_range(oaki_worker(0), r->lo, r->hi);
+    }
 }
 
 void oaki_roots_mark(bool whole)

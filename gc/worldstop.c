@@ -33,20 +33,33 @@ void oaki_gc_stop_end(oaki_thread *t)
     oaki_leave(t);
 }
 
-/* Slots that a fast path is about to return stay allocated, as in a collection. */
-OAKI_NO_ASAN static void keep_in_flight(const oaki_root *r, void *ctx)
+void oaki_caches_flush(void)
 {
-    (void)ctx;
-    if (!r->past_end || !r->thread || !r->thread->pc) return;
+    OAKI_REQUIRES_STOPPED();
+    for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
+}
+
+/* Only a thread stopped by a signal can be half way through a fast path; elsewhere a word that says
+ * so is stale. */
+OAKI_NO_ASAN bool oaki_caches_keep_in_flight(const oaki_root *r)
+{
+    OAKI_REQUIRES_STOPPED();
+    if (!r->past_end || !r->thread || !r->thread->pc) return false;
     bool in_flight = false;
     for (const char *p = r->lo; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t))
         in_flight |= oaki_mcache_is_fast_path(*(const uintptr_t *)p);
     if (in_flight) oaki_mcache_in_flight(r->thread->mcache);
+    return in_flight;
+}
+
+static void keep_in_flight(const oaki_root *r, void *ctx)
+{
+    (void)ctx;
+    (void)oaki_caches_keep_in_flight(r);
 }
 
 void oaki_gc_flush_caches(void)
 {
-    OAKI_REQUIRES_STOPPED();
-    for (oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next) oaki_mcache_flush(mc);
+    oaki_caches_flush();
     oaki_roots_visit(keep_in_flight, NULL);
 }
