@@ -12,9 +12,8 @@
 #include "gc.h"
 #include "runtime/mcache.h"
 #include "runtime/os.h"
+#include "tuning.h"
 #include <errno.h>
-
-#define WAIT_NS 50000u
 
 static oaki_events *const self = &oaki_gc.events;
 
@@ -43,7 +42,7 @@ static bool wait_for_turn(void)
 {
     OAKI_REQUIRES_OUTSIDE();
     if (AO_load(&self->turn) == me()) return false;
-    while (!take_turn()) oaki_os_sleep_ns(WAIT_NS);
+    while (!take_turn()) oaki_os_sleep_ns(OAKI_TUNE_EVENT_NAP_NS);
     return true;
 }
 
@@ -124,7 +123,7 @@ void oaki_gc_flush_events(void)
     AO_t end = AO_load_acquire(&self->tail);
     report_in_turn();
     while (AO_load(&self->turn) != me() && (intptr_t)(end - AO_load_acquire(&self->head)) > 0)
-        oaki_os_sleep_ns(WAIT_NS);
+        oaki_os_sleep_ns(OAKI_TUNE_EVENT_NAP_NS);
     /* the last event is taken, but may still be in the listeners */
     if (wait_for_turn()) give_turn();
 }

@@ -52,7 +52,7 @@ static double room(double most)
     double pays = OAKI_MIN(pace->pays[0], pace->pays[1]) * (double)pace->base;
     bool thrifty = oaki_the_heap.config.thrift && pace->full >= OAKI_TUNE_THRIFT_FROM && pays > 0;
     thrifty = thrifty && oaki_dirty_may();
-    return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / 2)) : most;
+    return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / OAKI_TUNE_THRIFT_LEAST)) : most;
 }
 
 static size_t percent_goal(void)
@@ -75,8 +75,8 @@ static size_t limit_goal(void)
     size_t used = AO_load(&h->used), inuse = AO_load(&h->pages_inuse) << OAKI_PAGE_SHIFT;
     size_t other =
         used / OAKI_PAGE * (sizeof(oaki_pte) + sizeof(oaki_span)) + used / 64 + oaki_meta_mapped();
-    size_t waste = inuse > AO_load(&h->live) ? (inuse - AO_load(&h->live)) / 8 : 0;
-    other += waste + limit / 32;
+    size_t waste = inuse > AO_load(&h->live) ? (inuse - AO_load(&h->live)) / OAKI_TUNE_WASTE : 0;
+    other += waste + limit / OAKI_TUNE_LIMIT_LESS;
     return limit > other ? limit - other : 0;
 }
 
@@ -94,7 +94,7 @@ OAKI_AT_START void oaki_pace_refresh(void)
     size_t by_percent = percent_goal(), by_limit = limit_goal();
     pace->limited = by_limit < by_percent;
     pace->goal = OAKI_MIN(by_percent, by_limit);
-    size_t step = OAKI_MAX(pace->live / 32, (size_t)64 << 10);
+    size_t step = OAKI_MAX(pace->live / OAKI_TUNE_LEAST_STEP, OAKI_TUNE_LEAST_STEP_BYTES);
     size_t least = pace->live + step, goal = OAKI_MAX(pace->goal, least);
     size_t early = OAKI_MIN(runway(), (goal - least) / OAKI_TUNE_RUNWAY_MOST);
     OAKI_ASSERT(early <= goal - least); /* so that the trigger is above the live bytes */
@@ -123,7 +123,7 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     if (!minor) {
         size_t all = AO_load(&oaki_the_heap.live);
         pace->full = live;
-        pace->base = live - OAKI_MIN(unknown, live / 2);
+        pace->base = live - OAKI_MIN(unknown, live / OAKI_TUNE_FLOATING_MOST);
         pace->lived = live < all ? (double)live / (double)all : 1;
     }
     pace->roots = roots;
@@ -186,7 +186,7 @@ size_t oaki_pace_floating(size_t found, uint64_t clock_ns, uint64_t marking_ns)
 bool oaki_pace_has_room(void)
 {
     size_t whole = pace->goal - OAKI_MIN(pace->base, pace->goal);
-    return pace->goal - OAKI_MIN(pace->live, pace->goal) > whole / 2;
+    return pace->goal - OAKI_MIN(pace->live, pace->goal) > whole / OAKI_TUNE_STICKY_ROOM;
 }
 
 size_t oaki_pace_live(void)
@@ -202,7 +202,7 @@ size_t oaki_pace_goal(void)
 bool oaki_pace_outran(size_t bytes, size_t done, size_t whole)
 {
     size_t goal = oaki_pace_goal(), live = OAKI_MIN(pace->live, goal);
-    double room = (double)OAKI_MAX((goal - live) / OAKI_TUNE_LATE, live / 32);
+    double room = (double)OAKI_MAX((goal - live) / OAKI_TUNE_LATE, live / OAKI_TUNE_LATE_LEAST);
     double part = whole > done ? (double)done / (double)whole : 1;
     return (double)AO_load(&oaki_the_heap.live) + (double)bytes > (double)goal + room * part;
 }
@@ -222,7 +222,8 @@ static bool may_collect(void)
     if (!pace->limited) return true;
     if (oaki_os_now_ns() - pace->cycle_end >= pace->last_cycle * OAKI_TUNE_ASLEEP) return true;
     if (pace->credit + (int64_t)(oaki_os_cpu_ns() - pace->cpu_end) >= 0) return true;
-    oaki_count_add(&oaki_the_heap.trigger, OAKI_MAX(pace->live / 64, (size_t)64 << 10));
+    size_t more = OAKI_MAX(pace->live / OAKI_TUNE_POSTPONE, OAKI_TUNE_POSTPONE_BYTES);
+    oaki_count_add(&oaki_the_heap.trigger, more);
     return false;
 }
 

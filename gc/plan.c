@@ -103,12 +103,13 @@ static bool is_dear(void)
 }
 
 /* First writes of a cycle like the last concurrent one, as a share of the time between two cycles.
- * Before there was one, a quarter of all pages count as written. */
+ * Before there was one, a part of all pages counts as written. */
 static bool is_affordable(void)
 {
     size_t page = oaki_os_page_size();
     double all = (double)(AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT) / (double)page;
-    double dirty = AO_load(&plan->dirty) ? (double)AO_load(&plan->dirty) - 1 : all / 4;
+    double unknown = all / OAKI_TUNE_UNKNOWN_DIRTY;
+    double dirty = AO_load(&plan->dirty) ? (double)AO_load(&plan->dirty) - 1 : unknown;
     double each = (double)(oaki_cost_of(OAKI_COST_protect) + oaki_cost_of(OAKI_COST_ask));
     double ns = all * each + dirty * (double)oaki_cost_of(OAKI_COST_write);
     size_t goal = oaki_pace_goal(), room = goal - OAKI_MIN(oaki_pace_live(), goal);
@@ -310,7 +311,7 @@ static bool is_full(size_t off)
     const oaki_pte *e = oaki_the_heap.pte + (off >> OAKI_PAGE_SHIFT);
     size_t pages = OAKI_TUNE_REPAIR_STEP / OAKI_PAGE, used = 0;
     for (size_t i = 0; i < pages; i++) used += (AO_int_load(&e[i]) & OAKI_PTE_CLASS) != 0;
-    return used >= pages - pages / 8;
+    return used >= pages - pages / OAKI_TUNE_REPAIR_FREE;
 }
 
 /* Bounded in time: what is left is joined by the system in its own time, or after the next slow

@@ -74,6 +74,10 @@
 /* Share of the time between two cycles that dear writes may take. Not measured: the objective. */
 #define OAKI_TUNE_DEAR_SHARE 0.15
 
+/* Part of all pages, 1/n, that count as written in a cycle before there was a concurrent one.
+ * Not measured. */
+#define OAKI_TUNE_UNKNOWN_DIRTY 4
+
 /* Bytes live, from which the host is measured: in a smaller heap nothing is decided by it.
  * Not measured. */
 #define OAKI_TUNE_HOST_FROM OAKI_TUNE_STICKY_FROM
@@ -109,6 +113,10 @@
 #define OAKI_TUNE_REPAIR_NS UINT64_C(4000000000)
 #define OAKI_TUNE_REPAIR_STEP ((size_t)2 << 20)
 
+/* Part of such bytes, 1/n, that may be free: the system fills free pages when it joins. Memory
+ * against huge pages. Not measured. */
+#define OAKI_TUNE_REPAIR_FREE 8
+
 /* Words traced that cost as much as to protect a page, and a fault: where costs are not known, and
  * the bounds where they are. Not measured. */
 #define OAKI_TUNE_PAGE_WORDS ((size_t)128)
@@ -122,6 +130,15 @@
 #define OAKI_TUNE_WAKES 4
 
 /* ---- when a cycle begins (pace.c) ---- */
+
+/* Part of the live bytes, 1/n, and bytes: the trigger lies so far above them at least, so that
+ * cycles never follow one another at once. Memory against processor time. Not measured. */
+#define OAKI_TUNE_LEAST_STEP 32
+#define OAKI_TUNE_LEAST_STEP_BYTES ((size_t)64 << 10)
+
+/* Part of the bytes that a full mark found live, 1/n: floating garbage is at most that, as an
+ * estimate. Lower goals against cycles that follow too soon. Not measured. */
+#define OAKI_TUNE_FLOATING_MOST 2
 
 /* Times the bytes allocated during the last mark: so early a concurrent mark begins. Throttled
  * mutators against floating garbage. Not measured. */
@@ -141,7 +158,22 @@
 #define OAKI_TUNE_THRIFT_FROM ((size_t)128 << 20)
 #define OAKI_TUNE_THRIFT_SHARE 4
 
+/* Part of the bytes between live and goal, 1/n, that stays at least, as the costs of just two marks
+ * are known. Not measured. */
+#define OAKI_TUNE_THRIFT_LEAST 2
+
 /* ---- under a memory limit (pace.c) ---- */
+
+/* Part of the bytes in spans beyond the live ones, 1/n, that no allocation will fill; and part of
+ * the limit, 1/n, for spans that are partly filled at any time. The limit against early cycles.
+ * Not measured. */
+#define OAKI_TUNE_WASTE 8
+#define OAKI_TUNE_LIMIT_LESS 32
+
+/* Part of the live bytes, 1/n, and bytes: the trigger of a postponed cycle goes up by so much. It
+ * bounds how often the clocks are read. Not measured. */
+#define OAKI_TUNE_POSTPONE 64
+#define OAKI_TUNE_POSTPONE_BYTES ((size_t)64 << 10)
 
 /* Times a cycle's duration by the clock, after which a program counts as asleep, and may be
  * collected although it used less processor time.
@@ -161,6 +193,10 @@
  * Measured: four threads with objects of 1 MB had 9.6 GB beside 259 MB live without a bound; with
  * it, at most 992 MB for a goal of 891. */
 #define OAKI_TUNE_LATE 8
+
+/* Part of the live bytes, 1/n: the least of that growth, where the goal lies near them. A goal that
+ * a memory limit lowers would otherwise throttle all mutators. Not measured. */
+#define OAKI_TUNE_LATE_LEAST 32
 
 /* Times as long by the clock a thread waits where no thread marks meanwhile. Memory against a
  * mutator's longest operation.
@@ -211,7 +247,67 @@
  * length of the final pause. Not measured. */
 #define OAKI_TUNE_NAPS_A_ROUND 8
 
-/* ---- quanta (quantum.c, roots.c, begin.c, cycle.c) ---- */
+/* ---- workers and their memory (workers.c, segment.c) ---- */
+
+/* Workers at most where the program has set no number. More processors' time against shorter
+ * marks. Not measured; the documentation of oak_config.gc_threads promises it. */
+#define OAKI_TUNE_WORKERS 8u
+
+/* Part of the workers, 1/n, that mark concurrently; throttled mutators add others. Mutators'
+ * processors against the length of a mark. Not measured. */
+#define OAKI_TUNE_CONCURRENT_WORKERS 4u
+
+/* Bytes of the heap in a rescan task of the final pause, least and most, and tasks in between.
+ * A small task wastes a call of the system. A large one is too much for one worker, which scans all
+ * its objects but the large ones. Not measured. */
+#define OAKI_TUNE_RESCAN_LEAST ((size_t)2 << 20)
+#define OAKI_TUNE_RESCAN_MOST ((size_t)16 << 20)
+#define OAKI_TUNE_RESCAN_TASKS 64
+
+/* Bytes of the heap that worker 0 takes in such tasks before it wakes helpers. Wake-ups against the
+ * length of the pause. Not measured. */
+#define OAKI_TUNE_RESCAN_ALONE ((size_t)16 << 20)
+
+/* Bytes of a large object's part on a dirty page: fewer are not worth a lock. Not measured. */
+#define OAKI_TUNE_RESCAN_SHARED ((size_t)4 << 10)
+
+/* Pages between two readings of the clock, while a pause looks for objects left out.
+ * Not measured. */
+#define OAKI_TUNE_LEFT_OUT_PAGES 1024
+
+/* Bytes of mark stack that are mapped at a time: the first few batches, and those after them, in
+ * huge pages. A mark that needs more than a few batches needs many more. Not measured alone. */
+#define OAKI_TUNE_STACK_BATCH ((size_t)256 << 10)
+#define OAKI_TUNE_STACK_BATCHES 4
+#define OAKI_TUNE_STACK_HUGE_BATCH ((size_t)4 << 20)
+
+/* Part of the live bytes, 1/n, that mark stacks keep between marks. Memory against page faults.
+ * These cost most where a hypervisor has taken the memory back.
+ * Measured: a random graph of 1 GiB has 61 MB of mark stack. Its collection took 8 % longer where
+ * all of it was given back. */
+#define OAKI_TUNE_STACK_KEEP 16
+
+/* ---- protected pages (protect.c) ---- */
+
+/* Pages: two runs of scanned pages are treated as one across fewer. Calls of the system against
+ * pages protected for nothing. Not measured. */
+#define OAKI_TUNE_GAP ((size_t)8)
+
+/* Pages nearly full of marked objects in a row that stay protected within a sparse run. Calls of
+ * the system against faults. Not measured. */
+#define OAKI_TUNE_ISLAND ((size_t)32)
+
+/* Bytes of marked objects on a page that is nearly full: it is old, and stays protected. And bytes
+ * of such pages in a row that are worth a call. Faults where young objects are allocated, against
+ * pages rescanned in each minor cycle. Not measured. */
+#define OAKI_TUNE_DENSE (OAKI_PAGE / 8 * 7)
+#define OAKI_TUNE_DENSE_LEAST (OAKI_PAGE * 4)
+
+/* Bytes of the heap whose page table is examined at once: if all are scanned, one query has them.
+ * Not measured. */
+#define OAKI_TUNE_BLOCK ((size_t)512 << 10)
+
+/* ---- quanta (quantum.c, roots.c, begin.c, pauses.c, stages.c, refs/tables.c) ---- */
 
 /* Words traced in a quantum, by worker 0 alone: about 0.1 ms. Pauses and forks wait for the end of
  * a quantum; each has a fixed cost. Not measured. */
@@ -272,6 +368,10 @@
  * Not measured. */
 #define OAKI_TUNE_FEW_WORDS ((size_t)1 << 16)
 
+/* Share of the last round's cost: a round that costs more has hardly shrunk, and rounds end. More
+ * rounds against the final pause. Not measured. */
+#define OAKI_TUNE_SHRUNK(cost) ((cost) / 4 * 3)
+
 /* Rounds of a kind in a row, and pauses for the roots alone, at most. Not measured. */
 #define OAKI_TUNE_ROUNDS 16
 #define OAKI_TUNE_ROOT_PAUSES 3
@@ -330,6 +430,22 @@
  * Not measured. */
 #define OAKI_TUNE_STICKY_SKIP 64
 
+/* Times as many full cycles before the next try, where a minor one did not pay. Not measured. */
+#define OAKI_TUNE_STICKY_SKIP_MORE 4
+
+/* A minor cycle pays if each word that it traced freed so many times the bytes of a full cycle's:
+ * MORE / LESS. The margin pays for dead old objects, which a minor cycle leaves. Not measured. */
+#define OAKI_TUNE_STICKY_PAYS_MORE 4
+#define OAKI_TUNE_STICKY_PAYS_LESS 3
+
+/* Part of the bytes allocated since the last cycle, 1/n: if a full one freed no more, the heap
+ * grows, and a minor one would show nothing. Not measured. */
+#define OAKI_TUNE_STICKY_GROWS 2
+
+/* Part of the bytes between the last full mark's live ones and the goal, 1/n: where less is left, a
+ * full cycle comes next. Old garbage against the work of a full mark. Not measured. */
+#define OAKI_TUNE_STICKY_ROOM 2
+
 /* Part of the live bytes, 1/n: while less than that was rescanned, pages that became old stay
  * unprotected. Calls of the system in the pause against pages rescanned again. Not measured. */
 #define OAKI_TUNE_STICKY_FEW 32
@@ -337,6 +453,16 @@
 /* Minor cycles in a row before a full one. Floating garbage, and late finalizers, against work.
  * Not measured. */
 #define OAKI_TUNE_STICKY_ROW 64
+
+/* ---- finalizers and listeners (finalrun.c, event.c) ---- */
+
+/* ns that a thread without memory waits for ready finalizers, and between two checks. They may free
+ * what it needs, or wait for what it holds. Not measured. */
+#define OAKI_TUNE_AWAIT_NS 100000000u
+#define OAKI_TUNE_AWAIT_NAP_NS 100000u
+
+/* ns between two checks of a thread that waits until events are reported. Not measured. */
+#define OAKI_TUNE_EVENT_NAP_NS 50000u
 
 /* ---- sweep (sweep.c) ---- */
 

@@ -25,13 +25,6 @@
 #include "settings.h"
 #include "tuning.h"
 
-/* Bytes of the heap in one rescan task: a small one wastes a system call, */
-#define RESCAN_LEAST ((size_t)2 << 20)
-/* a large one is too much for one worker, which scans all its objects but the large ones */
-#define RESCAN_MOST ((size_t)16 << 20)
-#define RESCAN_TASKS 64
-#define RESCAN_ALONE ((size_t)16 << 20) /* bytes that worker 0 rescans before it wakes helpers */
-
 static struct {
     oaki_spin lock;
     unsigned int idle;    /* AO_int: workers, asleep or idle, without work */
@@ -238,8 +231,9 @@ void oaki_workers_rescan_begin(size_t end)
         shared.workers[i].rescans = true;
     }
     AO_store(&shared.rescan_at, 0);
-    shared.rescan_bytes = OAKI_MAX(OAKI_MIN(end / RESCAN_TASKS, RESCAN_MOST), RESCAN_LEAST);
-    shared.rescan_bytes = OAKI_ALIGN_DOWN(shared.rescan_bytes, RESCAN_LEAST);
+    size_t bytes = OAKI_MIN(end / OAKI_TUNE_RESCAN_TASKS, OAKI_TUNE_RESCAN_MOST);
+    bytes = OAKI_MAX(bytes, OAKI_TUNE_RESCAN_LEAST);
+    shared.rescan_bytes = OAKI_ALIGN_DOWN(bytes, OAKI_TUNE_RESCAN_LEAST);
     shared.rescan_end = end;
 }
 
@@ -276,7 +270,7 @@ static bool take_rescan(oak_marker *m)
     if (!rescan_in_sight()) return false;
     size_t from = AO_fetch_and_add(&shared.rescan_at, shared.rescan_bytes);
     if (from >= shared.rescan_end) return false;
-    if (m->id == 0 && from >= RESCAN_ALONE) wake_helpers();
+    if (m->id == 0 && from >= OAKI_TUNE_RESCAN_ALONE) wake_helpers();
     oaki_rescan_dirty(m, from, OAKI_MIN(from + shared.rescan_bytes, shared.rescan_end));
     return true;
 }
@@ -529,7 +523,8 @@ void oaki_workers_concurrent(bool concurrent)
 unsigned oaki_workers_helping(unsigned spare)
 {
     unsigned forced = (unsigned)oaki_debug_switches.markers;
-    unsigned n = forced ? forced : (shared.nworkers + 3) / 4 + spare;
+    unsigned part = OAKI_TUNE_CONCURRENT_WORKERS;
+    unsigned n = forced ? forced : (shared.nworkers + part - 1) / part + spare;
     return OAKI_MIN(n, shared.nworkers) - 1;
 }
 
@@ -565,7 +560,7 @@ void oaki_workers_spawn(unsigned processors)
     OAKI_REQUIRES_RUNNING();
     unsigned want = oaki_gc_markers();
     bool small = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT < OAKI_TUNE_HELPERS_FROM;
-    if (!want) want = OAKI_MIN(processors, small ? shared.nhelpers + 1 : 8);
+    if (!want) want = OAKI_MIN(processors, small ? shared.nhelpers + 1 : OAKI_TUNE_WORKERS);
     while (shared.nhelpers + 1 < want && !oaki_dirty_lost()) {
         oak_marker *m = &shared.workers[shared.nhelpers + 1];
         m->id = shared.nhelpers + 1;

@@ -113,7 +113,7 @@ bool oaki_quantum_roots(oaki_progress *s, const oaki_driver *d)
  * object on it is marked. */
 static size_t cost(void)
 {
-    return oaki_workers_scanned() - self->scanned + self->dirty * 8;
+    return oaki_workers_scanned() - self->scanned + self->dirty * OAKI_PAGE_WORDS;
 }
 
 /* So few words that they are left to the final pause. With OAKUM_DEBUG=beside=2 none are. */
@@ -124,7 +124,7 @@ static bool is_little(size_t words)
 
 static bool hardly_shrinks(size_t now, size_t before)
 {
-    return now > before / 4 * 3;
+    return now > OAKI_TUNE_SHRUNK(before);
 }
 
 /* Regions that mutators allocate from may be protected again by now. */

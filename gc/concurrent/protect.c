@@ -9,13 +9,8 @@
 #include "gc/contract.h"
 #include "gc/gc.h"
 #include "gc/trace/trace.h"
+#include "gc/tuning.h"
 #include "runtime/dirty.h"
-
-#define GAP ((size_t)8)           /* pages between two runs that are treated as one */
-#define ISLAND ((size_t)32)       /* nearly full pages in a row that are worth a call */
-#define LEAST (OAKI_PAGE * 4)     /* bytes of nearly full pages that are worth protecting */
-#define BLOCK ((size_t)512 << 10) /* bytes whose entries are examined at once */
-#define DENSE (OAKI_PAGE / 8 * 7) /* bytes of marked objects on a page that is nearly full */
 
 /* Calls fn for each run of pages for which `is` is true. Gaps of fewer than `gap` pages belong to
  * the run. fn ends the walk by returning false. */
@@ -54,7 +49,7 @@ static bool protect(size_t from, size_t to, void *ctx)
 void oaki_protect_scanned(size_t from, size_t to)
 {
     OAKI_REQUIRES_NO_MARK();
-    (void)each_run(from, to, GAP, is_scanned, protect, NULL);
+    (void)each_run(from, to, OAKI_TUNE_GAP, is_scanned, protect, NULL);
 }
 
 typedef struct taking {
@@ -80,7 +75,7 @@ size_t oaki_protect_again(size_t *from, size_t to, size_t most,
                        void (*fn)(size_t from, size_t to, void *ctx), void *ctx)
 {
     taking t = { .fn = fn, .ctx = ctx, .left = most };
-    bool all = each_run(*from, to, GAP, is_scanned, take, &t);
+    bool all = each_run(*from, to, OAKI_TUNE_GAP, is_scanned, take, &t);
     *from = all || t.refused ? to : t.at;
     return t.refused ? SIZE_MAX : most - t.left;
 }
@@ -95,16 +90,16 @@ static bool is_dense(size_t page)
     if (cls == OAKI_CLASS_LARGE)
         return oaki_mark_get(oaki_span_slot(oaki_span_of_offset(page << OAKI_PAGE_SHIFT)));
     size_t size = oaki_classes[cls].size;
-    if (size > OAKI_PAGE - DENSE) return true; /* few slots, or a part of one */
+    if (size > OAKI_PAGE - OAKI_TUNE_DENSE) return true; /* few slots, or a part of one */
     if (oaki_mark_none(page)) return false;
     size_t n = oaki_mark_count(page * OAKI_PAGE_WORDS, OAKI_PAGE_WORDS, oaki_page_starts(e));
-    return n * size >= DENSE;
+    return n * size >= OAKI_TUNE_DENSE;
 }
 
 static bool protect_run(size_t from, size_t to, void *ctx)
 {
     (void)ctx;
-    return to - from < LEAST || oaki_dirty_protect(from, to);
+    return to - from < OAKI_TUNE_DENSE_LEAST || oaki_dirty_protect(from, to);
 }
 
 bool oaki_protect_dense(size_t from, size_t to)
@@ -135,13 +130,13 @@ static bool release(size_t from, size_t to, void *ctx)
 void oaki_unprotect(size_t from, size_t to)
 {
     OAKI_REQUIRES_NO_MARK();
-    (void)each_run(from, to, GAP, may_be_protected, release, NULL);
+    (void)each_run(from, to, OAKI_TUNE_GAP, may_be_protected, release, NULL);
 }
 
 void oaki_unprotect_sparse(size_t from, size_t to)
 {
     OAKI_REQUIRES_NO_MARK();
-    (void)each_run(from, to, ISLAND, is_sparse, release, NULL);
+    (void)each_run(from, to, OAKI_TUNE_ISLAND, is_sparse, release, NULL);
 }
 
 /* ---- in the final pause ---- */
@@ -173,7 +168,7 @@ static bool rescan(size_t from, size_t to, void *m)
 static bool are_scanned(const oaki_pte *e)
 {
     unsigned other = 0;
-    for (size_t i = 0; i < BLOCK / OAKI_PAGE; i++)
+    for (size_t i = 0; i < OAKI_TUNE_BLOCK / OAKI_PAGE; i++)
         other |= (unsigned)((e[i] & OAKI_PTE_CLASS) == 0) | (oaki_pte_kind(e[i]) == OAKI_NOSCAN);
     return other == 0;
 }
@@ -184,11 +179,12 @@ static void rescan_all(size_t from, size_t to, oak_marker *m)
 {
     size_t at = from;
     for (size_t block = from, end; block < to; block = end) {
-        end = OAKI_MIN(block + BLOCK, to);
-        if (end - block == BLOCK && are_scanned(oaki_the_heap.pte + (block >> OAKI_PAGE_SHIFT)))
+        end = OAKI_MIN(block + OAKI_TUNE_BLOCK, to);
+        const oaki_pte *e = oaki_the_heap.pte + (block >> OAKI_PAGE_SHIFT);
+        if (end - block == OAKI_TUNE_BLOCK && are_scanned(e))
             continue;
         if ((at < block && !rescan(at, block, m)) ||
-            !each_run(block, end, GAP, is_scanned, rescan, m))
+            !each_run(block, end, OAKI_TUNE_GAP, is_scanned, rescan, m))
             return;
         at = end;
     }

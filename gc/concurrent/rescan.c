@@ -6,12 +6,10 @@
  * knows no parts is marked as a whole, once a batch (dirty.h). */
 #include "gc/contract.h"
 #include "gc/trace/sift.h"
+#include "gc/tuning.h"
 #include "runtime/contain.h"
 #include "runtime/guard.h"
 #include "runtime/os.h"
-
-#define SHARED ((size_t)4 << 10) /* fewer bytes are not worth a lock */
-#define CLOCK_PAGES 1024         /* pages between two readings of the clock */
 
 static bool is_marked(size_t slot)
 {
@@ -58,7 +56,7 @@ OAKI_INLINE void sift_slots(oak_marker *m, size_t w, uint64_t objects, size_t si
 static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
 {
     const char *base = (const char *)m->base;
-    if (m->concurrent || lo + SHARED > hi ||
+    if (m->concurrent || lo + OAKI_TUNE_RESCAN_SHARED > hi ||
         !oaki_ranges_add(base + lo, base + hi, typed))
         return false;
     m->left += hi - lo;
@@ -176,7 +174,7 @@ void oaki_mark_left_out_until(oak_marker *m, size_t *page, size_t end, uint64_t 
     oaki_heap *h = &oaki_the_heap;
     bool late = false;
     for (size_t at = *page; at < end && !late; *page = ++at) {
-        if (at % CLOCK_PAGES == 0) late = oaki_os_now_ns() > ns;
+        if (at % OAKI_TUNE_LEFT_OUT_PAGES == 0) late = oaki_os_now_ns() > ns;
         oaki_pte e = h->pte[at];
         if (!(e & OAKI_PTE_CLASS) || oaki_pte_kind(e) != OAKI_TYPED) continue;
         oaki_span *s = &h->spans[oaki_page_first(at)];

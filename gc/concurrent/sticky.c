@@ -28,12 +28,10 @@ static oaki_sticky *const self = &oaki_gc.sticky;
 
 /* ---- does it pay? ---- */
 
-/* Each traced word freed at least a third more bytes than in a full cycle. The margin pays for dead
- * old objects, which a minor cycle leaves. */
 static bool is_cheaper(const work *minor, const work *full)
 {
-    return (double)minor->words * (double)full->freed * 4 <=
-           (double)full->words * (double)minor->freed * 3;
+    return (double)minor->words * (double)full->freed * OAKI_TUNE_STICKY_PAYS_MORE <=
+           (double)full->words * (double)minor->freed * OAKI_TUNE_STICKY_PAYS_LESS;
 }
 
 static void after_minor(const work *w)
@@ -45,7 +43,7 @@ static void after_minor(const work *w)
         return;
     }
     self->skip = self->next_skip;
-    self->next_skip = OAKI_MIN(self->skip * 4, OAKI_TUNE_STICKY_SKIP);
+    self->next_skip = OAKI_MIN(self->skip * OAKI_TUNE_STICKY_SKIP_MORE, OAKI_TUNE_STICKY_SKIP);
 }
 
 /* In a growth, new objects stay alive, so a minor cycle would not show whether later ones pay. */
@@ -63,7 +61,7 @@ bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated)
     work w = { words, minor ? freed : OAKI_MAX(freed, allocated) };
     unsigned forced = (unsigned)oaki_debug_switches.minor;
     if (minor) after_minor(&w);
-    else after_full(&w, freed <= allocated / 2);
+    else after_full(&w, freed <= allocated / OAKI_TUNE_STICKY_GROWS);
     /* Pages that stay protected between cycles would interfere with system calls all the time. */
     if (oaki_dirty_denies() || !oaki_plan_may_track()) return false;
     if (!oaki_the_heap.config.generations || oaki_host_has_unscanned()) return false;

@@ -10,6 +10,7 @@
 #include "gc/collector.h"
 #include "gc/host.h"
 #include "gc/settings.h"
+#include "gc/tuning.h"
 #include "runtime/contain.h"
 #include "runtime/crew.h"
 #include "runtime/os.h"
@@ -18,9 +19,7 @@
 #include "tables.h"
 #include <string.h>
 
-#define AWAIT_NS 100000000u  /* a thread that needs memory waits so long for ready finalizers, */
-#define AWAIT_NAP_NS 100000u /* and checks so often */
-#define LATELY_NS 8000000u   /* oaki_os_lately_ns may be so much behind */
+#define LATELY_NS 8000000u /* oaki_os_lately_ns may be so much behind */
 
 enum { THREAD_NONE = 0, THREAD_STARTED };
 
@@ -134,9 +133,9 @@ bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran)
 {
     OAKI_REQUIRES_INSIDE();
     uint64_t begun = oaki_os_now_ns(), waited = 0;
-    while (!t->finalizes && waited < AWAIT_NS && are_under_way(waited)) {
+    while (!t->finalizes && waited < OAKI_TUNE_AWAIT_NS && are_under_way(waited)) {
         oaki_leave(t);
-        oaki_os_sleep_ns(AWAIT_NAP_NS);
+        oaki_os_sleep_ns(OAKI_TUNE_AWAIT_NAP_NS);
         (void)oaki_enter();
         waited = oaki_os_now_ns() - begun;
     }

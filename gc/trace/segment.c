@@ -6,17 +6,10 @@
  * too. Memory is mapped directly from the system: a stopped thread may hold a lock of
  * jemalloc's. */
 #include "gc/contract.h"
+#include "gc/tuning.h"
 #include "runtime/os.h"
 #include "spin.h"
 #include "trace.h"
-
-/* Segments are mapped in batches of this size. A mark that needs more than a few batches needs
- * many more, so later batches are larger, in huge pages. Batches kept between marks need no new
- * page faults. Those cost most where a hypervisor has taken the memory back meanwhile. */
-#define BATCH ((size_t)256 << 10)
-#define KEEP_BATCHES 4
-#define HUGE_BATCH ((size_t)4 << 20)
-#define KEEP_SHARE 16 /* this share of the live bytes is kept */
 
 static struct {
     oaki_spin lock;
@@ -31,10 +24,11 @@ static struct {
 
 static oaki_mark_segment *map_batch(void)
 {
-    size_t size = self.nbatches < KEEP_BATCHES ? BATCH : HUGE_BATCH;
+    bool huge = self.nbatches >= OAKI_TUNE_STACK_BATCHES;
+    size_t size = huge ? OAKI_TUNE_STACK_HUGE_BATCH : OAKI_TUNE_STACK_BATCH;
     oaki_mark_segment *batch = oaki_os_map(size);
     if (!batch) return NULL;
-    if (size == HUGE_BATCH && oaki_the_heap.config.huge_pages) oaki_os_huge(batch, size, true);
+    if (huge && oaki_the_heap.config.huge_pages) oaki_os_huge(batch, size, true);
     batch->n = size;
     batch->next = NULL;
     self.mapped += size;
@@ -104,7 +98,8 @@ void oaki_mark_trim(void)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_NO_MARK();
     OAKI_ASSERT(self.ntaken == 0 && !self.free && !self.cut);
-    size_t keep = OAKI_MAX(KEEP_BATCHES * BATCH, oaki_workers_bytes() / KEEP_SHARE);
+    size_t few = OAKI_TUNE_STACK_BATCHES * OAKI_TUNE_STACK_BATCH;
+    size_t keep = OAKI_MAX(few, oaki_workers_bytes() / OAKI_TUNE_STACK_KEEP);
     for (; self.mapped > keep; self.nbatches--) {
         oaki_mark_segment *batch = self.batches;
         self.batches = batch->next;
