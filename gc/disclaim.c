@@ -44,7 +44,8 @@ static bool is_dead(size_t slot)
 /* ---- in the pause ---- */
 
 typedef struct each {
-    void (*fn)(size_t slot);
+    void (*fn)(void *ctx, size_t slot);
+    void *ctx;
 } each;
 
 static bool each_protecting(oaki_span *s, void *ctx)
@@ -54,24 +55,26 @@ static bool each_protecting(oaki_span *s, void *ctx)
     for (size_t i = 0; i < slots_of(s); i++) {
         size_t slot = base + i * s->size;
         const oak_type *t = is_dead(slot) ? type_at(slot) : NULL;
-        if (t && t->disclaim && t->protects) e->fn(slot);
+        if (t && t->disclaim && t->protects) e->fn(e->ctx, slot);
     }
     return true;
 }
 
-void oaki_disclaim_each(void (*fn)(size_t slot))
+void oaki_disclaim_each(void (*fn)(void *ctx, size_t slot), void *ctx)
 {
     OAKI_REQUIRES_STOPPED();
     if (OAKI_LIKELY(!AO_load(&self->any))) return;
     for (uint32_t id = 0; id < AO_load(&oaki_the_heap.zones.used); id++)
-        oaki_central_each_disclaiming(oaki_zone_by_id(id), each_protecting, &(each){ fn });
+        oaki_central_each_disclaiming(oaki_zone_by_id(id), each_protecting,
+                                      &(each){ fn, ctx });
 }
 
 /* Others may be marked by that. Then they were traced in vain. */
-static void trace(size_t slot)
+static void trace(void *ctx, size_t slot)
 {
+    size_t *traced = ctx;
     oaki_trace_live((char *)oaki_the_heap.base + slot);
-    if (++self->traced % BATCH == 0) oaki_mark_drain();
+    if (++*traced % BATCH == 0) oaki_mark_drain();
 }
 
 void oaki_disclaim_protect(void)
@@ -80,7 +83,7 @@ void oaki_disclaim_protect(void)
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_REST();
     if (OAKI_LIKELY(!AO_load(&self->any))) return;
-    oaki_disclaim_each(trace);
+    oaki_disclaim_each(trace, &self->traced);
     oaki_mark_drain();
 }
 

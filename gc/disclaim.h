@@ -20,6 +20,6 @@ void oaki_disclaim_detach(void);
 /* After the pause: asks for each dead object of these spans, and sweeps them. */
 void oaki_disclaim_sweep(void);
 /* In a pause, M is final: calls fn for the offset of each object that protects others. */
-void oaki_disclaim_each(void (*fn)(size_t slot));
+void oaki_disclaim_each(void (*fn)(void *ctx, size_t slot), void *ctx);
 
 #endif

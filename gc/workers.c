@@ -180,7 +180,7 @@ void oaki_overflow_note(void)
 void oaki_worklist_donate(oak_marker *m)
 {
     if (OAKI_UNLIKELY(m->record != NULL)) {
-        m->record(m);
+        m->record(m->record_ctx, m);
         return;
     }
     oaki_mark_segment *c = oaki_segment_new(), *old = m->top;

@@ -8,18 +8,15 @@
 #include "gc/trace/trace.h"
 
 /* verify.c */
-/* Only the first error is kept: a record here may itself be a root. */
-typedef struct oaki_broken {
+typedef struct oaki_verifier {
+    /* Only the first error is kept: a record here may itself be a root. */
     const char *by, *how;
     const void *at;
-} oaki_broken;
-
-/* verify.c: the calling thread's own stack, as far as the collector's frames and those of returned
- * calls reach. It may be part of a range or an object of the program. Its words there have changed
- * since the mark, so they are not checked. */
-typedef struct oaki_own_stack {
-    const char *lo, *hi;
-} oaki_own_stack;
+    /* The calling thread's own stack, as far as the collector's frames and those of returned calls
+     * reach. It may be part of a range or an object of the program. Its words there have changed
+     * since the mark, so they are not checked. */
+    const char *own_lo, *own_hi;
+} oaki_verifier;
 
 #define OAKI_REACHED 4096
 
@@ -56,8 +53,7 @@ typedef struct oaki_precise {
 } oaki_precise;
 
 typedef struct oaki_debug_state {
-    oaki_broken broken;
-    oaki_own_stack own;
+    oaki_verifier verifier;
     oaki_reached reached;
     oaki_edges edges;
     oaki_precise precise;

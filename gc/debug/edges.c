@@ -75,185 +75,195 @@ void oaki_edges_mark(const void *p, void (*found)(void *ctx, void *obj), void *c
 
 /* ---- edges ---- */
 
-static oaki_edges *const edges = &oaki_gc.debug.edges;
-
-static void flush_edges(void)
+static void flush_edges(oaki_edges *out)
 {
-    if (edges->n > 0) edges->fn(edges->ctx, edges->batch, edges->n);
-    edges->n = 0;
+    if (out->n > 0) out->fn(out->ctx, out->batch, out->n);
+    out->n = 0;
 }
 
-OAKI_INLINE void report(size_t to, size_t at)
+OAKI_INLINE void report(oaki_edges *out, size_t to, size_t at)
 {
-    OAKI_ASSERT(edges->n < OAKI_EDGES);
-    edges->batch[edges->n].to = to;
-    edges->batch[edges->n].at = at;
-    if (++edges->n == OAKI_EDGES) flush_edges();
+    OAKI_ASSERT(out->n < OAKI_EDGES);
+    out->batch[out->n].to = to;
+    out->batch[out->n].at = at;
+    if (++out->n == OAKI_EDGES) flush_edges(out);
 }
 
 /* Reports the references of the word at `at` in the object at p. */
-OAKI_NO_ASAN OAKI_INLINE void report_word(const char *p, size_t at, size_t used)
+OAKI_NO_ASAN OAKI_INLINE void report_word(oaki_edges *out, const char *p, size_t at,
+                                          size_t used)
 {
     size_t to[OAKI_WORD_REFS];
     unsigned n = oaki_word_refs(*(const uintptr_t *)(p + at), used, to);
     for (unsigned i = 0; i < n; i++)
-        if (oaki_mark_counts(to[i])) report(to[i], at);
+        if (oaki_mark_counts(to[i])) report(out, to[i], at);
 }
 
 /* Reports the words of [from, to) in the object at p. */
-static void report_words(const char *p, size_t from, size_t to)
+static void report_words(oaki_edges *out, const char *p, size_t from, size_t to)
 {
     size_t used = AO_load(&oaki_the_heap.used);
-    for (; from + sizeof(uintptr_t) <= to; from += sizeof(uintptr_t)) report_word(p, from, used);
+    for (; from + sizeof(uintptr_t) <= to; from += sizeof(uintptr_t))
+        report_word(out, p, from, used);
 }
 
-static void report_bitmap(const oak_type *t, const char *p, size_t size)
+static void report_bitmap(oaki_edges *out, const oak_type *t, const char *p, size_t size)
 {
     size_t used = AO_load(&oaki_the_heap.used);
     for (size_t at = 0; at + t->elem_size <= size; at += t->elem_size)
         for (size_t i = 0; i < t->nwords; i += 64)
             for (uint64_t set = t->bitmap[i / 64]; set; set &= set - 1)
-                report_word(p, at + (i + oaki_ctz(set)) * sizeof(uintptr_t), used);
+                report_word(out, p, at + (i + oaki_ctz(set)) * sizeof(uintptr_t), used);
 }
 
 /* ---- edges from a mark function ---- */
 
 #define SET_MIN 512
 
-static size_t place_of(size_t to)
+static size_t place_of(const oaki_edges *out, size_t to)
 {
-    return (size_t)(to * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (edges->cap - 1);
+    return (size_t)(to * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (out->cap - 1);
 }
 
 /* The slot of the value, or the free slot for it. */
-static size_t *look_up(size_t to)
+static size_t *look_up(oaki_edges *out, size_t to)
 {
-    size_t i = place_of(to), key = to + 1;
-    while (edges->set[i] != 0 && edges->set[i] != key && edges->set[i] != ~key)
-        i = (i + 1) & (edges->cap - 1);
-    return &edges->set[i];
+    size_t i = place_of(out, to), key = to + 1;
+    while (out->set[i] != 0 && out->set[i] != key && out->set[i] != ~key)
+        i = (i + 1) & (out->cap - 1);
+    return &out->set[i];
 }
 
-static bool grow(size_t cap)
+static bool grow(oaki_edges *out, size_t cap)
 {
-    size_t *old = edges->set, old_cap = edges->cap, old_mapped = edges->mapped;
+    size_t *old = out->set, old_cap = out->cap, old_mapped = out->mapped;
     size_t bytes = cap * sizeof *old;
     size_t *fresh = oaki_os_map_scratch(bytes);
     if (!fresh) return false;
-    edges->set = edges->memory = fresh;
-    edges->cap = cap;
-    edges->mapped = bytes;
+    out->set = out->memory = fresh;
+    out->cap = cap;
+    out->mapped = bytes;
     for (size_t i = 0; i < old_cap; i++)
-        if (old[i] != 0) *look_up(old[i] - 1) = old[i];
+        if (old[i] != 0) *look_up(out, old[i] - 1) = old[i];
     if (old) oaki_os_release(old, old_mapped);
     return true;
 }
 
 /* Without memory to grow the set: reports its values, and from here on all values, without
  * places. */
-static void give_up_places(void)
+static void give_up_places(oaki_edges *out)
 {
-    for (size_t i = 0; i < edges->cap; i++) {
-        if (edges->set[i] != 0) report(edges->set[i] - 1, SIZE_MAX);
-        edges->set[i] = 0;
+    for (size_t i = 0; i < out->cap; i++) {
+        if (out->set[i] != 0) report(out, out->set[i] - 1, SIZE_MAX);
+        out->set[i] = 0;
     }
-    edges->set = NULL;
+    out->set = NULL;
 }
 
-static void note(size_t to)
+static void note(oaki_edges *out, size_t to)
 {
     if (!oaki_mark_counts(to)) return;
-    if (edges->set && (edges->used + 1) * 2 > edges->cap && !grow(edges->cap * 2)) give_up_places();
-    if (!edges->set) {
-        report(to, SIZE_MAX);
+    if (out->set && (out->used + 1) * 2 > out->cap && !grow(out, out->cap * 2))
+        give_up_places(out);
+    if (!out->set) {
+        report(out, to, SIZE_MAX);
         return;
     }
-    size_t *place = look_up(to);
-    edges->used += *place == 0;
+    size_t *place = look_up(out, to);
+    out->used += *place == 0;
     *place = to + 1;
 }
 
-static void record(oak_marker *m)
+static void record(void *ctx, oak_marker *m)
 {
-    OAKI_ASSERT(m == &edges->recorder && m->top == &edges->segment);
-    for (size_t i = 0; i < m->top->n; i++) note(m->top->entry[i]);
+    oaki_edges *out = ctx;
+    OAKI_ASSERT(m == &out->recorder && m->top == &out->segment);
+    for (size_t i = 0; i < m->top->n; i++) note(out, m->top->entry[i]);
     m->top->n = 0;
 }
 
 /* Reports the object's words that hold noted values, then the values that no word holds. */
-OAKI_NO_ASAN static void report_places(const char *p, size_t size)
+OAKI_NO_ASAN static void report_places(oaki_edges *out, const char *p, size_t size)
 {
     size_t used = AO_load(&oaki_the_heap.used), to[OAKI_WORD_REFS];
     size_t step = sizeof(uintptr_t);
-    for (size_t at = 0; edges->used > 0 && at + step <= size; at += step)
+    for (size_t at = 0; out->used > 0 && at + step <= size; at += step)
         for (unsigned n = oaki_word_refs(*(const uintptr_t *)(p + at), used, to); n > 0; n--) {
-            size_t *place = look_up(to[n - 1]);
+            size_t *place = look_up(out, to[n - 1]);
             if (*place == 0) continue;
             *place = ~(to[n - 1] + 1);
-            report(to[n - 1], at);
+            report(out, to[n - 1], at);
         }
-    for (size_t i = 0; i < edges->cap; i++) {
-        size_t key = edges->set[i];
-        if (key != 0 && key >> 63 == 0) report(key - 1, SIZE_MAX);
-        edges->set[i] = 0;
+    for (size_t i = 0; i < out->cap; i++) {
+        size_t key = out->set[i];
+        if (key != 0 && key >> 63 == 0) report(out, key - 1, SIZE_MAX);
+        out->set[i] = 0;
     }
+}
+
+static void trim(oaki_edges *out)
+{
+    if (out->memory) oaki_os_release(out->memory, out->mapped);
+    out->set = out->memory = NULL;
+    out->cap = out->mapped = 0;
 }
 
 void oaki_edges_trim(void)
 {
-    if (edges->memory) oaki_os_release(edges->memory, edges->mapped);
-    edges->set = edges->memory = NULL;
-    edges->cap = edges->mapped = 0;
+    trim(&oaki_gc.debug.edges);
 }
 
-static oak_marker *recorder_begin(void)
+static oak_marker *recorder_begin(oaki_edges *out)
 {
-    oak_marker *m = &edges->recorder;
+    oak_marker *m = &out->recorder;
     m->base = oaki_the_heap.base;
     m->used = AO_load(&oaki_the_heap.used);
-    m->top = &edges->segment;
+    m->top = &out->segment;
     m->head = m->tail = 0;
     m->record = record;
-    edges->segment.n = edges->used = 0;
-    edges->set = NULL;
+    m->record_ctx = out;
+    out->segment.n = out->used = 0;
+    out->set = NULL;
     return m;
 }
 
-static void recorder_end(oak_marker *m)
+static void recorder_end(oaki_edges *out, oak_marker *m)
 {
-    record(m);
-    for (unsigned i = m->head; i < m->tail; i++) note(m->queue[i]);
+    record(out, m);
+    for (unsigned i = m->head; i < m->tail; i++) note(out, m->queue[i]);
 }
 
-static void report_marked(const oak_type *t, char *p, size_t size, bool where)
+static void report_marked(oaki_edges *out, const oak_type *t, char *p, size_t size, bool where)
 {
-    oak_marker *m = recorder_begin();
-    if (where) edges->set = edges->memory;
-    if (where && !edges->memory) {
-        edges->cap = 0;
-        (void)grow(SET_MIN);
+    oak_marker *m = recorder_begin(out);
+    if (where) out->set = out->memory;
+    if (where && !out->memory) {
+        out->cap = 0;
+        (void)grow(out, SET_MIN);
     }
     if (oaki_deferred_may_call(oaki_span_of_offset(oaki_heap_offset(p)), p))
         OAKI_CALL_INSIDE(t->mark(m, p, size));
-    recorder_end(m);
-    if (edges->set) report_places(p, size);
-    if (edges->cap > SET_MIN) oaki_edges_trim(); /* clearing costs time in proportion to its size */
+    recorder_end(out, m);
+    if (out->set) report_places(out, p, size);
+    if (out->cap > SET_MIN) trim(out); /* clearing costs time in proportion to its size */
 }
 
 void oaki_edges_of_host_roots(oaki_edge_fn fn, void *ctx)
 {
+    oaki_edges *out = &oaki_gc.debug.edges;
     OAKI_REQUIRES_STOPPED();
-    edges->fn = fn;
-    edges->ctx = ctx;
-    edges->n = 0;
-    oak_marker *m = recorder_begin();
+    out->fn = fn;
+    out->ctx = ctx;
+    out->n = 0;
+    oak_marker *m = recorder_begin(out);
     oaki_host_call_roots(m);
-    recorder_end(m);
-    flush_edges();
+    recorder_end(out, m);
+    flush_edges(out);
 }
 
 void oaki_edges_of(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
 {
+    oaki_edges *out = &oaki_gc.debug.edges;
     OAKI_REQUIRES_STOPPED();
     OAKI_ASSERT(oaki_slot_offset(slot) == slot);
     oaki_pte e = oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT];
@@ -261,18 +271,18 @@ void oaki_edges_of(size_t slot, bool where, oaki_edge_fn fn, void *ctx)
     if (kind == OAKI_NOSCAN) return;
     char *p = (char *)oaki_the_heap.base + slot;
     size_t size = oaki_object_size(slot), head = 0;
-    edges->fn = fn;
-    edges->ctx = ctx;
-    edges->n = 0;
+    out->fn = fn;
+    out->ctx = ctx;
+    out->n = 0;
     if ((e & OAKI_PTE_CLASS) == OAKI_CLASS_LARGE)
         head = (size_t)oaki_span_of_offset(slot)->cursor << OAKI_PAGE_SHIFT;
     const oak_type *t = kind == OAKI_TYPED ? oaki_type_by_id(oaki_type_id_at(slot)) : NULL;
     if (t) size = oaki_guard_asked(oaki_span_of_offset(slot), p);
     if (!t)
-        report_words(p, kind == OAKI_TYPED ? 0 : head, size);
+        report_words(out, p, kind == OAKI_TYPED ? 0 : head, size);
     else if (t->mark)
-        report_marked(t, p, size, where);
+        report_marked(out, t, p, size, where);
     else
-        report_bitmap(t, p, size);
-    flush_edges();
+        report_bitmap(out, t, p, size);
+    flush_edges(out);
 }

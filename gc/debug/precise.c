@@ -23,40 +23,44 @@
 
 static oaki_precise *const self = &oaki_gc.debug.precise;
 
-static bool is_seen(const void *obj)
+static bool is_seen(const oaki_precise *p, const void *obj)
 {
-    return oaki_bit_get(self->seen, oaki_heap_offset(obj));
+    return oaki_bit_get(p->seen, oaki_heap_offset(obj));
+}
+
+static void reach(oaki_precise *p, size_t off)
+{
+    if (!p->seen || off >= AO_load(&oaki_the_heap.used)) return;
+    size_t slot = oaki_slot_offset(off), bit = slot >> OAKI_GRANULE_SHIFT;
+    if (slot == SIZE_MAX || !oaki_bit_get(oaki_the_heap.alloc, slot)) return;
+    if (oaki_bit_get(p->seen, slot)) return;
+    OAKI_ASSERT(p->depth < p->stack_bytes / sizeof *p->stack);
+    p->seen[bit / 64] |= (uint64_t)1 << bit % 64;
+    p->stack[p->depth++] = slot;
 }
 
 void oaki_precise_reach(size_t off)
 {
-    if (!self->seen || off >= AO_load(&oaki_the_heap.used)) return;
-    size_t slot = oaki_slot_offset(off), bit = slot >> OAKI_GRANULE_SHIFT;
-    if (slot == SIZE_MAX || !oaki_bit_get(oaki_the_heap.alloc, slot)) return;
-    if (oaki_bit_get(self->seen, slot)) return;
-    OAKI_ASSERT(self->depth < self->stack_bytes / sizeof *self->stack);
-    self->seen[bit / 64] |= (uint64_t)1 << bit % 64;
-    self->stack[self->depth++] = slot;
+    reach(self, off);
 }
 
 static void reach_edges(void *ctx, const oaki_edge *edge, size_t n)
 {
-    (void)ctx;
-    for (size_t i = 0; i < n; i++) oaki_precise_reach(edge[i].to);
+    for (size_t i = 0; i < n; i++) reach(ctx, edge[i].to);
 }
 
 static void reach_value(void *ctx, void *handle, void *key, void *value)
 {
-    (void)ctx;
-    if (is_seen(handle) && is_seen(key)) oaki_precise_reach(oaki_heap_offset(value));
+    oaki_precise *p = ctx;
+    if (is_seen(p, handle) && is_seen(p, key)) reach(p, oaki_heap_offset(value));
 }
 
 static void drain(void)
 {
     while (self->depth > 0) {
         size_t slot = self->stack[--self->depth];
-        oaki_edges_of(slot, false, reach_edges, NULL);
-        oaki_ephemerons_of((const char *)oaki_the_heap.base + slot, reach_value, NULL);
+        oaki_edges_of(slot, false, reach_edges, self);
+        oaki_ephemerons_of((const char *)oaki_the_heap.base + slot, reach_value, self);
     }
 }
 

@@ -18,34 +18,32 @@
 #include "runtime/track.h"
 #include <oakum/gc.h>
 
-static oaki_broken *const broken = &oaki_gc.debug.broken;
-static oaki_own_stack *const own = &oaki_gc.debug.own;
-
-static void report(const char *by, const void *at, const char *how)
+static void report(oaki_verifier *v, const char *by, const void *at, const char *how)
 {
-    if (broken->by) return;
-    broken->by = by;
-    broken->at = at;
-    broken->how = how;
+    if (v->by) return;
+    v->by = by;
+    v->at = at;
+    v->how = how;
 }
 
-static OAKI_NOINLINE void find_own(void)
+static OAKI_NOINLINE void find_own(oaki_verifier *v)
 {
     const char *here = __builtin_frame_address(0);
-    own->lo = here - OAK_STACK_MIN;
-    own->hi = oaki_thread_self()->sp;
+    v->own_lo = here - OAK_STACK_MIN;
+    v->own_hi = oaki_thread_self()->sp;
 }
 
 /* any: the word counts whichever byte of an object it points to. */
-OAKI_NO_ASAN static void check_word(uintptr_t w, bool any, const char *by, const void *at)
+OAKI_NO_ASAN static void check_word(oaki_verifier *v, uintptr_t w, bool any, const char *by,
+                                    const void *at)
 {
     size_t to[OAKI_WORD_REFS];
     unsigned n = oaki_word_refs(w, AO_load(&oaki_the_heap.used), to);
-    if (n == 0 || ((const char *)at >= own->lo && (const char *)at < own->hi)) return;
+    if (n == 0 || ((const char *)at >= v->own_lo && (const char *)at < v->own_hi)) return;
     for (; n > 0; n--) {
         size_t slot = any || oaki_mark_counts(to[n - 1]) ? oaki_slot_offset(to[n - 1]) : SIZE_MAX;
         if (slot != SIZE_MAX && !oaki_mark_get(slot))
-            report(by, at, "refers to an object that is not marked");
+            report(v, by, at, "refers to an object that is not marked");
     }
 }
 
@@ -58,21 +56,21 @@ static bool is_alive(size_t off)
 }
 
 /* The collector's own records name live objects, or addresses outside of the heap. */
-static void check_named(const void *p, const char *by, const void *at)
+static void check_named(oaki_verifier *v, const void *p, const char *by, const void *at)
 {
     if (oaki_heap_contains(p) && !is_alive(oaki_heap_offset(p)))
-        report(by, at, "refers to an object that is not alive");
+        report(v, by, at, "refers to an object that is not alive");
 }
 
-static void check_itself(const void *obj, const char *what)
+static void check_itself(oaki_verifier *v, const void *obj, const char *what)
 {
-    if (!is_alive(oaki_heap_offset(obj))) report(what, obj, "is not alive");
+    if (!is_alive(oaki_heap_offset(obj))) report(v, what, obj, "is not alive");
 }
 
-OAKI_NO_ASAN static void check_range(const char *lo, const char *hi)
+OAKI_NO_ASAN static void check_range(oaki_verifier *v, const char *lo, const char *hi)
 {
     for (; lo + sizeof(uintptr_t) <= hi; lo += sizeof(uintptr_t))
-        check_word(*(const uintptr_t *)lo, false, "an object", lo);
+        check_word(v, *(const uintptr_t *)lo, false, "an object", lo);
 }
 
 /* ---- roots ---- */
@@ -85,9 +83,10 @@ static void reach_word(uintptr_t w, bool any)
         if (any || oaki_mark_counts(to[n - 1])) oaki_precise_reach(to[n - 1]);
 }
 
-static void check_root_word(uintptr_t w, bool any, const char *by, const void *at)
+static void check_root_word(oaki_verifier *v, uintptr_t w, bool any, const char *by,
+                            const void *at)
 {
-    check_word(w, any, by, at);
+    check_word(v, w, any, by, at);
     reach_word(w, any);
 }
 
@@ -100,58 +99,59 @@ static bool may_be_counter(const oaki_root *r, uintptr_t w)
 }
 
 /* The byte before an address on a stack, whatever a word of that value would mean. */
-static void check_before(uintptr_t address, const void *at)
+static void check_before(oaki_verifier *v, uintptr_t address, const void *at)
 {
     size_t off = address - 1 - oaki_the_heap.base;
     if (off >= AO_load(&oaki_the_heap.used)) return;
-    check_word(oaki_the_heap.base + off, true, "a root", at);
+    check_word(v, oaki_the_heap.base + off, true, "a root", at);
     oaki_precise_reach(off);
 }
 
 /* On a stack a pointer to the end of an object counts as well. */
 OAKI_NO_ASAN static void check_root(const oaki_root *r, void *ctx)
 {
-    (void)ctx;
+    oaki_verifier *v = ctx;
     const char *p = (const char *)OAKI_ALIGN_UP((uintptr_t)r->lo, sizeof(uintptr_t));
     for (; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
         uintptr_t w = *(const uintptr_t *)p;
         reach_word(w, r->past_end);
-        if (!may_be_counter(r, w)) check_word(w, r->past_end, "a root", p);
-        if (r->past_end) check_before(w, p);
+        if (!may_be_counter(r, w)) check_word(v, w, r->past_end, "a root", p);
+        if (r->past_end) check_before(v, w, p);
     }
 }
 
 static void check_host_root(void *ctx, const oaki_edge *edge, size_t n)
 {
-    (void)ctx;
+    oaki_verifier *v = ctx;
     for (size_t i = 0; i < n; i++)
-        check_root_word(oaki_the_heap.base + edge[i].to, true, "a host's root", NULL);
+        check_root_word(v, oaki_the_heap.base + edge[i].to, true, "a host's root", NULL);
 }
 
 static void check_held(void *ctx, void *obj)
 {
-    (void)ctx;
-    check_itself(obj, "a held object");
+    oaki_verifier *v = ctx;
+    check_itself(v, obj, "a held object");
     oaki_precise_reach(oaki_heap_offset(obj));
 }
 
 static void check_pinned(size_t off, void *ctx)
 {
-    (void)ctx;
-    check_itself((char *)oaki_the_heap.base + off, "a pinned object");
+    oaki_verifier *v = ctx;
+    check_itself(v, (char *)oaki_the_heap.base + off, "a pinned object");
     oaki_precise_reach(off);
 }
 
 static void check_protected(void *ctx, const oaki_edge *edge, size_t n)
 {
-    (void)ctx;
+    oaki_verifier *v = ctx;
     for (size_t i = 0; i < n; i++)
-        check_root_word(oaki_the_heap.base + edge[i].to, false, "an object to be disclaimed", NULL);
+        check_root_word(v, oaki_the_heap.base + edge[i].to, false, "an object to be disclaimed",
+                        NULL);
 }
 
-static void check_protecting(size_t slot)
+static void check_protecting(void *ctx, size_t slot)
 {
-    oaki_edges_of(slot, false, check_protected, NULL);
+    oaki_edges_of(slot, false, check_protected, ctx);
 }
 
 /* ---- references that are cleared ---- */
@@ -159,63 +159,71 @@ static void check_protecting(size_t slot)
 /* After clearing, an ephemeron's handle is alive, and so is its key. */
 static void check_pair(void *ctx, void *handle, void *key, void *value)
 {
-    (void)ctx;
-    check_itself(handle, "the handle of an ephemeron");
-    check_named(key, "the key of an ephemeron", handle);
-    check_word((uintptr_t)value, true, "an ephemeron", handle);
+    oaki_verifier *v = ctx;
+    check_itself(v, handle, "the handle of an ephemeron");
+    check_named(v, key, "the key of an ephemeron", handle);
+    check_word(v, (uintptr_t)value, true, "an ephemeron", handle);
 }
 
 static void check_weak(void *ctx, const void *handle, const void *obj, const void *target)
 {
-    (void)ctx;
-    check_itself(handle, "a weak handle");
-    check_named(target, "a weak handle", handle);
-    check_named(obj, "the record of a weak handle", handle);
+    oaki_verifier *v = ctx;
+    check_itself(v, handle, "a weak handle");
+    check_named(v, target, "a weak handle", handle);
+    check_named(v, obj, "the record of a weak handle", handle);
 }
 
 /* Checks the object, and the holder, where the link will be cleared later. */
 static void check_link(void *ctx, void **link, const void *obj, bool is_long)
 {
-    (void)ctx;
-    check_named(obj, is_long ? "a long link" : "a short link", link);
-    check_word((uintptr_t)link, true, "the record of a link", link);
+    oaki_verifier *v = ctx;
+    check_named(v, obj, is_long ? "a long link" : "a short link", link);
+    check_word(v, (uintptr_t)link, true, "the record of a link", link);
 }
 
 /* Waiting records have an object, also those of cleanups. */
 static void check_finalizer(void *ctx, const oaki_finalizer_record *r)
 {
-    (void)ctx;
-    check_root_word((uintptr_t)r->ctx, true, "the ctx of a finalizer", r->obj);
+    oaki_verifier *v = ctx;
+    check_root_word(v, (uintptr_t)r->ctx, true, "the ctx of a finalizer", r->obj);
     if (r->cleanup && r->ready) return;
-    check_named(r->obj, r->cleanup ? "a cleanup" : "a finalizer", r->obj);
+    check_named(v, r->obj, r->cleanup ? "a cleanup" : "a finalizer", r->obj);
     if (!r->cleanup) oaki_precise_reach(oaki_heap_offset(r->obj));
 }
 
 /* ---- objects ---- */
 
-/* slot: an offset, stored as it is, as a pointer would keep the object alive. */
-static void check_marked(void *slot, const oaki_edge *edge, size_t n)
+/* The edges of a mark function's object. slot: an offset, as a pointer would keep the object
+ * alive. */
+typedef struct from_marked {
+    oaki_verifier *v;
+    size_t slot;
+} from_marked;
+
+static void check_marked(void *ctx, const oaki_edge *edge, size_t n)
 {
-    const char *p = (char *)oaki_the_heap.base + (uintptr_t)slot;
+    const from_marked *from = ctx;
+    const char *p = (char *)oaki_the_heap.base + from->slot;
     for (size_t i = 0; i < n; i++)
-        check_word(oaki_the_heap.base + edge[i].to, false, "a mark function's object", p);
+        check_word(from->v, oaki_the_heap.base + edge[i].to, false, "a mark function's object", p);
 }
 
-OAKI_NO_ASAN static void check_typed(const char *p, size_t size)
+OAKI_NO_ASAN static void check_typed(oaki_verifier *v, const char *p, size_t size)
 {
     const oak_type *t = oaki_type_by_id(oaki_type_id_at(oaki_heap_offset(p)));
+    from_marked from = { v, oaki_heap_offset(p) };
     if (!t)
-        check_range(p, p + size);
+        check_range(v, p, p + size);
     else if (t->mark)
-        oaki_edges_of(oaki_heap_offset(p), false, check_marked, (void *)oaki_heap_offset(p));
+        oaki_edges_of(from.slot, false, check_marked, &from);
     else
         for (size_t left = size; left >= t->elem_size; left -= t->elem_size, p += t->elem_size)
             for (size_t i = 0; i < t->nwords; i++)
                 if (t->bitmap[i / 64] >> (i % 64) & 1)
-                    check_word(((const uintptr_t *)p)[i], false, "a typed object", p);
+                    check_word(v, ((const uintptr_t *)p)[i], false, "a typed object", p);
 }
 
-static void check_span(const oaki_span *s)
+static void check_span(oaki_verifier *v, const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
     if (s->kind == OAKI_NOSCAN) return;
@@ -229,9 +237,9 @@ static void check_span(const oaki_span *s)
         if (!oaki_bit_get(h->alloc, off) || !oaki_mark_get(off) || oaki_host_is_unscanned(off))
             continue;
         if (s->kind == OAKI_TYPED)
-            check_typed(p, s->size);
+            check_typed(v, p, s->size);
         else
-            check_range(p + head, p + s->size);
+            check_range(v, p + head, p + s->size);
     }
 }
 
@@ -246,22 +254,23 @@ void oaki_verify(bool whole)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_REST();
     oaki_heap *h = &oaki_the_heap;
-    broken->by = NULL;
-    find_own();
+    oaki_verifier *v = &oaki_gc.debug.verifier;
+    v->by = NULL;
+    find_own(v);
     oaki_heap_check();
     if (whole) oaki_precise_begin();
-    oaki_ephemerons_each(check_pair, NULL);
-    oaki_finalizers_each(check_finalizer, NULL);
-    oaki_weak_each(check_weak, NULL);
-    oaki_links_each(check_link, NULL);
-    oaki_pinned_visit(check_pinned, NULL);
-    oaki_held_each(check_held, NULL);
-    oaki_disclaim_each(check_protecting);
-    oaki_roots_visit(check_root, NULL);
-    oaki_edges_of_host_roots(check_host_root, NULL);
+    oaki_ephemerons_each(check_pair, v);
+    oaki_finalizers_each(check_finalizer, v);
+    oaki_weak_each(check_weak, v);
+    oaki_links_each(check_link, v);
+    oaki_pinned_visit(check_pinned, v);
+    oaki_held_each(check_held, v);
+    oaki_disclaim_each(check_protecting, v);
+    oaki_roots_visit(check_root, v);
+    oaki_edges_of_host_roots(check_host_root, v);
     oaki_precise_end();
     size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
     for (size_t page = 0; page < end; page += h->spans[page].npages)
-        if (h->pte[page] & OAKI_PTE_CLASS) check_span(&h->spans[page]);
-    if (broken->by) oak_fatal("oakum: verify: %s at %p %s", broken->by, broken->at, broken->how);
+        if (h->pte[page] & OAKI_PTE_CLASS) check_span(v, &h->spans[page]);
+    if (v->by) oak_fatal("oakum: verify: %s at %p %s", v->by, v->at, v->how);
 }

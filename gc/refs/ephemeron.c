@@ -47,7 +47,7 @@ typedef struct record {
     bool resolved; /* in this fixpoint */
 } record;
 
-static struct {
+typedef struct ephemerons {
     oaki_objtable table;
     uint32_t *pending; /* records that are not resolved */
     size_t npending;   /* its places, not all in use */
@@ -55,7 +55,9 @@ static struct {
     uint32_t work;     /* resolved in a careful pass, value not marked yet */
     size_t visits;     /* of records, since the start */
     size_t queued;     /* values, by concurrent marks, since the start */
-} self;
+} ephemerons;
+
+static ephemerons self;
 
 static record *at(uint32_t i)
 {
@@ -254,10 +256,10 @@ static size_t pass(size_t n, bool careful)
 
 static void list(void *ctx, uint32_t i)
 {
-    (void)ctx;
-    OAKI_ASSERT(self.left < self.npending);
+    ephemerons *e = ctx;
+    OAKI_ASSERT(e->left < e->npending);
     at(i)->resolved = false;
-    self.pending[self.left++] = i;
+    e->pending[e->left++] = i;
 }
 
 void oaki_ephemerons_fixpoint(bool resumes)
@@ -268,7 +270,7 @@ void oaki_ephemerons_fixpoint(bool resumes)
     oaki_mark_drain();
     if (!resumes) {
         self.left = 0;
-        oaki_objtable_each_uncertain(&self.table, expect, list, NULL);
+        oaki_objtable_each_uncertain(&self.table, expect, list, &self);
     }
     for (size_t before = self.left; before > 0; before = self.left) {
         self.left = pass(before, careful);

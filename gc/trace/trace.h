@@ -83,7 +83,8 @@ struct oak_marker {
     unsigned drain; /* of a helper: the last drain before it was started */
     /* If not NULL, this is no worker: it only records marked objects, and empties `top`
      * (edges.c). */
-    void (*record)(struct oak_marker *m);
+    void (*record)(void *ctx, struct oak_marker *m);
+    void *record_ctx;
 } __attribute__((aligned(128)));
 
 /* ---- workers.c ---- */

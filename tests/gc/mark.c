@@ -544,8 +544,9 @@ START_TEST(interior_pointers_keep_objects_of_every_class)
 }
 END_TEST
 
-static void take_nothing(oak_marker *m)
+static void take_nothing(void *ctx, oak_marker *m)
 {
+    (void)ctx;
     (void)m;
 }
 
