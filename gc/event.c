@@ -57,7 +57,6 @@ void oaki_event_note(const oaki_cycle *c)
 {
     AO_t tail = AO_load(&self->tail);
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(tail - AO_load(&self->head) <= OAKI_EVENTS);
     if (AO_load(&self->nlisteners) == 0) return;
     if (tail - AO_load_acquire(&self->head) == OAKI_EVENTS) {
         self->lost++;

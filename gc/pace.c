@@ -97,7 +97,6 @@ OAKI_AT_START void oaki_pace_refresh(void)
     size_t step = OAKI_MAX(pace->live / OAKI_TUNE_LEAST_STEP, OAKI_TUNE_LEAST_STEP_BYTES);
     size_t least = pace->live + step, goal = OAKI_MAX(pace->goal, least);
     size_t early = OAKI_MIN(runway(), (goal - least) / OAKI_TUNE_RUNWAY_MOST);
-    OAKI_ASSERT(early <= goal - least); /* so that the trigger is above the live bytes */
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
 

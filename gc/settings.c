@@ -35,11 +35,10 @@ void oaki_gc_set_concurrent(bool may)
     unlock(t);
 }
 
-void oaki_gc_set_markers(int n)
+void oaki_gc_set_markers(unsigned n)
 {
-    OAKI_ASSERT(n >= 0);
     oaki_thread *t = lock();
-    AO_store(&self->markers, (AO_t)n);
+    AO_store(&self->markers, n);
     unlock(t);
 }
 

@@ -18,7 +18,7 @@ typedef struct oaki_settings {
 /* May marks be concurrent, from the next one on? A mark that is under way goes on. */
 void oaki_gc_set_concurrent(bool may);
 /* The number of workers, from the next cycle on; 0: the number of processors, at most 8. */
-void oaki_gc_set_markers(int n);
+void oaki_gc_set_markers(unsigned n);
 /* The minimum heap; the goal follows at once. */
 void oaki_gc_set_min_heap(size_t bytes);
 

@@ -150,7 +150,6 @@ int oaki_zone_destroy(oak_zone *z, size_t *survivor)
     if (e == 0) {
         (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, 1);
         e = look_for_survivors(z);
-        OAKI_ASSERT(AO_load(&oaki_gc.closing.zones) > 0);
         (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, (AO_t)-1);
         if (e == EBUSY) *survivor = z->survivor;
         if (!decide(z, e == 0) && e == 0) e = EBUSY;

@@ -50,7 +50,6 @@ static OAKI_NOINLINE bool run_one(AO_t *since)
     bool found = oaki_finalizers_pop(&r);
     oaki_leave(t);
     if (!found) return false;
-    OAKI_REQUIRES_OUTSIDE();
     OAKI_REQUIRES_NO_LOCK();
     if (since) AO_store(since, (AO_t)oaki_os_lately_ns());
     if (r.obj)

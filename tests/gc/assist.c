@@ -71,7 +71,7 @@ static void wait_for_mark(void)
  * thread that could not be had when the mark began may be had when it ends. */
 START_TEST(markers_that_come_and_go_in_the_middle)
 {
-    static const int wanted[] = { 2, 3, 1, 4, 2, 5, 1, 2 };
+    static const unsigned wanted[] = { 2, 3, 1, 4, 2, 5, 1, 2 };
     if (!start(1)) return;
     thing **table = new_table();
     for (size_t round = 0; round < OAKI_COUNT(wanted); round++) {
