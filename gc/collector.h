@@ -174,7 +174,6 @@ typedef struct oaki_finalrun {
     AO_t notify;         /* void (*)(void): the program's notifier */
     AO_t since[OAKI_RUNNERS]; /* when a running one began, or 0 */
     AO_t ran;            /* finalizers that have returned */
-    bool each;           /* oaki_finalizers_notify_each */
 } oaki_finalrun;
 
 /* zone.c: zones that are to be destroyed */

@@ -160,10 +160,6 @@ typedef enum oaki_finalizer_order {
     OAKI_ORDERED_FIRST
 } oaki_finalizer_order;
 
-/* From now on the function given to oak_finalizer_notify is called after each collection that
- * leaves finalizers ready, new or not. At start-up. */
-void oaki_finalizers_notify_each(void);
-
 /* From now on fn is called for each object whose finalizer a collection queues, in the order of the
  * queue, with the world stopped. NULL: no such function any more. */
 void oaki_finalizers_on_queued(void (*fn)(void *obj));

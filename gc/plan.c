@@ -24,6 +24,7 @@
 #include "collector.h"
 #include "contract.h"
 #include "pace.h"
+#include "settings.h"
 #include "tuning.h"
 #include "gc/trace/trace.h"
 #include "runtime/cgroup.h"
@@ -57,11 +58,6 @@ uint64_t oaki_plan_pause_ns(void)
     return (uint64_t)(plan->stop_rate * oaki_gc.pace.lived * (double)next_bytes());
 }
 
-void oaki_plan_prefer_stops(void)
-{
-    plan->stops = true;
-}
-
 /* Not on one processor, as the mark would take it from mutators. Not where dirty tracking
  * interferes with system calls. */
 static bool is_cheap(double next)
@@ -80,16 +76,17 @@ OAKI_AT_START static oaki_plan_reason by_pause(void)
 {
     bool patient = oaki_plan_pause_goal_ns() > OAKI_TUNE_PAUSE_GOAL_NS;
     size_t full = oaki_gc.pace.full, live = AO_load(&oaki_the_heap.live), goal = oaki_pace_goal();
-    bool known = (plan->stops || patient) && plan->stop_rate > 0;
+    bool stops = oaki_gc_prefers_stops();
+    bool known = (stops || patient) && plan->stop_rate > 0;
     if (full >= OAKI_TUNE_LARGE && !known) return OAKI_PLAN_LARGE;
     if (live > goal && live - goal >= OAKI_TUNE_LARGE) return OAKI_PLAN_LARGE;
     double next = (double)OAKI_MAX(live, goal);
-    double measured = plan->stops ? (double)full : next; /* roots take time too */
+    double measured = stops ? (double)full : next; /* roots take time too */
     uint64_t most = oaki_plan_pause_goal_ns();
-    if (plan->stops && !keeps_goal()) most = OAKI_MAX(most, (uint64_t)OAKI_TUNE_STOPS_PAUSE_NS);
+    if (stops && !keeps_goal()) most = OAKI_MAX(most, (uint64_t)OAKI_TUNE_STOPS_PAUSE_NS);
     double ns = plan->stop_rate * oaki_gc.pace.lived * next;
     if (measured >= OAKI_TUNE_LONG_PAUSE_FROM && ns > (double)most) return OAKI_PLAN_LONG;
-    bool cheap = !plan->stops && next >= OAKI_TUNE_CHEAP_FROM && is_cheap(next);
+    bool cheap = !stops && next >= OAKI_TUNE_CHEAP_FROM && is_cheap(next);
     return cheap ? OAKI_PLAN_CHEAP : OAKI_PLAN_SHORT;
 }
 

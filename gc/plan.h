@@ -34,7 +34,6 @@ typedef struct oaki_plan {
     double seen_rate;       /* as measured in the last one, unless a mark cost much more since */
     oaki_plan_rate rate[2]; /* by oaki_cycle_mode */
     double bytes_ms[2];     /* bytes marked for a ms of a processor, by the last mark of a mode */
-    bool stops;             /* oaki_plan_prefer_stops */
     bool alone;             /* there was one processor in the last cycle */
     unsigned next_rest;     /* cycles without tracking after the next slow mark */
     unsigned good;          /* marks since the last slow one, or since that was halved */
@@ -78,10 +77,6 @@ size_t oaki_plan_wake_words(void);
 
 /* Processors that the process may use: its mask, and limits of control groups. */
 unsigned oaki_plan_cpus(void);
-
-/* From now on a mark is concurrent only where its pause would take tens of milliseconds. A
- * stop-the-world mark costs less processor time. At start-up. */
-void oaki_plan_prefer_stops(void);
 
 /* ---- what cycles teach; gc_lock ---- */
 

@@ -50,6 +50,20 @@ void oaki_gc_set_min_heap(size_t bytes)
     unlock(t);
 }
 
+void oaki_gc_set_prefer_stops(bool prefer)
+{
+    oaki_thread *t = lock();
+    AO_store(&self->prefer_stops, prefer);
+    unlock(t);
+}
+
+void oaki_gc_set_notify_each(bool each)
+{
+    oaki_thread *t = lock();
+    AO_store(&self->notify_each, each);
+    unlock(t);
+}
+
 bool oaki_gc_set_finalizer_thread(bool may)
 {
     oaki_thread *t = lock();
@@ -67,6 +81,16 @@ bool oaki_gc_has_finalizer_thread(void)
 OAKI_AT_START bool oaki_gc_may_be_concurrent(void)
 {
     return AO_load(&self->concurrent) != 0;
+}
+
+OAKI_AT_START bool oaki_gc_prefers_stops(void)
+{
+    return AO_load(&self->prefer_stops) != 0;
+}
+
+bool oaki_gc_notifies_each(void)
+{
+    return AO_load(&self->notify_each) != 0;
 }
 
 unsigned oaki_gc_markers(void)
@@ -88,6 +112,8 @@ OAKI_AT_START void oaki_settings_init(void)
     AO_store(&self->markers, (AO_t)c->gc_threads);
     AO_store(&self->finalizer_thread, c->finalizer_thread != 0);
     AO_store(&self->min_heap, c->min_heap);
+    AO_store(&self->prefer_stops, 0);
+    AO_store(&self->notify_each, 0);
 }
 
 void oaki_settings_reset(void)

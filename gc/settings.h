@@ -13,6 +13,8 @@ typedef struct oaki_settings {
     AO_t markers;    /* workers; 0: as many as there are processors, at most 8 */
     AO_t finalizer_thread; /* finalizers run on a thread of their own */
     AO_t min_heap;   /* bytes; the goal is at least that, times percent / 100 */
+    AO_t prefer_stops; /* marks are concurrent only where a pause would be long */
+    AO_t notify_each;  /* the notifier is called for each cycle that leaves finalizers ready */
 } oaki_settings;
 
 /* May marks be concurrent, from the next one on? A mark that is under way goes on. */
@@ -25,9 +27,19 @@ void oaki_gc_set_min_heap(size_t bytes);
 /* Finalizers run on a thread of their own, or only where asked for. Returns how it was before. */
 bool oaki_gc_set_finalizer_thread(bool may);
 
+/* A mark is concurrent only where its pause would take tens of milliseconds: a stop-the-world mark
+ * costs less processor time. False at first. */
+void oaki_gc_set_prefer_stops(bool prefer);
+
+/* The function given to oak_finalizer_notify is called after each collection that leaves
+ * finalizers ready, and not only after one that has made some ready. False at first. */
+void oaki_gc_set_notify_each(bool each);
+
 bool oaki_gc_may_be_concurrent(void);
 bool oaki_gc_has_finalizer_thread(void);
 unsigned oaki_gc_markers(void);
+bool oaki_gc_prefers_stops(void);
+bool oaki_gc_notifies_each(void);
 size_t oaki_gc_min_heap(void);
 
 void oaki_settings_init(void);

@@ -261,7 +261,7 @@ void lgc_apply_pace(void)
 
 void lgc_collect_init(void)
 {
-    oaki_plan_prefer_stops();
+    oaki_gc_set_prefer_stops(true);
     oaki_gc_off_while(is_off);
     oaki_gc_unless(vetoed);
     if (oaki_gc_at_start(start, NULL) != 0 || oaki_gc_at_cycle(stopped, NULL) != 0 ||

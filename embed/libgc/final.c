@@ -13,6 +13,7 @@
  * Lock: none of its own. */
 #include "gc/debug/edges.h"
 #include "gc/refs/finalizer.h"
+#include "gc/settings.h"
 #include "libgc.h"
 
 #include <oakum/gc.h>
@@ -247,5 +248,5 @@ void lgc_final_init(void)
 {
     (void)oaki_finalizers_order(OAKI_ORDERED_FIRST);
     (void)oak_finalizer_notify(ready);
-    oaki_finalizers_notify_each();
+    oaki_gc_set_notify_each(true);
 }

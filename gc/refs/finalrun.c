@@ -205,11 +205,6 @@ void (*oak_finalizer_notify(void (*fn)(void)))(void)
     }
 }
 
-void oaki_finalizers_notify_each(void)
-{
-    self->each = true;
-}
-
 static void wake_or_notify(bool fresh)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -219,7 +214,7 @@ static void wake_or_notify(bool fresh)
         return;
     }
     void (*fn)(void) = (void (*)(void))AO_load_acquire(&self->notify);
-    if (fn && (fresh || self->each)) fn();
+    if (fn && (fresh || oaki_gc_notifies_each())) fn();
 }
 
 void oaki_finalizers_dispatch(void)

@@ -4,6 +4,7 @@
 
 #include "gc/event.h"
 #include "gc/pace.h"
+#include "gc/settings.h"
 #include "gc/trace/trace.h"
 #include "runtime/cost.h"
 #include "runtime/dirty.h"
@@ -279,7 +280,7 @@ START_TEST(where_stops_are_preferred_a_short_one_is_had)
 {
     if (!start_planned()) return;
     oaki_debug_switches.beside = oaki_debug_switches.twice = 0;
-    if (_i) oaki_plan_prefer_stops();
+    if (_i) oaki_gc_set_prefer_stops(true);
     void **large = oak_alloc(LIVE / PIECE * 2 * sizeof *large);
     for (size_t i = 0; i < LIVE / PIECE * 2; i++) large[i] = oak_alloc_noscan(PIECE);
     oak_collect();

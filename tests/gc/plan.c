@@ -4,6 +4,7 @@
 
 #include "gc/collector.h"
 #include "gc/pace.h"
+#include "gc/settings.h"
 #include "gc/trace/trace.h"
 #include "gc/tuning.h"
 #include "runtime/collector.h"
@@ -165,7 +166,7 @@ END_TEST
 START_TEST(a_library_that_prefers_stops_has_long_ones)
 {
     start(true, OAK_PAUSE_GOAL_US);
-    oaki_plan_prefer_stops();
+    oaki_gc_set_prefer_stops(true);
     ck_assert_int_eq(after_pause_of(18000), OAKI_PLAN_SHORT); /* 36 ms at the goal */
     ck_assert_int_eq(after_pause_of(22000), OAKI_PLAN_LONG);
 }
