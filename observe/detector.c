@@ -15,6 +15,7 @@
  * Bound: a look stops the world for a census; the rest of its time is that of the judges. */
 #include "judge.h"
 
+#include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/waker.h"
 #include "runtime/print.h"
@@ -563,7 +564,7 @@ static bool read_options(oak_detector_config *cfg, const char *s)
 
 OAKI_AT_START void oaki_detector_from_environment(void)
 {
-    const char *wanted = secure_getenv("OAKUM_DETECTOR");
+    const char *wanted = oaki_options_variable("OAKUM_DETECTOR");
     oak_detector_config cfg;
     if (!wanted || !*wanted || strcmp(wanted, "0") == 0) return;
     oak_detector_config_default(&cfg);

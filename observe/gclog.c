@@ -13,6 +13,7 @@
 #include "cancel.h"
 #include "output.h"
 #include "runtime/heap.h"
+#include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "runtime/thread.h"
@@ -20,7 +21,6 @@
 #include <fcntl.h>
 #include <oakum/gclog.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -293,7 +293,7 @@ int oak_gclog_stop(void)
 
 OAKI_AT_START void oaki_gclog_from_environment(void)
 {
-    const char *path = secure_getenv("OAKUM_GC_LOG");
+    const char *path = oaki_options_variable("OAKUM_GC_LOG");
     if (!path || !*path || oak_gclog_start(path) == 0) return;
     oaki_log("oakum: OAKUM_GC_LOG=%.200s: can't be opened (errno %d): there is no log\n", path,
              errno);

@@ -2,6 +2,7 @@
  *
  * Owns: struct self: written once, at the heap's start; read at exit. */
 #include "profile.h"
+#include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "runtime/thread.h"
@@ -57,7 +58,7 @@ void oaki_profile_end(void)
 OAKI_AT_START void oaki_profile_start(size_t rate)
 {
     int saved = errno;
-    const char *file = secure_getenv("OAKUM_PROFILE");
+    const char *file = oaki_options_variable("OAKUM_PROFILE");
     if (file && *file) {
         self.file = strdup(file);
         self.pid = oaki_os_pid();

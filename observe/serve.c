@@ -7,6 +7,7 @@
 #include "foreign.h"
 #include "mhd.h"
 #include "runtime/heap.h"
+#include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "runtime/thread.h"
@@ -285,7 +286,7 @@ size_t oak_debug_serve_error(char *out, size_t n)
 static void start_from(const char *address)
 {
     char line[OAKI_SERVE_ERROR];
-    oak_serve_options o = { .token = secure_getenv("OAKUM_DEBUG_TOKEN") };
+    oak_serve_options o = { .token = oaki_options_variable("OAKUM_DEBUG_TOKEN") };
     if (oak_debug_serve_with(address, &o) < 0) {
         oak_debug_serve_error(line, sizeof line);
         oaki_log("oakum: OAKUM_DEBUG_SERVE: no debug server: %s\n", line);
@@ -300,7 +301,7 @@ static void start_from(const char *address)
 OAKI_AT_START void oaki_serve_from_environment(void)
 {
     int saved = errno;
-    const char *address = secure_getenv("OAKUM_DEBUG_SERVE");
+    const char *address = oaki_options_variable("OAKUM_DEBUG_SERVE");
     if (address && address[0]) start_from(address);
     errno = saved;
 }

@@ -135,6 +135,12 @@ const char *oaki_options_check(const oak_config *cfg)
     return "pointer_tags";
 }
 
+OAKI_AT_START const char *oaki_options_variable(const char *name)
+{
+    OAKI_ASSERT(strncmp(name, "OAKUM_", 6) == 0);
+    return secure_getenv(name);
+}
+
 /* The value of the variable OAKUM_ plus the field's name in capitals, without its unit, or NULL.
  * The variable's name goes to `name`. */
 static const char *variable_of(const char *field, char *name, size_t n)
@@ -144,7 +150,7 @@ static const char *variable_of(const char *field, char *name, size_t n)
         if (name[i] >= 'a' && name[i] <= 'z') name[i] = (char)(name[i] - 'a' + 'A');
     char *unit = len > 3 ? name + len - 3 : name;
     if (strcmp(unit, "_US") == 0 || strcmp(unit, "_MS") == 0) *unit = '\0';
-    return secure_getenv(name);
+    return oaki_options_variable(name);
 }
 
 static void read_size(reading *r, unsigned variable, const char *field, size_t *out, size_t min,
@@ -232,7 +238,7 @@ static bool read_cost(const char *item)
 static void read_host(reading *r)
 {
     char item[64];
-    const char *s = secure_getenv("OAKUM_HOST");
+    const char *s = oaki_options_variable("OAKUM_HOST");
     while (s && *s) {
         size_t len = strcspn(s, ",");
         oaki_format(item, sizeof item, "%.*s", (int)OAKI_MIN(len, sizeof item), s);
@@ -299,7 +305,7 @@ static void read_switch(reading *r, char *item, oaki_debug *out)
 static void read_debug(reading *r, oaki_debug *out)
 {
     char item[64];
-    const char *s = secure_getenv("OAKUM_DEBUG");
+    const char *s = oaki_options_variable("OAKUM_DEBUG");
     while (s && *s) {
         size_t len = strcspn(s, ",");
         if (len > 0) {

@@ -41,6 +41,10 @@ extern OAKI_HIDDEN AO_t oaki_options_complained;
  * Nothing is read in a set-user-id process. */
 void oaki_options_from_environment(oak_config *cfg);
 
+/* The value of a variable of Oakum's, such as OAKUM_GC_LOG. NULL where it isn't set, and in a
+ * set-user-id process. */
+const char *oaki_options_variable(const char *name);
+
 /* Returns the name of the first field that is out of range, or NULL. */
 const char *oaki_options_check(const oak_config *cfg);
 

@@ -7,6 +7,7 @@
 
 #include "runtime/guard.h"
 #include "runtime/observer.h"
+#include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include <oakum/gc.h>
@@ -33,8 +34,8 @@ static void configure(oak_config *cfg)
     cfg->finalizer_thread = 0;
     cfg->touch_ahead = 0;
     cfg->thrift = 0; /* collect.c has its own rule for the heap's size */
-    lgc.least = secure_getenv("OAKUM_MIN_HEAP") ? cfg->min_heap : LEAST;
-    if (!secure_getenv("OAKUM_STOP_SIGNAL")) cfg->stop_signal = lgc.suspend_signal;
+    lgc.least = oaki_options_variable("OAKUM_MIN_HEAP") ? cfg->min_heap : LEAST;
+    if (!oaki_options_variable("OAKUM_STOP_SIGNAL")) cfg->stop_signal = lgc.suspend_signal;
     else if (cfg->stop_signal) lgc.suspend_signal = cfg->stop_signal;
     if (lgc.max_heap) cfg->heap_max = lgc.max_heap;
     lgc_tags_get(&cfg->pointer_tags[0]);

@@ -13,6 +13,7 @@
 #include "preload.h"
 #include "runtime/collector.h"
 #include "runtime/guard.h"
+#include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/waker.h"
 #include "tell.h"
@@ -258,7 +259,7 @@ void oaki_serve_start(void)
                                      "what is unreachable, by where it was allocated" };
     char text[OAKI_SERVE_ERROR];
     oaki_route_add(&lost);
-    const oak_serve_options o = { .token = secure_getenv("OAKUM_DEBUG_TOKEN") };
+    const oak_serve_options o = { .token = oaki_options_variable("OAKUM_DEBUG_TOKEN") };
     if (oak_debug_serve_with(oaki_wanted.serve, &o) < 0) {
         oak_debug_serve_error(text, sizeof text);
         oaki_say("oakum: no debug server: %s", text);

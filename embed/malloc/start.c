@@ -13,6 +13,7 @@
 #include "preload.h"
 #include "report.h"
 #include "runtime/observer.h"
+#include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "runtime/room.h"
@@ -46,7 +47,7 @@ static __thread bool reports __attribute__((tls_model("initial-exec"))); /* this
 
 static const char *asked(const char *name)
 {
-    const char *value = secure_getenv(name);
+    const char *value = oaki_options_variable(name);
     return value && *value ? value : NULL;
 }
 

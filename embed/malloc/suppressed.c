@@ -6,6 +6,7 @@
 #include "observe/cancel.h"
 #include "observe/suppress.h"
 #include "report.h"
+#include "runtime/options.h"
 #include "runtime/print.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +48,7 @@ void oaki_suppressed_start(void)
         char name[40];
         unsigned line;
         (void)oaki_format(name, sizeof name, "OAKUM_MALLOC_SUPPRESSIONS_%u", i);
-        const char *path = secure_getenv(name);
+        const char *path = oaki_options_variable(name);
         if (!path) return;
         char *file = strdup(path), *text = read_file(path);
         const char *error = text ? NULL : oaki_error_text(errno);
