@@ -154,7 +154,7 @@ static void flag_spans(uint32_t type)
             flag_if_of(&h->spans[page], type);
 }
 
-/* In a stop, as objects of the type may be there already. */
+/* With the world stopped, as objects of the type may be there already. */
 int oaki_type_disclaim(const oak_type *type, oaki_disclaim_fn *fn, bool protects)
 {
     oak_type *t = (oak_type *)(uintptr_t)type;
