@@ -51,14 +51,15 @@ void oaki_record_begin(oaki_thread *t, oaki_gc_why why, uint64_t swept_from)
     oaki_gc.record.line.forced = why == OAKI_GC_ASKED;
 }
 
-/* The mark may have been aborted before the world was stopped. */
+/* A mark that was aborted before the world was stopped is not part of this cycle. Nor is an init
+ * pause whose PREPARE is still under way, as the cycle begins anew (pauses.c). */
 void oaki_record_stopped(oaki_thread *t)
 {
     oaki_cycle *c = &oaki_gc.record;
     oaki_failed_stops failed = oaki_world_failed();
     OAKI_REQUIRES_STOPPED();
     size_t live = AO_load(&oaki_the_heap.live);
-    if (c->first_begin && !oaki_is_marking()) {
+    if (c->first_begin && !oaki_is_marking_concurrently()) {
         oaki_gc_why why = c->why;
         begin_new(t, 0);
         c->why = why;
@@ -166,6 +167,7 @@ void oaki_record_end(uint64_t mark_cpu)
     oaki_cycle *c = &oaki_gc.record;
     bool asked = c->why == OAKI_GC_ASKED;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT((c->first_begin != 0) == (oaki_gc.mode == OAKI_CONCURRENT));
     if (c->first_begin) oaki_concurrent_record(c);
     uint64_t cpu = c->cpu + c->concurrent_cpu, pause = oaki_cycle_pause(c);
     oaki_gc.totals.gc_cpu_ns += cpu;

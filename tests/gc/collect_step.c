@@ -219,6 +219,25 @@ START_TEST(without_concurrent_marking_a_step_is_one_pause)
 }
 END_TEST
 
+/* A stopped collection comes before the mark: the cycle begins anew, and counts as a stopped one. */
+START_TEST(a_cycle_that_begins_anew_is_a_stopped_one)
+{
+    if (!start()) return;
+    uint32_t concurrent = test_stats().num_concurrent_gc;
+    size_t before = cycles();
+    make_due();
+    while (oaki_phase_now() != OAKI_PHASE_PREPARE) (void)oak_collect_step(1);
+    oak_collect();
+    ck_assert_uint_eq(cycles(), before + 1);
+    ck_assert_int_eq(oaki_gc.mode, OAKI_STOPPED);
+    ck_assert_uint_eq(oaki_gc.record.first_begin, 0);
+    ck_assert_uint_eq(test_stats().num_concurrent_gc, concurrent);
+    (void)step_through(BUDGET_US, NULL);
+    ck_assert_uint_eq(test_stats().num_concurrent_gc, concurrent + 1);
+    assert_whole();
+}
+END_TEST
+
 /* ---- several drivers ---- */
 
 static AO_t over;
@@ -305,6 +324,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(c, a_step_takes_twice_its_budget_at_most);
     tcase_add_test(c, a_step_without_budget_does_nothing);
     tcase_add_test(c, no_step_ends_a_cycle_while_collections_are_disabled);
+    tcase_add_test(c, a_cycle_that_begins_anew_is_a_stopped_one);
     tcase_add_test(c, threads_that_step_at_once_take_turns);
     tcase_add_test(c, a_child_of_a_fork_begins_anew);
     tcase_add_test(c, a_finalizer_may_step);
