@@ -139,11 +139,12 @@ void oak_collect(void)
 
 /* ---- in steps ---- */
 
-/* Without concurrent marking, a due cycle is one pause, and its sweep goes in steps. */
+/* Without concurrent marking, a due cycle is one pause, and its sweep goes in steps. While the
+ * program allows no collection, the sweep goes on. */
 static void pause_if_due(oaki_thread *t, uint64_t end_ns)
 {
-    if (oaki_pace_due()) (void)oaki_gc_collect(t, OAKI_GC_DUE);
-    else (void)oaki_sweep_until(end_ns);
+    if (oaki_pace_due() && oaki_gc_collect(t, OAKI_GC_DUE)) return;
+    (void)oaki_sweep_until(end_ns);
 }
 
 /* At most one pause a call, so that mutators run between two pauses. */

@@ -219,6 +219,28 @@ START_TEST(without_concurrent_marking_a_step_is_one_pause)
 }
 END_TEST
 
+/* Disabled, the due cycle doesn't begin; the sweep of the last one ends nevertheless. */
+START_TEST(sweeping_ends_while_collections_are_disabled)
+{
+    oak_config c = test_config();
+    c.concurrent = 0;
+    test_heap_start(c);
+    w.list = NULL;
+    w.n = 0;
+    while (w.n < NODES) push();
+    make_due();
+    ck_assert(oak_collect_step(1));
+    oak_gc_disable();
+    make_due();
+    size_t before = cycles();
+    for (size_t n = 0; oak_collect_step(1); n++) ck_assert_uint_lt(n, NODES);
+    ck_assert_uint_eq(oaki_phase_now(), OAKI_PHASE_IDLE);
+    ck_assert_uint_eq(cycles(), before);
+    oak_gc_enable();
+    assert_whole();
+}
+END_TEST
+
 /* A stopped collection comes before the mark: the cycle begins anew, and counts as a stopped one. */
 START_TEST(a_cycle_that_begins_anew_is_a_stopped_one)
 {
@@ -336,6 +358,7 @@ Suite *suite_gc_collect_step(void)
     Suite *s = suite_create("gc_collect_step");
     TCase *c = tcase_create("stopped");
     tcase_add_test(c, without_concurrent_marking_a_step_is_one_pause);
+    tcase_add_test(c, sweeping_ends_while_collections_are_disabled);
     suite_add_tcase(s, c);
     suite_add_tcase(s, tests("userfaultfd", test_by_userfaultfd));
     suite_add_tcase(s, tests("faults", test_by_faults));
