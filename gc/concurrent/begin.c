@@ -96,7 +96,8 @@ static oaki_stepped release_pages(oaki_driver *d)
 
 /* ---- the init pause ---- */
 
-/* Noinline, and the context saved in it: as oaki_gc_collect. */
+/* Where the system has refused to protect pages, the cycle is given up, and the due one is stopped.
+ * Noinline, and the context saved in it: as oaki_gc_collect. */
 static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -107,7 +108,7 @@ static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
         oaki_lock_acquire_parked(d->thread, &h->gc_lock);
         oaki_thread_save_context(d->thread);
         bool current = minor ? oaki_cycle_is_at_rest() : oaki_phase_now() == OAKI_PHASE_PROTECT;
-        a = current ? due(d) : NOT_NEEDED;
+        a = current && oaki_dirty_may() ? due(d) : NOT_NEEDED;
         done = a != DUE || oaki_init_pause(d->thread);
         oaki_lock_release(&h->gc_lock);
     }

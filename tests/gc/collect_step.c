@@ -2,7 +2,9 @@
 #include "gc/cycle.h"
 #include "gc/trace/trace.h"
 #include "runtime/os.h"
+#include "runtime/pagemap.h"
 #include "tests/heap.h"
+#include "tests/refuse.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"
 
@@ -260,6 +262,24 @@ START_TEST(a_cycle_that_begins_anew_is_a_stopped_one)
 }
 END_TEST
 
+/* The system refuses while pages are being protected. By faults a mark needs no such call. */
+START_TEST(a_cycle_whose_tracking_is_refused_is_a_stopped_one)
+{
+    if (!start() || oaki_dirty_denies()) return;
+    size_t before = cycles();
+    make_due();
+    while (oaki_phase_now() != OAKI_PHASE_PROTECT) (void)oak_collect_step(1);
+    test_refuse_ioctl(OAKI_PAGEMAP_SCAN, ENOTTY);
+    while (cycles() == before) {
+        (void)oak_collect_step(1);
+        ck_assert(!oaki_is_marking_concurrently());
+    }
+    ck_assert_int_eq(oaki_gc.mode, OAKI_STOPPED);
+    ck_assert(!oaki_dirty_may());
+    assert_whole();
+}
+END_TEST
+
 /* ---- several drivers ---- */
 
 static AO_t over;
@@ -347,6 +367,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(c, a_step_without_budget_does_nothing);
     tcase_add_test(c, no_step_ends_a_cycle_while_collections_are_disabled);
     tcase_add_test(c, a_cycle_that_begins_anew_is_a_stopped_one);
+    tcase_add_test(c, a_cycle_whose_tracking_is_refused_is_a_stopped_one);
     tcase_add_test(c, threads_that_step_at_once_take_turns);
     tcase_add_test(c, a_child_of_a_fork_begins_anew);
     tcase_add_test(c, a_finalizer_may_step);
