@@ -41,6 +41,7 @@ void oaki_gc_unless(bool (*fn)(oaki_gc_why why))
 bool oaki_host_vetoes(oaki_gc_why why)
 {
     bool (*fn)(oaki_gc_why) = (bool (*)(oaki_gc_why))AO_load_acquire(&host->unless);
+    OAKI_REQUIRES_STOPPABLE();
     return fn && fn(why);
 }
 

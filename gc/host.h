@@ -137,9 +137,9 @@ int oaki_gc_at_start(void (*fn)(void *ctx), void *ctx);
 void oaki_gc_off_while(bool (*fn)(void));
 bool oaki_host_is_off(void);
 
-/* No collection starts while fn returns true. It is called whenever one is about to start, for
- * any reason, inside oaki_enter with no lock held; so it may only read memory. NULL: no such
- * function any more. */
+/* No collection starts while fn returns true. It is called before one starts, for any reason, by
+ * the thread that would start it, inside oaki_enter or outside, with no lock of the runtime held.
+ * It may only read memory. NULL: no such function any more. */
 void oaki_gc_unless(bool (*fn)(oaki_gc_why why));
 
 /* Between hold and release no collection runs, no link is cleared (link.h), and no other thread

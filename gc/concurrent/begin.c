@@ -29,7 +29,14 @@ static oaki_concurrent *const self = &oaki_gc.concurrent;
 
 typedef enum answer { NOT_NEEDED, DUE, REFUSED } answer;
 
-/* Asks the host, too. Its function may hold references, so this thread's frames are roots then. */
+static bool is_due(const oaki_driver *d)
+{
+    if (AO_load(&oaki_gc.background.forced) || oaki_pace_due()) return true;
+    return d->end_ns && oaki_pace_nears();
+}
+
+/* Asks the host, too, so it is called without a lock. The host's function may hold references, so
+ * this thread's frames are roots then. */
 static answer due(const oaki_driver *d)
 {
     oaki_thread *t = d->thread;
@@ -38,8 +45,7 @@ static answer due(const oaki_driver *d)
     bool refused = oaki_gc_refuses(OAKI_GC_DUE);
     t->bare = bare;
     if (refused) return REFUSED;
-    if (AO_load(&oaki_gc.background.forced) || oaki_pace_due()) return DUE;
-    return d->end_ns && oaki_pace_nears() ? DUE : NOT_NEEDED;
+    return is_due(d) ? DUE : NOT_NEEDED;
 }
 
 /* ---- quanta of pages ---- */
@@ -101,14 +107,15 @@ static oaki_stepped release_pages(oaki_driver *d)
 static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
 {
     oaki_heap *h = &oaki_the_heap;
-    answer a = DUE;
+    answer a = due(d);
     (void)oaki_enter();
-    for (bool done = false; !done;) {
+    for (bool done = a != DUE; !done;) {
         oaki_roots_refresh(d->thread);
         oaki_lock_acquire_parked(d->thread, &h->gc_lock);
         oaki_thread_save_context(d->thread);
         bool current = minor ? oaki_cycle_is_at_rest() : oaki_phase_now() == OAKI_PHASE_PROTECT;
-        a = current && oaki_dirty_may() ? due(d) : NOT_NEEDED;
+        if (!current || !oaki_dirty_may() || !is_due(d)) a = NOT_NEEDED;
+        else if (oaki_gc_is_off()) a = REFUSED;
         done = a != DUE || oaki_init_pause(d->thread);
         oaki_lock_release(&h->gc_lock);
     }
