@@ -25,8 +25,8 @@
  * expensive cycle does not take the heap past a limit that can be met (as the bucket of Go's CPU
  * limiter, runtime/mgclimit.go).
  *
- * Owns: trigger, oaki_gc.pace. Lock: written under gc_lock, by a collection in its pause or right
- * after it, or by settings_changed. A torn read only moves a cycle. */
+ * Owns: trigger, oaki_gc.pace. Lock: its own, for each change: after a mark, by a setting, by the
+ * end of a zone. It is read without: that can only move a cycle. */
 #include "pace.h"
 
 #include "contract.h"
@@ -42,6 +42,22 @@
 #include <oakum/gc.h>
 
 static oaki_pace *const pace = &oaki_gc.pace;
+
+/* Settings are changed on any thread. One that a stop may find is inside while it holds the lock;
+ * returns it then. */
+static oaki_thread *lock(void)
+{
+    oaki_thread *t = oaki_thread_self();
+    t = t && !t->in_runtime ? oaki_enter() : NULL;
+    oaki_lock_acquire(&pace->lock);
+    return t;
+}
+
+static void unlock(oaki_thread *t)
+{
+    oaki_lock_release(&pace->lock);
+    if (t) oaki_leave(t);
+}
 
 /* Of the `most` bytes between live and goal, those that pay for a mark. While the program
  * allocates them, a mark's cost is the allowed share of a processor's time. At least half of
@@ -89,8 +105,10 @@ static size_t runway(void)
     return (size_t)OAKI_MIN(pace->rate * (double)took * OAKI_TUNE_RUNWAY, 9e18);
 }
 
-OAKI_AT_START void oaki_pace_refresh(void)
+/* The goal and the trigger, by all that is known. */
+static OAKI_AT_START void refresh(void)
 {
+    OAKI_REQUIRES_LOCK(&pace->lock);
     size_t by_percent = percent_goal(), by_limit = limit_goal();
     pace->limited = by_limit < by_percent;
     pace->goal = OAKI_MIN(by_percent, by_limit);
@@ -100,14 +118,24 @@ OAKI_AT_START void oaki_pace_refresh(void)
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
 
+OAKI_AT_START void oaki_pace_refresh(void)
+{
+    oaki_thread *t = lock();
+    refresh();
+    unlock(t);
+}
+
 /* In a fork's child: its processor time starts at zero. */
 void oaki_pace_reset(void)
 {
+    oaki_lock_reset(&pace->lock);
     pace->cpu_end = oaki_os_cpu_ns();
 }
 
 OAKI_AT_START void oaki_pace_init(void)
 {
+    OAKI_REQUIRES_STARTING();
+    oaki_lock_init(&pace->lock, OAKI_RANK_SETTINGS);
     AO_store(&pace->percent, (AO_t)oaki_the_heap.config.gc_percent);
     pace->cycle_end = oaki_os_now_ns();
     oaki_pace_refresh();
@@ -118,6 +146,7 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_NO_MARK();
+    oaki_lock_acquire(&pace->lock);
     pace->live = live;
     if (!minor) {
         size_t all = AO_load(&oaki_the_heap.live);
@@ -127,7 +156,8 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     }
     pace->roots = roots;
     AO_store(&oaki_the_heap.live, live);
-    oaki_pace_refresh();
+    refresh();
+    oaki_lock_release(&pace->lock);
 }
 
 /* The debt is that of the last cycle alone: earlier ones were released by the clock. */
@@ -136,12 +166,14 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_ASSERT(end_ns >= pace->cycle_end);
+    oaki_lock_acquire(&pace->lock);
     int64_t ran = (int64_t)(end_cpu - pace->cpu_end) - (int64_t)took_cpu;
     int64_t credit = OAKI_MAX(pace->credit + OAKI_MAX(ran, 0), 0);
     pace->credit = OAKI_MIN(credit, OAKI_TUNE_CREDIT_NS) - (asked ? 0 : (int64_t)took_cpu);
     pace->cycle_end = end_ns;
     pace->last_cycle = asked ? 0 : took_ns;
     pace->cpu_end = end_cpu;
+    oaki_lock_release(&pace->lock);
 }
 
 static double rate_before(size_t bytes, uint64_t begin_ns)
@@ -154,7 +186,9 @@ static double rate_before(size_t bytes, uint64_t begin_ns)
 void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns, uint64_t ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    oaki_lock_acquire(&pace->lock);
     if (!asked) pace->rate = rate_before(before, begin_ns);
+    oaki_lock_release(&pace->lock);
     if (!minor) oaki_plan_note_pause(ns, pace->full, true);
 }
 
@@ -164,15 +198,17 @@ void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t d
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_ASSERT(end_ns >= begin_ns);
     double took = (double)(end_ns - begin_ns);
+    if (!minor) oaki_plan_note_pause(cpu_ns / oaki_workers_count(), pace->full, false);
+    oaki_lock_acquire(&pace->lock);
     pace->rate = OAKI_MAX(rate_before(before, begin_ns), took > 0 ? (double)during / took : 0);
     pace->took[minor] = end_ns - begin_ns;
     if (!minor) {
         pace->pays[1] = pace->pays[0];
         pace->pays[0] = pace->rate * (double)cpu_ns * OAKI_TUNE_THRIFT_SHARE /
                         (double)OAKI_MAX(pace->full, OAKI_TUNE_TELLING);
-        oaki_plan_note_pause(cpu_ns / oaki_workers_count(), pace->full, false);
     }
-    oaki_pace_refresh();
+    refresh();
+    oaki_lock_release(&pace->lock);
 }
 
 /* A mark has a fair share with half a processor: the floating part is the share it lacked. */
@@ -240,27 +276,35 @@ bool oaki_pace_nears(void)
 
 void oaki_gc_dropped(size_t bytes)
 {
+    OAKI_REQUIRES_INSIDE();
+    oaki_lock_acquire(&pace->lock);
     pace->live -= OAKI_MIN(bytes, pace->live);
     pace->full -= OAKI_MIN(bytes, pace->full);
     pace->base -= OAKI_MIN(bytes, pace->base);
-    oaki_pace_refresh();
+    refresh();
+    oaki_lock_release(&pace->lock);
 }
 
 /* Credit earned before the limit was set says nothing about a limit that can't be met. */
 void oaki_gc_settings_changed(void)
 {
+    oaki_thread *t = lock();
     uint64_t now = oaki_os_cpu_ns();
     pace->credit = OAKI_MIN(pace->credit + (int64_t)(now - pace->cpu_end), 0);
     pace->cpu_end = now;
-    oaki_pace_refresh();
+    refresh();
+    unlock(t);
 }
 
 int oak_set_gc_percent(int percent)
 {
     if (!oaki_heap_ready()) return 100;
+    oaki_thread *t = lock();
     int old = (int)(intptr_t)AO_load(&pace->percent);
-    if (percent < -1) return old;
-    AO_store(&pace->percent, (AO_t)(intptr_t)percent);
-    oaki_pace_refresh();
+    if (percent >= -1) {
+        AO_store(&pace->percent, (AO_t)(intptr_t)percent);
+        refresh();
+    }
+    unlock(t);
     return old;
 }

@@ -2,10 +2,11 @@
 #ifndef OAKI_PACE_H
 #define OAKI_PACE_H
 
-#include "runtime/base.h"
+#include "runtime/lock.h"
 
 /* What pacing knows of the last cycles (pace.c). */
 typedef struct oaki_pace {
+    oaki_lock lock;     /* for each change */
     AO_t percent;       /* as unsigned; (AO_t)-1: never */
     size_t live, roots; /* of the last mark */
     size_t full;        /* live bytes of the last full mark, */

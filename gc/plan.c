@@ -337,14 +337,6 @@ void oaki_plan_probe(void)
     if (AO_load_full(&oaki_the_heap.advised)) oaki_space_advise();
 }
 
-/* Under gc_lock, as a pause computes the same. */
-static void refresh(void)
-{
-    oaki_lock_acquire(&oaki_the_heap.gc_lock);
-    oaki_pace_refresh();
-    oaki_lock_release(&oaki_the_heap.gc_lock);
-}
-
 /* What was measured is doubted after a while, as the host may be another one by then. Tracking by
  * faults alone is set up only where a concurrent mark needs it. */
 static void *host(void *arg)
@@ -359,7 +351,7 @@ static void *host(void *arg)
     oaki_plan_probe();
     bool changes = read_limits() || is_dear() != dear;
     if (wants & OAKI_PLAN_REPAIR) repair();
-    if (changes) refresh();
+    if (changes) oaki_pace_refresh();
     AO_store_release(&plan->host, 0);
     return arg;
 }

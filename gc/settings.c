@@ -46,8 +46,8 @@ void oaki_gc_set_min_heap(size_t bytes)
 {
     oaki_thread *t = lock();
     AO_store(&self->min_heap, bytes);
-    oaki_pace_refresh();
     unlock(t);
+    oaki_pace_refresh();
 }
 
 void oaki_gc_set_prefer_stops(bool prefer)
