@@ -290,7 +290,7 @@ int oaki_sites_init(void)
     if (!t) return -1;
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     if (!self.ready) {
-        oaki_objtable_init(&self.samples, sizeof(sample));
+        oaki_objtable_init(&self.samples, sizeof(sample), &oaki_the_heap.observe_lock);
         self.samples.records.use = OAKI_META_BUCKHASH;
         oaki_vec_init(&self.sites, sizeof(oaki_site *), OAKI_META_BUCKHASH);
         self.ready = true;

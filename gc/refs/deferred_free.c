@@ -191,6 +191,6 @@ void oaki_deferred_reset(void)
 
 OAKI_AT_START int oaki_deferred_init(void)
 {
-    oaki_objtable_init(&self.objects, sizeof(oaki_record));
+    oaki_objtable_init(&self.objects, sizeof(oaki_record), &self.lock);
     return 0;
 }

@@ -4,12 +4,13 @@
  *   first record, whose prev is OAKI_RECORD_NONE. The index is probed linearly and holds no
  *   tombstones: removal shifts back what follows (Knuth, volume 3, 6.4, algorithm R). At most 3/4
  *   of the slots are taken. In a plain table no slot is taken.
- * Lock: the owner's. Bound: O(1) expected, save reserve and trim, which are O(slots) and
+ * Lock: `owner`. Bound: O(1) expected, save reserve and trim, which are O(slots) and
  *   O(records), index and unindex, and first in a plain table, O(records); eight records that are
  *   passed by for their states take one step. */
 #include "objtable.h"
 
 #include "gc/collector.h"
+#include "runtime/contract.h"
 #include <errno.h>
 #include <string.h>
 
@@ -28,9 +29,9 @@ static uint32_t hash_of(const void *obj)
     return (uint32_t)(((uintptr_t)obj >> OAKI_GRANULE_SHIFT) * 0x9e3779b97f4a7c15u >> 32);
 }
 
-OAKI_AT_START void oaki_objtable_init(oaki_objtable *t, size_t record_size)
+OAKI_AT_START void oaki_objtable_init(oaki_objtable *t, size_t record_size, const oaki_lock *owner)
 {
-    *t = (oaki_objtable){ .slots = NULL };
+    *t = (oaki_objtable){ .owner = owner };
     oaki_vec_init(&t->records, record_size, OAKI_META_OTHER);
 }
 
@@ -89,6 +90,7 @@ static int resize_states(oaki_objtable *t, size_t n)
 
 int oaki_objtable_reserve(oaki_objtable *t)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     oaki_vec *v = &t->records;
     if ((v->len == v->cap && oaki_vec_reserve(v, v->cap ? v->cap * 2 : MIN_RECORDS) != 0) ||
         (v->cap > t->nstate && resize_states(t, v->cap) != 0) || v->len >= OAKI_RECORD_NONE - 1 ||
@@ -121,6 +123,7 @@ static void chain_first(oaki_objtable *t, uint32_t i)
 
 int oaki_objtable_index(oaki_objtable *t)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     size_t n = OAKI_MAX(t->nslots, (size_t)MIN_SLOTS);
     if (!t->plain) return 0;
     while ((t->records.len + 1) * 4 > n * 3) n *= 2;
@@ -154,6 +157,7 @@ OAKI_AT_START void oaki_objtable_unindex(oaki_objtable *t)
 
 size_t oaki_objtable_trim(oaki_objtable *t, size_t part)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     oaki_vec *v = &t->records;
     size_t need = t->need;
     t->need = OAKI_MAX(need - need / part, v->len);
@@ -176,6 +180,7 @@ size_t oaki_objtable_trim(oaki_objtable *t, size_t part)
 
 uint32_t oaki_objtable_find(const oaki_objtable *t, const void *obj, oaki_objslot **place)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     OAKI_INVARIANT(!t->plain, "a place without an index");
     if (t->nslots == 0) return OAKI_RECORD_NONE;
     *place = slot_of(t, obj);
@@ -184,6 +189,7 @@ uint32_t oaki_objtable_find(const oaki_objtable *t, const void *obj, oaki_objslo
 
 uint32_t oaki_objtable_first(const oaki_objtable *t, const void *obj)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     for (uint32_t i = 0; t->plain && i < t->records.len; i++)
         if (link_at(t, i)->obj == obj) return i;
     oaki_objslot *place;
@@ -192,6 +198,7 @@ uint32_t oaki_objtable_first(const oaki_objtable *t, const void *obj)
 
 static uint32_t append(oaki_objtable *t, void *obj)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     OAKI_INVARIANT(t->records.len < t->records.cap && (t->plain || t->nkeys < t->nslots),
                    "a record without room");
     uint32_t i = (uint32_t)t->records.len++;
@@ -228,6 +235,7 @@ uint32_t oaki_objtable_add(oaki_objtable *t, void *obj, uint32_t after)
 
 void oaki_objtable_unlink(oaki_objtable *t, uint32_t i)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     oaki_record *l = link_at(t, i);
     OAKI_ASSERT(i < t->records.len);
     if (t->plain) l->obj = NULL;
@@ -249,6 +257,7 @@ void oaki_objtable_unlink(oaki_objtable *t, uint32_t i)
 
 void oaki_objtable_remove(oaki_objtable *t, uint32_t i)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     oaki_objtable_unlink(t, i);
     oaki_objtable_unflag(t, i);
     uint32_t last = (uint32_t)--t->records.len;
@@ -317,6 +326,7 @@ void oaki_objtable_each_uncertain(const oaki_objtable *t, oaki_objtable_fn *expe
 
 void oaki_objtable_flag(oaki_objtable *t, uint32_t i, enum oaki_record_state flag)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     OAKI_ASSERT(i < t->records.len && !(t->state[i] & OAKI_RECORD_CERTAIN));
     if (!(t->state[i] & OAKI_RECORD_FLAGGED)) t->flagged++;
     t->state[i] |= (uint8_t)flag;
@@ -324,6 +334,7 @@ void oaki_objtable_flag(oaki_objtable *t, uint32_t i, enum oaki_record_state fla
 
 void oaki_objtable_unflag(oaki_objtable *t, uint32_t i)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     OAKI_ASSERT(!(t->state[i] & OAKI_RECORD_FLAGGED) || t->flagged > 0);
     if (t->state[i] & OAKI_RECORD_FLAGGED) t->flagged--;
     t->state[i] &= (uint8_t)~OAKI_RECORD_FLAGGED;
@@ -333,6 +344,7 @@ uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned mo
                                     oaki_objtable_fn *expect,
                                     bool (*is_certain)(void *ctx, uint32_t i), void *ctx)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     uint32_t i = from;
     for (unsigned n = 0; n < most; n++, i++) {
         i = find_other(t, i, OAKI_RECORD_CERTAIN, OAKI_RECORD_CERTAIN);
@@ -348,6 +360,7 @@ uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned mo
 /* One that has been moved to before *from is found when it begins again. */
 bool oaki_objtable_reclaim(oaki_objtable *t, uint32_t *from, void (*fn)(uint32_t i))
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     for (unsigned n = 0; n < RECLAIMED && t->flagged > 0; n++) {
         uint32_t i = find_other(t, *from, OAKI_RECORD_FLAGGED, 0);
         OAKI_INVARIANT(i < t->records.len || *from > 0, "a flagged record of a table is not found");

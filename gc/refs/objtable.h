@@ -13,7 +13,7 @@
  * knows of it (oaki_record_state). The pause skips certain records. Dead records are only
  * flagged there, and reclaimed once the world runs again.
  *
- * Lock: the owner's (finalizer_lock), or the world is stopped. Only oaki_objtable_reserve, _trim
+ * Lock: `owner`, or the world is stopped. Only oaki_objtable_reserve, _trim
  * and _index allocate or free, so all others may be called in a pause. */
 #ifndef OAKI_OBJTABLE_H
 #define OAKI_OBJTABLE_H
@@ -45,6 +45,7 @@ enum oaki_record_state {
 #define OAKI_RECORD_FLAGGED (OAKI_RECORD_GONE | OAKI_RECORD_LOST)
 
 typedef struct oaki_objtable {
+    const oaki_lock *owner; /* guards the table while the world runs */
     oaki_vec records;
     uint8_t *state;   /* of each record */
     size_t nstate;    /* its room, a multiple of 8 */
@@ -58,7 +59,7 @@ typedef struct oaki_objtable {
     bool plain;  /* there is no index now */
 } oaki_objtable;
 
-void oaki_objtable_init(oaki_objtable *t, size_t record_size);
+void oaki_objtable_init(oaki_objtable *t, size_t record_size, const oaki_lock *owner);
 
 /* Makes room for one more record. 0 or -1 with ENOMEM. */
 int oaki_objtable_reserve(oaki_objtable *t);

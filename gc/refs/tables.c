@@ -115,7 +115,7 @@ const char *oaki_tables_check(void)
 OAKI_AT_START void oaki_tables_init(void)
 {
     for (size_t i = 0; i < OAKI_TABLES; i++) {
-        oaki_objtable_init(tables[i]->table, tables[i]->record);
+        oaki_objtable_init(tables[i]->table, tables[i]->record, &oaki_the_heap.finalizer_lock);
         if (tables[i]->init) tables[i]->init();
     }
 }

@@ -18,6 +18,7 @@ typedef struct record {
 #define TAGS 4096
 #define STEPS (getenv("UNDER_VALGRIND") ? 6000u : 60000u)
 
+static oaki_lock owner = OAKI_LOCK_INIT(OAKI_RANK_FINALIZER);
 static oaki_objtable table;
 static char *object_of[TAGS]; /* of the record with this tag; NULL: there is none */
 
@@ -108,7 +109,7 @@ START_TEST(it_agrees_with_a_list)
     static const unsigned objects[] = { 1, 3, 100, 3000, 1000000 };
     printf("gc/objtable seed %u\n", seed);
     srand(seed);
-    oaki_objtable_init(&table, sizeof(record));
+    oaki_objtable_init(&table, sizeof(record), &owner);
     ck_assert_uint_eq(oaki_objtable_first(&table, &table), OAKI_RECORD_NONE);
     random_walk(objects[_i], false);
     random_walk(objects[_i], true);
@@ -210,7 +211,7 @@ START_TEST(it_knows_what_it_is_told_of_its_records)
     unsigned seed = (unsigned)time(NULL);
     printf("gc/objtable seed %u\n", seed);
     srand(seed);
-    oaki_objtable_init(&table, sizeof(record));
+    oaki_objtable_init(&table, sizeof(record), &owner);
     for (unsigned step = 1; step <= STEPS; step++) {
         change_one();
         if (step % 64 == 0)
@@ -226,7 +227,7 @@ END_TEST
 
 START_TEST(an_unlinked_record_stays_and_moves)
 {
-    oaki_objtable_init(&table, sizeof(record));
+    oaki_objtable_init(&table, sizeof(record), &owner);
     add(1, (char *)0x1000);
     add(2, (char *)0x2000);
     add(3, (char *)0x1000);
@@ -246,7 +247,7 @@ END_TEST
 
 START_TEST(memory_follows_the_number_of_records)
 {
-    oaki_objtable_init(&table, sizeof(record));
+    oaki_objtable_init(&table, sizeof(record), &owner);
     size_t before = oaki_meta_in_use(OAKI_META_OTHER);
     for (size_t i = 0; i < 100000; i++) {
         if (oaki_objtable_reserve(&table) != 0) ck_abort_msg("out of memory");
@@ -267,7 +268,7 @@ END_TEST
 START_TEST(a_table_that_fills_again_keeps_its_memory)
 {
     size_t in_use[3];
-    oaki_objtable_init(&table, sizeof(record));
+    oaki_objtable_init(&table, sizeof(record), &owner);
     for (size_t round = 0; round < 3; round++) {
         for (size_t i = 0; i < 20000; i++) {
             if (oaki_objtable_reserve(&table) != 0) ck_abort_msg("out of memory");
@@ -287,13 +288,19 @@ END_TEST
 static void start(void)
 {
     ck_assert_int_eq(oak_init(NULL), 0);
+    oaki_lock_acquire(&owner);
+}
+
+static void end(void)
+{
+    oaki_lock_release(&owner);
 }
 
 Suite *suite_gc_objtable(void)
 {
     Suite *s = suite_create("gc/objtable");
     TCase *c = tcase_create("table");
-    tcase_add_checked_fixture(c, start, NULL);
+    tcase_add_checked_fixture(c, start, end);
     tcase_add_loop_test(c, it_agrees_with_a_list, 0, 5);
     tcase_add_test(c, it_knows_what_it_is_told_of_its_records);
     tcase_add_test(c, an_unlinked_record_stays_and_moves);
