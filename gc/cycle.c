@@ -11,7 +11,9 @@
 #include "contract.h"
 #include "gc/concurrent/concurrent.h"
 #include "gc/concurrent/sticky.h"
+#include "gc/debug/verify.h"
 #include "gc/refs/finalizer.h"
+#include "gc/refs/tables.h"
 #include "gc/trace/trace.h"
 #include "pace.h"
 #include "runtime/os.h"
@@ -44,6 +46,17 @@ OAKI_UNUSED static bool is_pause(oaki_phase phase)
     return phase == OAKI_PHASE_INIT_PAUSE || phase == OAKI_PHASE_FINAL_PAUSE;
 }
 
+/* With verify=1: the rules of the collector's structures, where the phase changes. Those of the
+ * heap are checked in each stop (runtime/stop.c). Tables have no flagged record once RECLAIM is
+ * over; an aborted cycle enters SWEEP under the driver's lock, which ranks above theirs. */
+static void check_rules(oaki_phase now, oaki_phase next)
+{
+    if (next == OAKI_PHASE_PREPARE || next == OAKI_PHASE_FINAL_PAUSE)
+        oaki_verify_rule(oaki_worklist_check);
+    if (next == OAKI_PHASE_PREPARE) oaki_verify_rule(oaki_sweep_check);
+    if (now == OAKI_PHASE_RECLAIM) oaki_verify_rule(oaki_tables_check);
+}
+
 void oaki_cycle_enter(oaki_phase next)
 {
     AO_t now;
@@ -53,6 +66,7 @@ void oaki_cycle_enter(oaki_phase next)
     do {
         now = AO_load(&oaki_the_heap.phase);
         OAKI_INVARIANT(may_follow[now] & 1u << next, "a phase follows one that it may not follow");
+        check_rules((oaki_phase)now, next);
     } while (!AO_compare_and_swap_full(&oaki_the_heap.phase, now, (AO_t)next));
     oaki_gc.entered_ns[next] = oaki_os_now_ns();
 }
