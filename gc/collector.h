@@ -1,8 +1,8 @@
 /* collector.h - the collector: one struct, one phase, one kind, one mode.
  *
  * This is the only mutable state of gc/ besides the worklist, the workers and the object tables.
- * The phase is oaki_heap.phase (runtime/phase.h), because mutators read it. oaki_cycle_enter alone
- * writes it.
+ * The phase is oaki_heap.phase (runtime/phase.h), because mutators read it. cycle.c alone writes
+ * it, in one function.
  *
  * Lock, unless a field says otherwise: written in a pause or under gc_lock. The progress of the
  * concurrent phases is written under `driver`, by the thread that takes the next step (cycle.c).
@@ -187,7 +187,7 @@ typedef struct oaki_collector {
     oaki_cycle_mode mode;
     bool ended_concurrent;      /* the last final pause ended a mark that had begun before it */
     AO_t start_reported;        /* start hooks have run for this cycle; its pause may be retried */
-    uint64_t entered_ns[OAKI_PHASES];
+    AO_t entered_ns[OAKI_PHASES]; /* when each phase was last entered */
     oaki_cycle record;          /* measurements of the cycle under way (record.c) */
     oaki_hooks start;           /* called before the first pause */
     oaki_hooks before, after;   /* called in pauses, before and after the mark */

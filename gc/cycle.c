@@ -1,8 +1,8 @@
 /* cycle.c - the phase machine: which phase follows which, and what the next step of a cycle is.
  *
  * Owns: oaki_heap.phase and struct oaki_collector.
- * Lock: oaki_cycle_enter alone enters a phase: with the world stopped, under gc_lock, or under the
- *   driver's lock inside oaki_enter. SWEEP is ended by the thread that sweeps the last span.
+ * Lock: a phase is entered with the world stopped, under gc_lock, or under the driver's lock inside
+ *   oaki_enter. SWEEP is ended by a thread that finds the last span swept.
  * Invariants: a mark begins and ends in a pause. The thread that ends a cycle holds gc_lock until
  *   RECLAIM is over, so no other holder of gc_lock sees a flagged record. Giving up is a transition
  *   to IDLE. */
@@ -57,18 +57,23 @@ static void check_rules(oaki_phase now, oaki_phase next)
     if (now == OAKI_PHASE_RECLAIM) oaki_verify_rule(oaki_tables_check);
 }
 
-void oaki_cycle_enter(oaki_phase next)
+/* The only place that writes the phase. false: another thread has changed it meanwhile. */
+static bool change(oaki_phase now, oaki_phase next)
 {
-    AO_t now;
-    OAKI_REQUIRES_COLLECTOR();
+    OAKI_INVARIANT(may_follow[now] & 1u << next, "a phase follows one that it may not follow");
     OAKI_ASSERT(!is_pause(next) || oaki_world_stopped());
     OAKI_ASSERT(next != OAKI_PHASE_INIT_PAUSE || !AO_load(&oaki_gc.sweeper.waiting));
-    do {
-        now = AO_load(&oaki_the_heap.phase);
-        OAKI_INVARIANT(may_follow[now] & 1u << next, "a phase follows one that it may not follow");
-        check_rules((oaki_phase)now, next);
-    } while (!AO_compare_and_swap_full(&oaki_the_heap.phase, now, (AO_t)next));
-    oaki_gc.entered_ns[next] = oaki_os_now_ns();
+    OAKI_ASSERT(next != OAKI_PHASE_IDLE || !AO_load(&oaki_gc.sweeper.waiting));
+    check_rules(now, next);
+    if (!AO_compare_and_swap_full(&oaki_the_heap.phase, now, next)) return false;
+    AO_store(&oaki_gc.entered_ns[next], (AO_t)oaki_os_now_ns());
+    return true;
+}
+
+void oaki_cycle_enter(oaki_phase next)
+{
+    OAKI_REQUIRES_COLLECTOR();
+    while (!change(oaki_phase_now(), next)) continue;
 }
 
 oaki_phase oaki_cycle_at_rest(void)
@@ -81,12 +86,14 @@ bool oaki_cycle_is_at_rest(void)
     return oaki_phase_is_one(OAKI_PHASE_SET(IDLE, SWEEP));
 }
 
-/* A compare-and-swap, because a cycle may begin while the last span is swept. */
+/* Several threads may find the last span swept, and PROTECT may begin meanwhile. As the caller is
+ * inside, no cycle ends meanwhile, so no span becomes unswept. */
 void oaki_cycle_swept(void)
 {
+    OAKI_REQUIRES_INSIDE();
     AO_nop_full();
-    if (AO_load(&oaki_gc.sweeper.waiting)) return;
-    (void)AO_compare_and_swap_full(&oaki_the_heap.phase, OAKI_PHASE_SWEEP, OAKI_PHASE_IDLE);
+    if (AO_load(&oaki_gc.sweeper.waiting) || !oaki_phase_is_one(OAKI_PHASE_SET(SWEEP))) return;
+    (void)change(OAKI_PHASE_SWEEP, OAKI_PHASE_IDLE);
 }
 
 /* ---- the driver ---- */
@@ -124,6 +131,7 @@ void oaki_cycle_abort(void)
     if (now == OAKI_PHASE_PROTECT) {
         oaki_gc.concurrent.protecting = false;
         oaki_cycle_enter(oaki_cycle_at_rest());
+        oaki_cycle_swept(); /* the last span may have been swept in between */
     } else if (oaki_is_marking()) {
         OAKI_ASSERT(!is_pause(now));
         oaki_workers_discard();
@@ -134,6 +142,7 @@ void oaki_cycle_abort(void)
 
 void oaki_collector_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     oaki_workers_reset();
     oaki_concurrent_reset();
     oaki_background_reset();

@@ -33,9 +33,9 @@ typedef struct oaki_driver {
  * The only switch over the phase. Outside of oaki_enter, unless the driver is paused or assists. */
 oaki_stepped oaki_collector_step(oaki_driver *d);
 
-/* The only place that writes the phase. Fatal where `next` may not follow. */
+/* The phase becomes `next`. Fatal where that may not follow. */
 void oaki_cycle_enter(oaki_phase next);
-/* SWEEP becomes IDLE if no span is unswept. Any thread. */
+/* SWEEP becomes IDLE if no span is unswept. Any thread, inside oaki_enter. */
 void oaki_cycle_swept(void);
 /* The phase between two cycles: SWEEP while spans are unswept, else IDLE. */
 oaki_phase oaki_cycle_at_rest(void);

@@ -1,6 +1,6 @@
 /* cycle.c - tests of gc/cycle.c: collections from end to end, by everybody and of everything. */
-#include "gc/gc.h"
-#include "runtime/collector.h"
+#include "gc/cycle.h"
+#include "gc/host.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -238,6 +238,47 @@ START_TEST(threads_may_end_while_the_world_stops)
 }
 END_TEST
 
+/* ---- the phase ---- */
+
+static void enter(void *arg)
+{
+    if (oaki_gc_hold() != 0) return;
+    oaki_cycle_enter(*(oaki_phase *)arg);
+    oaki_gc_release();
+}
+
+START_TEST(a_phase_follows_only_where_it_may)
+{
+    static const oaki_phase never[] = { OAKI_PHASE_IDLE,        OAKI_PHASE_PREPARE,
+                                        OAKI_PHASE_MARK,        OAKI_PHASE_PRECLEAN,
+                                        OAKI_PHASE_FINAL_PAUSE, OAKI_PHASE_RECLAIM,
+                                        OAKI_PHASE_SWEEP };
+    oak_collect();
+    ck_assert_uint_eq(oaki_phase_now(), OAKI_PHASE_IDLE);
+    for (size_t i = 0; i < OAKI_COUNT(never); i++) {
+        oaki_phase next = never[i];
+        test_dies(enter, &next, "a phase follows one that it may not follow");
+    }
+}
+END_TEST
+
+START_TEST(each_phase_of_a_cycle_has_its_time)
+{
+    oak_collect();
+    uint64_t begun = oaki_os_now_ns();
+    oak_collect();
+    static const oaki_phase order[] = { OAKI_PHASE_INIT_PAUSE,  OAKI_PHASE_PREPARE,
+                                        OAKI_PHASE_MARK,        OAKI_PHASE_FINAL_PAUSE,
+                                        OAKI_PHASE_RECLAIM,     OAKI_PHASE_SWEEP,
+                                        OAKI_PHASE_IDLE };
+    for (size_t i = 0; i < OAKI_COUNT(order); i++) {
+        uint64_t at = AO_load(&oaki_gc.entered_ns[order[i]]);
+        ck_assert_uint_ge(at, begun);
+        begun = at;
+    }
+}
+END_TEST
+
 Suite *suite_gc_cycle(void)
 {
     Suite *s = suite_create("gc/cycle");
@@ -248,6 +289,8 @@ Suite *suite_gc_cycle(void)
     tcase_add_test(c, threads_collect_at_the_same_time);
     tcase_add_test(c, a_due_collection_is_done_once);
     tcase_add_test(c, threads_may_end_while_the_world_stops);
+    tcase_add_test(c, a_phase_follows_only_where_it_may);
+    tcase_add_test(c, each_phase_of_a_cycle_has_its_time);
     suite_add_tcase(s, c);
     return s;
 }
