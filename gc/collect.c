@@ -153,7 +153,7 @@ static void take_steps(oaki_driver *d)
     oaki_stepped stepped;
     do stepped = oaki_collector_step(d);
     while (stepped == OAKI_STEP_MORE && d->nap_ns == 0 && oaki_os_now_ns() < d->end_ns);
-    if (stepped == OAKI_STEP_OVER) oaki_deferred_release();
+    if (stepped == OAKI_STEP_OVER) oaki_deferred_release(d->end_ns);
 }
 
 bool oak_collect_step(unsigned budget_us)

@@ -68,17 +68,19 @@ void oaki_concurrent_give_up(void);
 void oaki_concurrent_reset(void);
 void oaki_background_reset(void);
 
-/* ---- deferred_free.c, world stopped, or nothing under way ---- */
+/* ---- deferred_free.c; the first two with the world stopped ---- */
 
 /* Marked bytes of objects that were freed by hand during the mark. Call after
  * oaki_concurrent_final_pause. */
 size_t oaki_deferred_marked(void);
 /* These objects lose their marks, and leave the list: the sweep frees them. */
 void oaki_deferred_wipe(void);
-/* No mark is under way: frees them. Outside of oaki_enter. */
-void oaki_deferred_release(void);
+/* Frees them while no mark is under way, until end_ns on the monotonic clock; 0: all of them.
+ * Outside of oaki_enter. */
+void oaki_deferred_release(uint64_t end_ns);
 /* Drops those of a zone that is about to go. Inside oaki_enter. */
 void oaki_deferred_forget_zone(uint32_t zone);
+/* The others at any time, inside oaki_enter. */
 void oaki_deferred_trim(void);
 const char *oaki_deferred_check(void); /* the rule that is broken, or NULL */
 int oaki_deferred_init(void);

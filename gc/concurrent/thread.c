@@ -93,7 +93,7 @@ static void cycle(oaki_thread *t)
     oaki_ahead_lead(false);
     if (!any) return;
     report(t);
-    oaki_deferred_release();
+    oaki_deferred_release(0);
 }
 
 static void *collector(void *arg)
@@ -141,6 +141,7 @@ static OAKI_COLD bool spawn(oaki_thread *t)
 
 bool oaki_concurrent_may(oaki_thread *t)
 {
+    OAKI_REQUIRES_INSIDE();
     if (!oaki_gc_may_be_concurrent() || oaki_gc_refuses(OAKI_GC_DUE)) return false;
     if (!oaki_debug_switches.beside && !oaki_plan_is_concurrent()) return false;
     AO_t started = AO_load(&self->started);

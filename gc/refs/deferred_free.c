@@ -136,13 +136,15 @@ static bool release_one(void)
     return true;
 }
 
-void oaki_deferred_release(void)
+/* A mark that has begun meanwhile keeps the rest until its end. */
+void oaki_deferred_release(uint64_t end_ns)
 {
     OAKI_REQUIRES_OUTSIDE();
-    while (AO_load(&oaki_the_heap.ndeferred) > 0) {
+    while (AO_load(&oaki_the_heap.ndeferred) > 0 && (!end_ns || oaki_os_now_ns() < end_ns)) {
         oaki_thread *t = oaki_enter();
-        bool done = release_one();
+        bool marks = oaki_is_marking(), done = !marks && release_one();
         oaki_leave(t);
+        if (marks) return;
         if (!done) oaki_os_yield();
     }
 }
