@@ -314,14 +314,14 @@ int GC_try_to_collect(GC_stop_func stop)
 static bool step(void);
 LGC_OUTSIDE(bool, step, (void), ())
 
-/* Is more to be done of the cycle under way? */
+/* Is more to be done of the cycle under way? While collections are disabled, no step ends it. */
 static bool step(void)
 {
     if (lgc_is_blocked()) return step_outside();
     GC_word before = GC_gc_no;
     bool more = oak_collect_step(LITTLE_US);
     if (GC_gc_no != before) after_collection();
-    return more && oaki_phase_now() != OAKI_PHASE_IDLE;
+    return more && !GC_dont_gc && oaki_phase_now() != OAKI_PHASE_IDLE;
 }
 
 int GC_collect_a_little(void)

@@ -70,6 +70,7 @@ void test_dumps(void);
 void test_log(void);
 void test_early(void);
 void test_incremental(void);
+void test_disabled(void);
 void test_environment(void);
 void test_warnings(void);
 void test_limit(void);

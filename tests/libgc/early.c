@@ -110,3 +110,24 @@ void test_incremental(void)
     while (GC_collect_a_little()) continue;
     say("a list", length(build(NULL)));
 }
+
+/* Collections are disabled in the middle of one: a loop over its steps ends. libgc's doesn't. */
+void test_disabled(void)
+{
+    static void **head;
+    long under_way = 0, n = 0;
+    GC_disable();
+    for (int i = 0; i < 1000000; i++) {
+        void **p = GC_malloc(24);
+        p[0] = head;
+        head = p;
+    }
+    GC_enable();
+    while (!under_way && n++ < 100) under_way = GC_collect_a_little();
+    say("under way", under_way);
+    GC_disable();
+    for (n = 0; n < 5000 && GC_collect_a_little();) n++;
+    say("ends while disabled", n < 5000);
+    GC_enable();
+    say("a long list", length(head));
+}

@@ -74,6 +74,7 @@ static const struct {
     { "dumps", test_dumps, true, false },
     { "log", test_log, true, false },
     { "incremental", test_incremental, true, false },
+    { "disabled", test_disabled, true, false },
     { "limit", test_limit, true, false },
     { "racing", test_racing, true, false },
     { "limits", test_limits, true, false },
