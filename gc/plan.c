@@ -229,6 +229,7 @@ void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen)
 
 void oaki_plan_note_dirty(size_t pages)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     AO_store(&plan->dirty, pages + 1);
 }
 

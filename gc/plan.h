@@ -90,7 +90,8 @@ void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t c
 /* Mutators had so many first writes to protected pages since the cycle before. */
 void oaki_plan_note_dirty(size_t pages);
 
-/* planlog.c: a line for gctrace, where the plan after this cycle is another than the last one. */
+/* planlog.c: a line for gctrace, where the plan after this cycle is another than the last one. For
+ * a listener, which alone has the turn to report (event.h). */
 void oaki_plan_log(unsigned long long cycle, unsigned plan);
 
 /* oaki_cost_probe, and by what it finds: is the heap to have huge pages? Outside of oaki_enter. */

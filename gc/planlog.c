@@ -65,6 +65,7 @@ static void say_costs(void)
 /* When it has changed: as a rule a few times in the life of a process. */
 void oaki_plan_log(unsigned long long cycle, unsigned plan)
 {
+    OAKI_ASSERT(oaki_event_is_mine());
     if (!oaki_gc.plan.said_costs && oaki_cost_known()) say_costs();
     if (oaki_gc.plan.said_plan == plan + 1) return;
     oaki_gc.plan.said_plan = plan + 1;

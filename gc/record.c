@@ -73,6 +73,7 @@ void oaki_record_stopped(oaki_thread *t)
 
 void oaki_record_part(oaki_part part, uint64_t *t)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     uint64_t now = oaki_os_now_ns();
     oaki_gc.record.part[part] = now - *t;
     *t = now;

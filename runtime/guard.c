@@ -402,6 +402,7 @@ bool oaki_guard_freed(void *p, bool keep, uint32_t site)
 
 void oaki_guard_leave_begin(void)
 {
+    OAKI_REQUIRES_INSIDE();
     if (oaki_guard.on) oaki_lock_acquire(&self.leaving);
 }
 
@@ -436,6 +437,7 @@ size_t oaki_guard_leave(size_t stay, void **out, size_t most)
 
 void oaki_guard_look_at_all(const char *call)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&self.lock);
     for (size_t i = 0; i < self.cap; i++)
         if (self.place[i].off) look_at(&self.place[i], call);
@@ -525,6 +527,7 @@ static void forget_in(const oaki_span *s, dies *does, const char *call)
 {
     size_t off = oaki_span_slot(s);
     size_t n = s->cls == OAKI_CLASS_LARGE ? 1 : oaki_classes[s->cls].nslots;
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&self.lock);
     for (size_t i = 0; i < n; i++, off += s->size) {
         if (!oaki_bit_get(oaki_the_heap.alloc, off) || !does(off)) continue;

@@ -57,8 +57,8 @@ size_t oaki_concurrent_work(void);
 /* Bytes that count as live, but may die soon: large objects allocated during the mark, or objects
  * that its rounds found late. The larger of the two. */
 size_t oaki_concurrent_floating(void);
-/* Adds the mark's cost to the record: pauses between the first and the last, processor time,
- * rounds. */
+/* After the final pause, under gc_lock. Adds the mark's cost to the record: pauses between the
+ * first and the last, processor time, rounds. */
 void oaki_concurrent_record(oaki_cycle *c);
 
 /* Another search is about to use M: oaki_cycle_abort. World stopped. */

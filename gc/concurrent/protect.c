@@ -48,6 +48,7 @@ static bool protect(size_t from, size_t to, void *ctx)
 
 void oaki_protect_scanned(size_t from, size_t to)
 {
+    OAKI_REQUIRES_COLLECTOR();
     OAKI_REQUIRES_NO_MARK();
     (void)each_run(from, to, OAKI_TUNE_GAP, is_scanned, protect, NULL);
 }
@@ -75,6 +76,8 @@ size_t oaki_protect_again(size_t *from, size_t to, size_t most,
                        void (*fn)(size_t from, size_t to, void *ctx), void *ctx)
 {
     taking t = { .fn = fn, .ctx = ctx, .left = most };
+    OAKI_REQUIRES_WORKER_ZERO();
+    OAKI_REQUIRES_PHASE(PRECLEAN);
     bool all = each_run(*from, to, OAKI_TUNE_GAP, is_scanned, take, &t);
     *from = all || t.refused ? to : t.at;
     return t.refused ? SIZE_MAX : most - t.left;
@@ -129,12 +132,14 @@ static bool release(size_t from, size_t to, void *ctx)
 
 void oaki_unprotect(size_t from, size_t to)
 {
+    OAKI_REQUIRES_COLLECTOR();
     OAKI_REQUIRES_NO_MARK();
     (void)each_run(from, to, OAKI_TUNE_GAP, may_be_protected, release, NULL);
 }
 
 void oaki_unprotect_sparse(size_t from, size_t to)
 {
+    OAKI_REQUIRES_COLLECTOR();
     OAKI_REQUIRES_NO_MARK();
     (void)each_run(from, to, OAKI_TUNE_ISLAND, is_sparse, release, NULL);
 }

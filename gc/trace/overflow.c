@@ -11,6 +11,7 @@
 
 void oaki_overflow_mark(oak_marker *m, size_t off)
 {
+    OAKI_REQUIRES_WORKER(m);
     if (off >= m->used || !oaki_mark_counts(off)) return;
     size_t slot = oaki_slot_offset(off);
     if (slot != SIZE_MAX && oaki_mark_alone(m, slot)) oaki_overflow_note();

@@ -23,6 +23,7 @@ OAKI_INLINE void push_any(oak_marker *m, uintptr_t word)
 
 void oaki_mark_ambiguous(oak_marker *m, uintptr_t word)
 {
+    OAKI_REQUIRES_WORKER(m);
     push_any(m, word);
     push_any(m, word - 1);
 }

@@ -230,9 +230,9 @@ START_TEST(few_dear_writes_are_affordable)
     oaki_cost_probe();
     marked(200 << 10, 200 << 10);
     stopped(100000, 1000); /* 200 MB of room take 0.2 s; 30 ms of it are 2,500 writes */
-    oaki_plan_note_dirty(2000);
+    IN_A_PAUSE(oaki_plan_note_dirty(2000));
     ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
-    oaki_plan_note_dirty(3000);
+    IN_A_PAUSE(oaki_plan_note_dirty(3000));
     ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_DEAR);
     stopped(100000, 100); /* a slower program */
     ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
