@@ -207,17 +207,31 @@ static void empty_holders(void *arg)
     memset(holders, 0, N * sizeof *holders);
 }
 
+/* Words that are on their way to their place: a cycle may be under way. */
+static uint64_t *make_all(void)
+{
+    uint64_t *all = oaki_os_map(sizeof in_data);
+    ck_assert_int_eq(oak_root_add(all, sizeof in_data), 0);
+    make(all);
+    return all;
+}
+
+static void drop_all(uint64_t *all)
+{
+    (void)oak_root_remove(all, sizeof in_data);
+    oaki_os_release(all, sizeof in_data);
+}
+
 /* In so many words of small objects, from one on. */
 static void fill_objects(uint64_t *(*new)(void), size_t from, size_t words)
 {
-    uint64_t *all = oaki_os_map(sizeof in_data);
+    uint64_t *all = make_all();
     size_t per = kind->halves ? 2 * words : words;
-    make(all);
     for (size_t i = 0; i * per < N; i++) {
         holders[i] = new ();
         memcpy(holders[i] + from, all + i * words, words * sizeof *all);
     }
-    oaki_os_release(all, sizeof in_data);
+    drop_all(all);
 }
 
 static uint64_t *new_plain(void)
@@ -256,13 +270,12 @@ static void fill_values(void *arg)
 {
     (void)arg;
     key = oak_alloc_pinned(16);
-    uint64_t *all = oaki_os_map(sizeof in_data);
-    make(all);
+    uint64_t *all = make_all();
     for (size_t i = 0; i < N; i++) {
         uint64_t word = kind->halves ? ((uint32_t *)all)[i] : all[i];
         holders[i] = (uint64_t *)oak_ephemeron_new(key, (void *)(uintptr_t)word);
     }
-    oaki_os_release(all, sizeof in_data);
+    drop_all(all);
 }
 
 static const struct place {
