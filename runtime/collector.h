@@ -67,6 +67,9 @@ void oaki_gc_dropped(size_t bytes);
  * since the last collection is fatal. Inside oaki_enter. */
 bool oaki_gc_defer_free(void *obj);
 
+/* With verify=1: the program frees this memory by hand: a slot, or whole pages. Any thread. */
+void oaki_gc_note_freed(size_t off, size_t bytes);
+
 /* Memory from off on is about to be allocated during a mark. Writes to it, and to a little beyond
  * it, then need no fault each. Inside oaki_enter. */
 void oaki_gc_will_write(size_t off, size_t bytes);

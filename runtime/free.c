@@ -70,6 +70,7 @@ static void free_large(oaki_span *s)
 {
     size_t bytes = large_bytes(s);
     OAKI_ASSERT(oaki_bit_get(oaki_the_heap.alloc, oaki_span_slot(s)));
+    if (oaki_debug_switches.verify) oaki_gc_note_freed(oaki_span_slot(s), s->size);
     oaki_central_remove(s);
     count_free(s, bytes);
     oaki_count_add(&oaki_the_heap.large_free_bytes, bytes);
@@ -84,6 +85,7 @@ static void free_small(oaki_span *s, void *p)
     OAKI_ASSERT(s->swept == (uint32_t)AO_load(&oaki_the_heap.cycle));
     size_t bytes = c->size - (s->guarded ? OAKI_GUARD_GAP : 0); /* the gap is the next slot's too */
     if (oaki_debug_switches.poison) memset(p, POISON, bytes);
+    if (oaki_debug_switches.verify) oaki_gc_note_freed(oaki_heap_offset(p), 1);
     oaki_track_free(p, bytes);
     oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(p), c->size);
     AO_int_fetch_and_add(&s->nalloc, -1u);
@@ -194,8 +196,10 @@ void *oak_base(const void *p)
 static void cut(oaki_span *s, char *p, size_t n)
 {
     OAKI_ASSERT(n <= s->size);
-    if (s->cls == OAKI_CLASS_LARGE && (n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT < s->npages)
+    if (s->cls == OAKI_CLASS_LARGE && (n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT < s->npages) {
+        if (oaki_debug_switches.verify) oaki_gc_note_freed(oaki_span_slot(s), s->size);
         oaki_large_give_back(p, (size_t)s->cursor << OAKI_PAGE_SHIFT, n);
+    }
     memset(p + n, 0, s->size - n);
 }
 

@@ -77,6 +77,8 @@ static void give_back(oak_zone *z, oaki_span *s)
     oaki_count_sub_most(&h->live, waits ? marked : bytes);
     z->dropped += marked;
     if (s->types && !large) oaki_span_free_types(s);
+    if (oaki_debug_switches.verify)
+        oaki_gc_note_freed(oaki_span_slot(s), (size_t)s->npages << OAKI_PAGE_SHIFT);
     oaki_pages_free(s);
 }
 

@@ -52,11 +52,18 @@ typedef struct oaki_precise {
     size_t unreached;
 } oaki_precise;
 
+/* freed.c */
+typedef struct oaki_freed {
+    AO_t bits; /* AO_t *: the table; NULL: not made yet, or no memory */
+    AO_t any;  /* something was freed */
+} oaki_freed;
+
 typedef struct oaki_debug_state {
     oaki_verifier verifier;
     oaki_reached reached;
     oaki_edges edges;
     oaki_precise precise;
+    oaki_freed freed;
     size_t visits; /* objtable.c: uncertain records visited (tests); finalizer_lock */
 } oaki_debug_state;
 

@@ -42,7 +42,7 @@ OAKI_NO_ASAN static void check_word(oaki_verifier *v, uintptr_t w, bool any, con
     if (n == 0 || ((const char *)at >= v->own_lo && (const char *)at < v->own_hi)) return;
     for (; n > 0; n--) {
         size_t slot = any || oaki_mark_counts(to[n - 1]) ? oaki_slot_offset(to[n - 1]) : SIZE_MAX;
-        if (slot != SIZE_MAX && !oaki_mark_get(slot))
+        if (slot != SIZE_MAX && !oaki_mark_get(slot) && !oaki_freed_has(slot))
             report(v, by, at, "refers to an object that is not marked");
     }
 }

@@ -18,6 +18,11 @@ void oaki_verify_rule(const char *(*check)(void));
  * objects unscanned. A check of another mark leaves the number unchanged. */
 size_t oaki_verify_unreached(void);
 
+/* ---- freed.c ---- */
+
+/* May the program have freed memory by hand where this slot is? Any thread. */
+bool oaki_freed_has(size_t slot);
+
 /* ---- precise.c, for verify.c ---- */
 
 void oaki_precise_begin(void);

@@ -5,6 +5,7 @@
 #include "gc/gc.h"
 #include "gc/host.h"
 #include "gc/refs/link.h"
+#include "gc/settings.h"
 #include "runtime/collector.h"
 #include "tests/heap.h"
 
@@ -460,6 +461,28 @@ START_TEST(a_busy_program_verifies)
 }
 END_TEST
 
+/* A live table has the address of each object that was freed, for ever. Objects come and go there
+ * while marks run, and are garbage that these don't see. */
+START_TEST(a_stale_word_is_no_missed_reference)
+{
+    enum { OBJECTS = 20000, ALLOCATED = 40 };
+    oaki_debug_switches.verify = oaki_debug_switches.beside = 1;
+    oaki_gc_set_concurrent(true);
+    if (!test_written_start()) return;
+    test_only_root(&array, sizeof array);
+    array = oak_alloc(OBJECTS * sizeof *array);
+    for (size_t i = 0; i < OBJECTS; i++) array[i] = oak_alloc(48);
+    uint32_t before = test_stats().num_concurrent_gc;
+    for (size_t i = 0; i < OBJECTS; i++) {
+        if (i % 100 == 0) (void)test_ask_beside();
+        oak_free(array[i]);
+        for (size_t k = 0; k < ALLOCATED; k++) (void)!oak_alloc(48);
+    }
+    oak_collect();
+    ck_assert_uint_gt(test_stats().num_concurrent_gc, before);
+}
+END_TEST
+
 Suite *suite_gc_verify(void)
 {
     Suite *s = suite_create("gc/verify");
@@ -477,6 +500,7 @@ Suite *suite_gc_verify(void)
     tcase_add_loop_test(c, what_the_collector_leaves_on_a_stack_is_nobodys, 0, 3);
     tcase_add_test(c, broken_structures_are_told_by_their_rule);
     tcase_add_test(c, a_busy_program_verifies);
+    tcase_add_test(c, a_stale_word_is_no_missed_reference);
     suite_add_tcase(s, c);
     return s;
 }
