@@ -1,9 +1,9 @@
 /* host.c - hooks of a host with marking rules of its own, and periods without a collection.
  *
  * Owns: oaki_gc.host, with the rules for words, which the marker reads (trace/reading.h).
- * With verify=1, also the list of objects that hooks have marked unscanned, as the verifier
- * skips the words of these.
- * Lock: gc_lock, or the world is stopped. Memory for the list is mapped from the system. Without
+ * With verify=1, also the lists of objects that hooks have marked unscanned, as the verifier
+ * skips the words of these, and of those that hooks have unmarked, as these are missed by none.
+ * Lock: gc_lock, or the world is stopped. Memory for the lists is mapped from the system. Without
  * it the verifier could report correct marks, so a failure is fatal. */
 #include "contract.h"
 #include "gc/concurrent/concurrent.h"
@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-#define UNSCANNED_MIN ((size_t)512)
+#define NOTED_MIN ((size_t)512)
 
 static oaki_host *const host = &oaki_gc.host;
 
@@ -89,7 +89,7 @@ void oaki_host_mark_roots(void)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_WORKER_ZERO();
-    host->n = 0;
+    host->unscanned.n = host->unmarked.n = 0;
     host->any_unscanned = false;
     if (host->nroots > 0)
         oaki_workers_rescan_finish(); /* objects that these mark unscanned must not be rescanned */
@@ -97,21 +97,29 @@ void oaki_host_mark_roots(void)
     oaki_host_call_roots(oaki_worker(0));
 }
 
-/* ---- marked and not scanned ---- */
+/* ---- marked and not scanned, or unmarked ---- */
 
-static void note_unscanned(size_t slot)
+static void note(oaki_host_noted *list, size_t slot)
 {
     OAKI_REQUIRES_STOPPED();
-    if (host->n == host->cap) {
-        size_t cap = OAKI_MAX(host->cap * 2, UNSCANNED_MIN);
+    if (!oaki_debug_switches.verify) return;
+    if (list->n == list->cap) {
+        size_t cap = OAKI_MAX(list->cap * 2, NOTED_MIN);
         size_t *more = oaki_os_map(cap * sizeof *more);
         if (!more) oak_fatal("oakum: verify: out of memory");
-        if (host->n > 0) memcpy(more, host->unscanned, host->n * sizeof *more);
-        if (host->cap > 0) oaki_os_release(host->unscanned, host->cap * sizeof *more);
-        host->unscanned = more;
-        host->cap = cap;
+        if (list->n > 0) memcpy(more, list->slot, list->n * sizeof *more);
+        if (list->cap > 0) oaki_os_release(list->slot, list->cap * sizeof *more);
+        list->slot = more;
+        list->cap = cap;
     }
-    host->unscanned[host->n++] = slot;
+    list->slot[list->n++] = slot;
+}
+
+static bool is_noted(const oaki_host_noted *list, size_t slot)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->slot[i] == slot) return true;
+    return false;
 }
 
 void oaki_mark_unscanned(oak_marker *m, void *obj)
@@ -125,15 +133,25 @@ void oaki_mark_unscanned(oak_marker *m, void *obj)
     }
     if (!oaki_mark_alone(m, slot)) return;
     host->any_unscanned = true;
-    if (oaki_debug_switches.verify) note_unscanned(slot);
+    note(&host->unscanned, slot);
+}
+
+/* A concurrent mark may have noted the object's records as certain. */
+static bool may_unmark(size_t slot)
+{
+    if (oaki_gc.kind == OAKI_MINOR || oaki_gc.mode == OAKI_CONCURRENT) return false;
+    if (oaki_pte_kind(oaki_the_heap.pte[slot >> OAKI_PAGE_SHIFT]) == OAKI_PINNED) return false;
+    return !oaki_is_held((const char *)oaki_the_heap.base + slot);
 }
 
 void oaki_unmark(oak_marker *m, const void *obj)
 {
     OAKI_REQUIRES_WORKER(m);
     size_t off = oaki_heap_offset(obj), slot = off < m->used ? oaki_slot_offset(off) : SIZE_MAX;
-    if (slot == SIZE_MAX || m->record || oaki_cycle_is_minor()) return;
-    if (oaki_bit_get(oaki_the_heap.alloc, slot)) oaki_mark_clear(slot);
+    if (slot == SIZE_MAX || m->record || !oaki_bit_get(oaki_the_heap.alloc, slot)) return;
+    if (!may_unmark(slot)) return;
+    oaki_mark_clear(slot);
+    note(&host->unmarked, slot);
 }
 
 bool oaki_host_has_unscanned(void)
@@ -143,9 +161,12 @@ bool oaki_host_has_unscanned(void)
 
 bool oaki_host_is_unscanned(size_t slot)
 {
-    for (size_t i = 0; i < host->n; i++)
-        if (host->unscanned[i] == slot) return true;
-    return false;
+    return is_noted(&host->unscanned, slot);
+}
+
+bool oaki_host_is_unmarked(size_t slot)
+{
+    return is_noted(&host->unmarked, slot);
 }
 
 /* ---- how words are read ---- */

@@ -32,7 +32,14 @@ typedef enum oaki_reading {
     OAKI_READ_ANY     /* also by tags; at allowed displacements, if those are limited */
 } oaki_reading;
 
-/* Hooks, the rules for words, and with verify=1 objects that hooks marked unscanned (host.c). */
+/* Objects that the verifier has to know of, by their offsets. */
+typedef struct oaki_host_noted {
+    size_t *slot;
+    size_t n, cap;
+} oaki_host_noted;
+
+/* Hooks, the rules for words, and with verify=1 objects that hooks marked unscanned, or unmarked
+ * (host.c). */
 typedef struct oaki_host {
     AO_t off;    /* bool (*)(void), or 0 */
     AO_t unless; /* bool (*)(oaki_gc_why), or 0 */
@@ -42,8 +49,7 @@ typedef struct oaki_host {
     } roots[OAKI_HOST_HOOKS];
     size_t nroots;
     bool any_unscanned; /* in the last mark */
-    size_t *unscanned;  /* offsets */
-    size_t n, cap;
+    oaki_host_noted unscanned, unmarked;
     oaki_reading words_read; /* follows from displacements and oaki_tags */
     oaki_mark_rule displacements;
 } oaki_host;
@@ -72,8 +78,9 @@ void oaki_mark_displaced(oak_marker *m, const void *p);
  * its words: they may find more alive than the collector keeps. */
 void oaki_mark_unscanned(oak_marker *m, void *obj);
 
-/* In such a function, in a full mark: takes the object's mark away. It is marked again by a
- * reference that the mark has yet to find, and by no other. */
+/* In such a function: takes the object's mark away. It is marked again by a reference that the
+ * mark has yet to find, and by no other. Ignored for pinned and held objects; in a minor mark; and
+ * in a concurrent one, which may have relied on the object before. */
 void oaki_unmark(oak_marker *m, const void *obj);
 
 /* ---- which pointers into an object count ---- */
@@ -178,6 +185,9 @@ void oaki_host_call_roots(oak_marker *m);
 bool oaki_host_has_unscanned(void);
 /* With verify=1: was the object at this offset marked by oaki_mark_unscanned in this cycle? */
 bool oaki_host_is_unscanned(size_t slot);
+/* Likewise: was the object unmarked by oaki_unmark in this cycle? Then roots may refer to it in
+ * vain. */
+bool oaki_host_is_unmarked(size_t slot);
 
 void oaki_held_mark_roots(void);
 void oaki_held_each(void (*fn)(void *ctx, void *obj), void *ctx);

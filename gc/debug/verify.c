@@ -7,6 +7,7 @@
  * Nothing that clearing has left dangles. In M are the targets of weak handles, the objects of
  * links, the keys of ephemerons, and the objects of waiting cleanups. So are the handles, and
  * the objects that links lie in.
+ * Objects that a hook of the host has unmarked may be referred to and be dead (oaki_unmark).
  * precise.c checks that M has no more than the reachable objects. Mark functions get a marker
  * that only records the words they mark (edges.c). */
 #include "verify.h"
@@ -42,7 +43,8 @@ OAKI_NO_ASAN static void check_word(oaki_verifier *v, uintptr_t w, bool any, con
     if (n == 0 || ((const char *)at >= v->own_lo && (const char *)at < v->own_hi)) return;
     for (; n > 0; n--) {
         size_t slot = any || oaki_mark_counts(to[n - 1]) ? oaki_slot_offset(to[n - 1]) : SIZE_MAX;
-        if (slot != SIZE_MAX && !oaki_mark_get(slot) && !oaki_freed_has(slot))
+        bool counts = slot != SIZE_MAX && !oaki_mark_get(slot);
+        if (counts && !oaki_freed_has(slot) && !oaki_host_is_unmarked(slot))
             report(v, by, at, "refers to an object that is not marked");
     }
 }

@@ -9,6 +9,7 @@
 #include "runtime/os.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
+#include "tests/tracked.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +64,7 @@ static struct {
     size_t calls;
 } hook;
 
-enum { NOTHING, POINTERS, DISPLACED, RANGE, AMBIGUOUS, UNSCANNED };
+enum { NOTHING, POINTERS, DISPLACED, RANGE, AMBIGUOUS, UNSCANNED, UNMARKED };
 
 static void mark_group(void *ctx, oak_marker *m)
 {
@@ -78,6 +79,11 @@ static void mark_group(void *ctx, oak_marker *m)
     if (hook.way == AMBIGUOUS) oaki_mark_range_ambiguous(m, hook.stack, hook.stack + ROOTS_N);
     if (hook.way == UNSCANNED)
         oaki_mark_unscanned(m, (void *)((uintptr_t)hook.object ^ ROOTS_MASK));
+    for (size_t i = 0; i < ROOTS_N && hook.way == UNMARKED; i++) {
+        void *p = (void *)(hook.group->hidden[i] ^ ROOTS_MASK);
+        oaki_mark_unscanned(m, p); /* marked at once */
+        if (i % 2) oaki_unmark(m, p);
+    }
 }
 
 static void use_hook(int way, const roots_group *g, size_t add)
@@ -90,6 +96,79 @@ static void use_hook(int way, const roots_group *g, size_t add)
     ck_assert_int_eq(oaki_gc_at_roots(mark_group, NULL), 0);
     ck_assert_int_eq(oaki_gc_at_roots(mark_group, NULL), 0); /* once, whoever says it again */
 }
+
+/* Collects once, as the hook may not look at objects that are gone. */
+static void unmark_once(const roots_group *g)
+{
+    use_hook(UNMARKED, g, 0);
+    roots_collect();
+    hook.way = NOTHING;
+}
+
+static size_t weak_alive(oak_weak **weak, size_t first)
+{
+    size_t n = 0;
+    for (size_t i = first; i < ROOTS_N; i += 2) n += oak_weak_get(weak[i]) != NULL;
+    return n;
+}
+
+/* Whatever the hook itself still says, and so the verifier's marker hears. */
+START_TEST(what_a_host_unmarks_goes)
+{
+    oak_weak **weak = oak_alloc(ROOTS_N * sizeof *weak);
+    roots_make(&group[0], 48);
+    for (size_t i = 0; i < ROOTS_N; i++)
+        weak[i] = oak_weak_new((void *)(group[0].hidden[i] ^ ROOTS_MASK));
+    unmark_once(&group[0]);
+    ck_assert_uint_eq(weak_alive(weak, 0), ROOTS_N / 2);
+    ck_assert_uint_le(weak_alive(weak, 1), ROOTS_LUCK);
+}
+END_TEST
+
+static void make_by_hand(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < ROOTS_N; i++) {
+        void *p = i % 4 < 2 ? oak_alloc_pinned(48) : oak_alloc_noscan(48);
+        if (i % 4 >= 2) ck_assert_int_eq(oaki_hold(p), 0);
+        group[0].hidden[i] = (uintptr_t)p ^ ROOTS_MASK;
+    }
+}
+
+/* Their tables, and those that will free them, still know them. */
+START_TEST(what_is_kept_by_hand_is_never_unmarked)
+{
+    test_away(make_by_hand, NULL);
+    unmark_once(&group[0]);
+    roots_collect();
+    for (size_t i = 0; i < ROOTS_N; i++) oak_free((void *)(group[0].hidden[i] ^ ROOTS_MASK));
+}
+END_TEST
+
+/* The mark has noted that weak handles keep their targets. */
+START_TEST(a_concurrent_mark_takes_no_mark_away)
+{
+    if (!test_heap_tracked(test_config_beside(test_tracking), 0)) return;
+    oak_weak **weak = oak_alloc(ROOTS_N * sizeof *weak);
+    void **held = oak_alloc(ROOTS_N * sizeof *held);
+    for (size_t i = 0; i < ROOTS_N; i++) {
+        held[i] = oak_alloc(48);
+        weak[i] = oak_weak_new(held[i]);
+        group[0].hidden[i] = (uintptr_t)held[i] ^ ROOTS_MASK;
+    }
+    oaki_debug_switches.beside = 1;
+    use_hook(UNMARKED, &group[0], 0);
+    uint32_t before = test_stats().num_gc;
+    while (test_stats().num_gc == before)
+        if (!test_ask_beside()) return; /* a mark in a pause would take them away */
+    test_await_idle();
+    ck_assert_uint_gt(hook.calls, 0);
+    hook.way = NOTHING;
+    oak_collect();
+    ck_assert_uint_eq(weak_alive(weak, 0) + weak_alive(weak, 1), ROOTS_N);
+    for (size_t i = 0; i < ROOTS_N; i++) ck_assert_ptr_eq(oak_weak_get(weak[i]), held[i]);
+}
+END_TEST
 
 /* Each way, from each byte that a pointer may lead to. */
 START_TEST(what_a_host_marks_lives)
@@ -478,6 +557,8 @@ Suite *suite_gc_host(void)
     tcase_add_loop_test(t, what_a_host_marks_lives, 0, 8);
     tcase_add_test(t, a_host_is_asked_once_in_a_cycle_and_once_by_the_verifier);
     tcase_add_test(t, what_is_marked_unscanned_keeps_nothing);
+    tcase_add_test(t, what_a_host_unmarks_goes);
+    tcase_add_test(t, what_is_kept_by_hand_is_never_unmarked);
     tcase_add_test(t, an_ambiguous_range_keeps_what_ends_there);
     tcase_add_loop_test(t, allowed_displacements_count, 0, (int)(PLACES * OAKI_COUNT(sizes)));
     tcase_add_loop_test(t, other_displacements_do_not_count, 0, (int)(PLACES * OAKI_COUNT(sizes)));
@@ -491,5 +572,13 @@ Suite *suite_gc_host(void)
     tcase_add_test(t, a_start_is_told_for_each_cycle);
     tcase_add_test(t, nobody_collects_while_it_is_held);
     suite_add_tcase(s, t);
+    TCase *by[] = { tcase_create("by userfaultfd"), tcase_create("by faults") };
+    tcase_add_checked_fixture(by[0], test_by_userfaultfd, NULL);
+    tcase_add_checked_fixture(by[1], test_by_faults, NULL);
+    for (size_t i = 0; i < OAKI_COUNT(by); i++) {
+        tcase_set_timeout(by[i], 120);
+        tcase_add_test(by[i], a_concurrent_mark_takes_no_mark_away);
+        suite_add_tcase(s, by[i]);
+    }
     return s;
 }
