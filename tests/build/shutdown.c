@@ -1,6 +1,8 @@
 /* shutdown.c - oak_shutdown: how often, beside which threads, and what refuses it. */
 #include "shutdown.h"
 
+#include <fcntl.h>
+#include <oakum/gclog.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -74,13 +76,18 @@ static void *attached(void *arg)
 static void beside_thread(void)
 {
     pthread_t t;
+    int log_pipe[2];
+    char line;
     use();
     pthread_barrier_init(&there, NULL, 2);
     pthread_barrier_init(&over, NULL, 2);
     CHECK(pthread_create(&t, NULL, attached, NULL) == 0);
     pthread_barrier_wait(&there);
+    CHECK(pipe2(log_pipe, O_NONBLOCK) == 0 && oak_gclog_start_fd(log_pipe[1]) == 0);
     CHECK(ended() == EBUSY);
     use();
+    CHECK(oak_gclog_stop() == 0);
+    CHECK(read(log_pipe[0], &line, 1) == 1); /* the log has gone on */
     pthread_barrier_wait(&over);
     pthread_join(t, NULL);
     renew();
@@ -134,10 +141,31 @@ static void below_thread_create(void)
 /* ---- inside of Oakum ---- */
 
 static int inside;
+static bool elsewhere; /* on a stack where no frame of Oakum's is found below */
+
+static void end_here(void)
+{
+    inside = ended();
+}
+
+static void end_elsewhere(void)
+{
+    enum { SIZE = 1 << 18 };
+    static ucontext_t back, there_and_back;
+    getcontext(&there_and_back);
+    there_and_back.uc_stack.ss_sp = malloc(SIZE);
+    there_and_back.uc_stack.ss_size = SIZE;
+    there_and_back.uc_link = &back;
+    CHECK(there_and_back.uc_stack.ss_sp);
+    makecontext(&there_and_back, end_here, 0);
+    swapcontext(&back, &there_and_back);
+    free(there_and_back.uc_stack.ss_sp);
+}
 
 static void end_inside(void)
 {
-    inside = ended();
+    if (elsewhere) end_elsewhere();
+    else end_here();
 }
 
 static void finalizer(void *obj, void *ctx)
@@ -312,6 +340,82 @@ static void in_blocking_region(void)
     renew();
 }
 
+static void from_finalizer_elsewhere(void)
+{
+    elsewhere = true;
+    from_finalizer();
+}
+
+static void from_start_hook_elsewhere(void)
+{
+    elsewhere = true;
+    from_start_hook();
+}
+
+static bool full(oak_zone *z, size_t bytes, void *ctx)
+{
+    (void)z, (void)bytes, (void)ctx;
+    end_inside();
+    return false;
+}
+
+static void from_full_zone(void)
+{
+    oak_zone_options o = { .limit = 1 << 20, .on_full = full };
+    oak_zone *z = oak_zone_new(&o);
+    CHECK(z && !oak_zone_alloc(z, 2 << 20));
+    CHECK(inside == EDEADLK);
+    renew();
+}
+
+static void from_full_zone_elsewhere(void)
+{
+    elsewhere = true;
+    from_full_zone();
+}
+
+static bool ends_in_fork;
+
+static void prepare(void)
+{
+    if (ends_in_fork) end_inside();
+}
+
+static void register_handler(void)
+{
+    (void)pthread_atfork(prepare, NULL, NULL);
+}
+
+/* Registered before Oakum's, and so called after it: the fork has begun for the heap. */
+__attribute__((section(".preinit_array"), used)) static void (*early)(void) = register_handler;
+
+static void *fork_once(void *arg)
+{
+    ends_in_fork = true;
+    pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    CHECK(pid > 0 && waitpid(pid, NULL, 0) == pid);
+    CHECK(inside == EDEADLK);
+    ends_in_fork = false;
+    return arg;
+}
+
+static void from_fork_handler(void)
+{
+    use();
+    (void)fork_once(NULL);
+    renew();
+}
+
+/* The heap knows nothing of the thread. */
+static void from_fork_handler_unattached(void)
+{
+    pthread_t t;
+    use();
+    CHECK(pthread_create(&t, NULL, fork_once, NULL) == 0 && pthread_join(t, NULL) == 0);
+    renew();
+}
+
 static ucontext_t home, away;
 static oak_fiber *home_fiber;
 
@@ -357,6 +461,12 @@ int main(int argc, char **argv)
         CASE(finalizers_dont_run),
         CASE(from_start_hook),
         CASE(from_notifier),
+        CASE(from_finalizer_elsewhere),
+        CASE(from_start_hook_elsewhere),
+        CASE(from_full_zone),
+        CASE(from_full_zone_elsewhere),
+        CASE(from_fork_handler),
+        CASE(from_fork_handler_unattached),
         CASE(from_callback),
         CASE(from_hash),
         CASE(in_blocking_region),
