@@ -1,7 +1,7 @@
 /* cost.c - the costs that were measured, and when they are measured (cost.h).
  *
- * Owns: oaki_cost_ns, `self`. Lock: none for the costs. self.state admits one first probe; other
- * callers wait for it. */
+ * Owns: oaki_cost_ns, `self`. Lock: none for the costs. self.state admits one probe at a time.
+ * Other callers wait for the first one, and not for those that measure again. */
 #include "cost.h"
 
 #include "contract.h"
@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <limits.h>
 
-enum { NOT_YET, RUNS, ENDED };
+enum { NOT_YET, RUNS, ENDED, RUNS_AGAIN };
 
 AO_t oaki_cost_ns[OAKI_COST_ALL];
 
@@ -47,7 +47,7 @@ void oaki_cost_note(oaki_cost c, uint64_t ns)
 
 bool oaki_cost_known(void)
 {
-    return AO_int_load_acquire(&self.state) == ENDED;
+    return AO_int_load_acquire(&self.state) >= ENDED;
 }
 
 bool oaki_cost_is_stale(void)
@@ -70,18 +70,23 @@ static void measure(void)
     if (any && !oaki_os_limited()) oaki_cost_measure();
 }
 
+static bool begin(void)
+{
+    if (AO_int_compare_and_swap_full(&self.state, NOT_YET, RUNS)) return true;
+    return AO_load(&self.doubted) != 0 &&
+           AO_int_compare_and_swap_full(&self.state, ENDED, RUNS_AGAIN);
+}
+
 void oaki_cost_probe(void)
 {
     int saved = errno;
     OAKI_REQUIRES_OUTSIDE();
     OAKI_REQUIRES_NO_LOCK();
-    if (AO_int_compare_and_swap_full(&self.state, NOT_YET, RUNS)) {
+    if (begin()) {
         AO_store(&self.doubted, 0);
         measure();
         AO_int_store_release(&self.state, ENDED);
         oaki_futex_wake(&self.state, INT_MAX);
-    } else if (oaki_cost_known() && AO_compare_and_swap_full(&self.doubted, 1, 0)) {
-        measure();
     }
     while (AO_int_load_acquire(&self.state) == RUNS) oaki_futex_wait(&self.state, RUNS, 0);
     errno = saved;
@@ -91,5 +96,9 @@ void oaki_cost_probe(void)
 void oaki_cost_reset(void)
 {
     OAKI_REQUIRES_FORKED();
-    if (AO_int_load(&self.state) == RUNS) AO_int_store(&self.state, NOT_YET);
+    unsigned state = AO_int_load(&self.state);
+    if (state == RUNS) AO_int_store(&self.state, NOT_YET);
+    if (state != RUNS_AGAIN) return;
+    AO_store(&self.doubted, 1);
+    AO_int_store(&self.state, ENDED);
 }

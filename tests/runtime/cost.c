@@ -117,6 +117,62 @@ START_TEST(several_threads_probe_once)
 }
 END_TEST
 
+static void *doubt_often(void *arg)
+{
+    for (int i = 0; i < 20; i++) {
+        oaki_cost_doubt();
+        oaki_cost_probe();
+        ck_assert(oaki_cost_known());
+    }
+    return arg;
+}
+
+/* Two that measured at once would take each other's thread for their own. */
+START_TEST(threads_that_doubt_measure_one_at_a_time)
+{
+    pthread_t t[6];
+    setup();
+    oaki_cost_probe();
+    for (int i = 0; i < 6; i++) ck_assert_int_eq(pthread_create(&t[i], NULL, doubt_often, NULL), 0);
+    for (int i = 0; i < 6; i++) pthread_join(t[i], NULL);
+    oaki_cost_probe();
+    ck_assert(!oaki_cost_is_stale());
+}
+END_TEST
+
+static unsigned stopping;
+
+static void *doubt_on(void *arg)
+{
+    while (!AO_int_load(&stopping)) {
+        oaki_cost_doubt();
+        oaki_cost_probe();
+    }
+    return arg;
+}
+
+static void measures_again(void *arg)
+{
+    (void)arg;
+    ck_assert(oaki_cost_known());
+    oaki_cost_doubt();
+    oaki_cost_probe();
+    ck_assert(!oaki_cost_is_stale());
+}
+
+/* Its parent's thread was in the midst of measuring. */
+START_TEST(a_child_ends_a_second_probe_of_its_parent)
+{
+    pthread_t t;
+    setup();
+    oaki_cost_probe();
+    ck_assert_int_eq(pthread_create(&t, NULL, doubt_on, NULL), 0);
+    for (int i = 0; i < 20; i++) test_child(measures_again, NULL);
+    AO_int_store(&stopping, 1);
+    pthread_join(t, NULL);
+}
+END_TEST
+
 static void probe_without_memory(void *arg)
 {
     (void)arg;
@@ -200,6 +256,8 @@ Suite *suite_runtime_cost(void)
     tcase_add_test(c, several_threads_probe_once);
     tcase_add_test(c, without_memory_nothing_is_known);
     tcase_add_test(c, a_child_knows_and_can_measure);
+    tcase_add_test(c, threads_that_doubt_measure_one_at_a_time);
+    tcase_add_test(c, a_child_ends_a_second_probe_of_its_parent);
     tcase_add_test(c, the_variable_sets_costs);
     tcase_add_loop_test(c, a_bad_value_is_told, 0, 7);
     suite_add_tcase(s, c);
