@@ -1,7 +1,8 @@
 /* cache.c - makes, drains and ends caches (cache.h).
  *
  * Owns: the key whose destructor ends a thread's cache; the list of caches. Lock: threads_lock for
- * the list. */
+ * the list. A thread that ends where it can't enter the heap leaves its cache in the list, flagged.
+ * The next one that changes the list ends it. */
 #include "cache.h"
 #include "runtime/collector.h"
 #include "runtime/contract.h"
@@ -152,14 +153,46 @@ void oaki_caches_empty(void)
 
 /* ---- beginning and end ---- */
 
-static void list(oaki_thread *t, oaki_cache *c, bool in)
+static void enlist(oaki_thread *t, oaki_cache *c)
 {
-    oaki_cache **at = &self.first;
     oaki_lock_acquire_parked(t, &oaki_the_heap.threads_lock);
-    while (!in && *at && *at != c) at = &(*at)->next;
-    if (in) c->next = self.first;
-    if (in || *at) *at = in ? c : c->next;
+    c->next = self.first;
+    self.first = c;
     oaki_lock_release(&oaki_the_heap.threads_lock);
+}
+
+/* Takes the flagged caches out of the list, and returns theirs. */
+static oaki_cache *take_ended(oaki_thread *t)
+{
+    oaki_cache *ended = NULL;
+    oaki_lock_acquire_parked(t, &oaki_the_heap.threads_lock);
+    for (oaki_cache **at = &self.first; *at;) {
+        oaki_cache *c = *at;
+        if (!AO_load_acquire(&c->ended)) {
+            at = &c->next;
+            continue;
+        }
+        *at = c->next;
+        c->next = ended;
+        ended = c;
+    }
+    oaki_lock_release(&oaki_the_heap.threads_lock);
+    return ended;
+}
+
+static void end_flagged(void)
+{
+    oaki_thread *t = oaki_enter();
+    oaki_cache *c = take_ended(t);
+    oaki_leave(t);
+    while (c) {
+        oaki_cache *next = c->next;
+        (void)drain_all(c);
+        t = oaki_enter();
+        oaki_meta_free(c, cache_bytes(), OAKI_META_MCACHE);
+        oaki_leave(t);
+        c = next;
+    }
 }
 
 /* Drop the caches of other threads, which are not in the child. They may be inconsistent. */
@@ -179,14 +212,8 @@ static void give_up(void *value)
     oaki_cache *c = value;
     oaki_my.cache = &oaki_cache_none;
     oaki_my.no_cache = true;
-    if (!oaki_can_enter()) return;
-    oaki_thread *t = oaki_enter();
-    list(t, c, false);
-    oaki_leave(t);
-    (void)drain_all(c);
-    t = oaki_enter();
-    oaki_meta_free(c, cache_bytes(), OAKI_META_MCACHE);
-    oaki_leave(t);
+    AO_store_release(&c->ended, 1); /* from here on the cache is not this thread's */
+    if (oaki_can_enter()) end_flagged();
 }
 
 static void make_key(void)
@@ -208,8 +235,9 @@ void oaki_cache_make(void)
         oaki_my.cache = c;
         t = oaki_enter();
         c->thread = t;
-        list(t, c, true);
+        enlist(t, c);
         oaki_leave(t);
+        end_flagged();
         return;
     }
     t = oaki_enter();

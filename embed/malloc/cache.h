@@ -33,7 +33,8 @@ typedef struct oaki_cache {
     void **first[OAKI_CACHE_CLASSES]; /* places of each stack */
     struct oaki_cache *next; /* list of all caches: threads_lock */
     const oaki_thread *thread;
-    bool busy; /* in a pause: the thread may be in the middle of a change */
+    bool busy;  /* in a pause: the thread may be in the middle of a change */
+    AO_t ended; /* 1: its thread has ended, where it could not enter the heap */
     void *place[];
 } oaki_cache;
 
