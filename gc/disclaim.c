@@ -9,8 +9,8 @@
  * final pause traces the contents of unmarked ones, but doesn't mark them. A chain of such objects
  * goes one in each cycle, and a circle of them never.
  *
- * An object that is freed by hand is not asked for. Where its memory had to stay, it has lost its
- * type by then (refs/deferred_free.c).
+ * An object that is freed by hand, or with its zone, is not asked for. Where its memory had to stay,
+ * it has lost its type by then (refs/deferred_free.c).
  *
  * Owns: oaki_gc.disclaim. Invariant: no span is detached when a mark begins, nor in a pause but for
  *   the end of the final one. Lock: gc_lock; the functions are called under it.
@@ -104,7 +104,10 @@ static void ask(const oak_type *t, size_t slot)
     oaki_heap *h = &oaki_the_heap;
     bool keep;
     OAKI_CALL_INSIDE(keep = t->disclaim((char *)h->base + slot, t->data));
-    if (!keep) return;
+    if (!keep) {
+        AO_store(&self->reclaimed, AO_load(&self->reclaimed) + 1);
+        return;
+    }
     oaki_mark_set(slot);
     AO_fetch_and_add(&h->live, oaki_object_size(slot));
 }
@@ -135,6 +138,11 @@ void oaki_disclaim_sweep(void)
         if (oaki_gc_sweep_span(s, false)) oaki_central_give(s);
     }
     AO_store(&h->disclaiming, 0);
+}
+
+size_t oaki_gc_disclaimed(void)
+{
+    return AO_load(&self->reclaimed);
 }
 
 /* ---- of the host ---- */

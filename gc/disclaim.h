@@ -9,6 +9,7 @@
 typedef struct oaki_disclaim {
     AO_t any;          /* a type has a function; never cleared */
     size_t traced;     /* objects whose contents were queued, by any pause */
+    AO_t reclaimed;    /* objects whose function did not keep them, by any cycle */
     uint32_t detached; /* spans that only the holder of gc_lock sweeps: page number + 1, or 0 */
 } oaki_disclaim;
 

@@ -36,6 +36,9 @@ bool oaki_gc_is_off(void);
 size_t oaki_gc_finalizers_ran(void);
 bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran);
 
+/* Objects that were reclaimed after a pause, as their types' functions allowed, in all cycles. */
+size_t oaki_gc_disclaimed(void);
+
 /* The thread is about to take `bytes` from the page heap or a central list. Assists the sweep in
  * proportion to the allocated bytes, and collects if due. */
 void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);

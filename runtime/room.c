@@ -9,7 +9,9 @@
  * The objects in the guard's queue are given up first.
  *
  * An object with a finalizer is garbage only once the finalizer has run. So collections are
- * repeated as long as finalizers run because of the last one.
+ * repeated as long as finalizers run because of the last one. Nor does the pause find the room of
+ * objects that are asked for after it (gc/disclaim.c). So a refused want looks once more, and
+ * collections are repeated as long as such objects go.
  *
  * A full heap must not cost one collection per failed allocation. So a thread has a patience: its
  * first PATIENCE refusals in a row each come after a collection. From then on it may be refused at
@@ -42,7 +44,7 @@
 #define PATIENCE 16
 #define REST 4
 #define DOUBTS 3  /* collections for one request that may have missed an object a fast path held */
-#define ROUNDS 16 /* collections for one request after finalizers have run */
+#define ROUNDS 16 /* collections for one request, as long as the last one made room after its end */
 #define STOP_NS UINT64_C(10000000000) /* for threads to stop, where no collection runs */
 
 static struct {
@@ -257,17 +259,26 @@ static bool sweep_for(oaki_thread *t, oaki_want *w)
     return w->take(w);
 }
 
+static bool has_grown(size_t *seen, size_t now)
+{
+    bool grown = now != *seen;
+    *seen = now;
+    return grown;
+}
+
 static bool collect_for(oaki_thread *t, oaki_want *w)
 {
     oak_zone *z = t->mcache->zone;
-    size_t ran = oaki_gc_finalizers_ran();
+    size_t ran = oaki_gc_finalizers_ran(), asked = oaki_gc_disclaimed();
     for (unsigned i = 0; i < ROUNDS; i++) {
         put_down(w);
         bool may = oaki_gc_make_room(t, w);
         if (!may) return w->answer == OAKI_WANT_GOT || (oaki_gc_is_off() && take_back(t, w));
         if (z->id) oaki_count_add(&z->collections, 1);
         if (w->answer == OAKI_WANT_GOT) return true;
-        if (!oaki_gc_await_finalizers(t, &ran)) return false;
+        bool went = has_grown(&asked, oaki_gc_disclaimed());
+        if (went && w->take(w)) return true;
+        if (!oaki_gc_await_finalizers(t, &ran) && !went) return false;
     }
     return false;
 }
