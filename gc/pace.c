@@ -19,6 +19,11 @@
  * goal is lower. So memory is not spent to save little work. Faults and sweeping are not in that
  * cost.
  *
+ * Finalizers, in programs of libgc, mostly free memory that the heap doesn't know of. So those
+ * that were set since the last mark count as bytes allocated (by_finalizers). As many as waited
+ * then, in percent, are free. So a program with many finalizers has collections in proportion to
+ * them. And a part of the live bytes is allocated first, in any case.
+ *
  * A limit that can't be met would cause collections without end. So under a limit the collector
  * takes at most half of the processor time: it postpones a cycle until the program has had as
  * much. Time that the program had beyond the collector's, up to a second, is a credit. So one
@@ -33,6 +38,7 @@
 #include "gc.h"
 #include "plan.h"
 #include "tuning.h"
+#include "gc/refs/finalizer.h"
 #include "gc/trace/trace.h"
 #include "runtime/collector.h"
 #include "runtime/dirty.h"
@@ -148,6 +154,7 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     OAKI_REQUIRES_NO_MARK();
     oaki_lock_acquire(&pace->lock);
     pace->live = live;
+    pace->waited = oaki_finalizers_waiting();
     if (!minor) {
         size_t all = AO_load(&oaki_the_heap.live);
         pace->full = live;
@@ -262,10 +269,27 @@ static bool may_collect(void)
     return false;
 }
 
+void oaki_pace_by_finalizers(void)
+{
+    AO_store(&pace->by_finalizers, 1);
+}
+
+/* The bytes that finalizers count as. */
+OAKI_AT_START static size_t finalizer_bytes(void)
+{
+    size_t percent = AO_load(&pace->percent);
+    if (OAKI_LIKELY(!AO_load(&pace->by_finalizers)) || percent == (AO_t)-1) return 0;
+    double fresh = (double)oaki_finalizers_waiting() - (double)pace->waited;
+    double counted = fresh - (double)pace->waited * (double)percent / 100;
+    return (size_t)(OAKI_MAX(counted, 0) * (double)OAKI_TUNE_FINALIZER_BYTES);
+}
+
 OAKI_AT_START bool oaki_pace_due(void)
 {
-    oaki_heap *h = &oaki_the_heap;
-    return AO_load(&h->live) >= AO_load(&h->trigger) && may_collect();
+    size_t live = AO_load(&oaki_the_heap.live), trigger = AO_load(&oaki_the_heap.trigger);
+    if (live >= trigger) return may_collect();
+    if (live < pace->live + pace->live / OAKI_TUNE_FINALIZER_LEAST) return false;
+    return OAKI_UNLIKELY(finalizer_bytes() >= trigger - live) && may_collect();
 }
 
 bool oaki_pace_nears(void)

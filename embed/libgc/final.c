@@ -12,6 +12,7 @@
  *
  * Lock: none of its own. */
 #include "gc/debug/edges.h"
+#include "gc/pace.h"
 #include "gc/refs/finalizer.h"
 #include "gc/settings.h"
 #include "libgc.h"
@@ -249,4 +250,5 @@ void lgc_final_init(void)
     (void)oaki_finalizers_order(OAKI_ORDERED_FIRST);
     (void)oak_finalizer_notify(ready);
     oaki_gc_set_notify_each(true);
+    oaki_pace_by_finalizers();
 }

@@ -278,11 +278,16 @@ size_t oaki_finalizers_ready(void)
     return oaki_count_get(&oaki_final.ready);
 }
 
-size_t oaki_finalizers_registered(void)
+size_t oaki_finalizers_waiting(void)
 {
-    size_t n = oaki_finalizers_ready();
+    size_t n = 0;
     for (unsigned k = 0; k < OAKI_FINAL_KINDS; k++) n += oaki_count_get(&oaki_final.waiting[k]);
     return n;
+}
+
+size_t oaki_finalizers_registered(void)
+{
+    return oaki_finalizers_ready() + oaki_finalizers_waiting();
 }
 
 bool oaki_finalizers_fresh(void)
@@ -292,9 +297,7 @@ bool oaki_finalizers_fresh(void)
 
 void oaki_finalizers_stats(struct oak_memstats *out)
 {
-    out->finalizers = 0;
-    for (unsigned k = 0; k < OAKI_FINAL_KINDS; k++)
-        out->finalizers += oaki_count_get(&oaki_final.waiting[k]);
+    out->finalizers = oaki_finalizers_waiting();
     out->finalizers_ready = oaki_count_get(&oaki_final.ready);
     out->finalizer_cycles = oaki_count_get(&oaki_final.stuck);
     out->finalizer_cycle_bytes = oaki_count_get(&oaki_final.stuck_bytes);

@@ -28,6 +28,9 @@ int oaki_finalizer_set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_fi
 /* The length of the queue. Any thread, no lock. */
 size_t oaki_finalizers_ready(void);
 
+/* Those that wait, cleanups too. Any thread, no lock. */
+size_t oaki_finalizers_waiting(void);
+
 /* Those that wait or are ready. Any thread, no lock. */
 size_t oaki_finalizers_registered(void);
 

@@ -51,6 +51,7 @@ void test_alloc(void);
 void test_kinds(void);
 void test_typed(void);
 void test_finalizers(void);
+void test_foreign(void);
 void test_links(void);
 void test_roots(void);
 void test_regions(void);

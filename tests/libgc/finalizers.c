@@ -201,6 +201,32 @@ static void all_of_them(void)
     memset(kept, 0, sizeof kept);
 }
 
+/* ---- memory outside of the heap ---- */
+
+#define FOREIGN 200000
+
+static long waiting, most_waiting;
+
+static void free_foreign(void *obj, void *cd)
+{
+    (void)cd;
+    free(*(void **)obj);
+    waiting--;
+}
+
+/* Small objects whose finalizers free more than they are: the collections keep step. */
+void test_foreign(void)
+{
+    for (int i = 0; i < FOREIGN; i++) {
+        void **p = GC_malloc(32);
+        *p = malloc(1000);
+        GC_register_finalizer_no_order(p, free_foreign, NULL, NULL, NULL);
+        if (++waiting > most_waiting) most_waiting = waiting;
+    }
+    say("few of them wait at a time", most_waiting < FOREIGN / 25);
+    say("and they are freed meanwhile", waiting < FOREIGN / 25);
+}
+
 void test_finalizers(void)
 {
     chains("ordered", GC_register_finalizer, GC_register_finalizer);

@@ -68,6 +68,7 @@ static const struct {
     { "debug", test_debug, false, false },
     { "regions", test_regions, false, false },
     { "threads", test_threads, false, false },
+    { "foreign", test_foreign, true, false },
     { "callbacks", test_callbacks, true, false },
     { "settings", test_settings, true, false },
     { "exiting", test_exiting, true, false },
