@@ -4,6 +4,7 @@
 X(runtime_ahead)
 X(runtime_alloc)
 X(runtime_blocking)
+X(runtime_decay)
 X(runtime_exhausted)
 X(runtime_fatal)
 X(runtime_fault)

@@ -402,6 +402,30 @@ static void use_in_child(void *by_hand)
 }
 
 /* As little is free as a small program has. */
+/* Until its time stands still. */
+static void await_sleep(void)
+{
+    AO_t seen = 0;
+    for (AO_t now; (now = AO_load(&oaki_the_heap.decay_tick)) != seen; seen = now)
+        oaki_os_sleep_ns(400000000);
+}
+
+START_TEST(it_sleeps_for_good_and_is_woken)
+{
+    oak_config c = test_config();
+    c.scavenge = 1;
+    c.decay_ms = 80;
+    test_heap_start(c);
+    for (int round = 0; round < 2; round++) {
+        free_or_collect(NULL);
+        wait_for_scavenger();
+        while (retained() > MB) oaki_os_sleep_ns(5000000);
+        await_sleep();
+        ck_assert(has_scavenger());
+    }
+}
+END_TEST
+
 START_TEST(no_thread_comes_for_little)
 {
     oak_config c = test_config();
@@ -484,6 +508,7 @@ Suite *suite_runtime_scavenge(void)
     tcase_add_loop_test(c, the_background_returns_what_is_not_used, 0, 2);
     tcase_add_test(c, what_is_free_for_the_decay_time_goes_back);
     tcase_add_test(c, what_is_used_within_the_decay_time_stays);
+    tcase_add_test(c, it_sleeps_for_good_and_is_woken);
     tcase_add_test(c, what_is_used_does_not_keep_the_rest);
     tcase_add_test(c, a_map_that_is_filled_again_and_again_faults_once);
     tcase_add_test(c, a_heap_keeps_what_its_next_cycle_needs);
