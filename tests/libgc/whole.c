@@ -163,12 +163,14 @@ static void mark_hidden(void)
 
 static NOINLINE void hide(watch *even, watch *odd)
 {
+    GC_disable(); /* none but the one with the hook */
     hidden = GC_malloc_atomic_uncollectable(MANY * sizeof *hidden);
     for (int i = 0; i < MANY; i++) {
         void *p = GC_malloc_atomic(32);
         hidden[i] = GC_HIDE_POINTER(p);
         watch_add(i % 2 ? odd : even, p);
     }
+    GC_enable();
 }
 
 /* In the first collection only: the hook may not look at those that are gone. */
