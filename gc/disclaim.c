@@ -9,8 +9,8 @@
  * final pause traces the contents of unmarked ones, but doesn't mark them. A chain of such objects
  * goes one in each cycle, and a circle of them never.
  *
- * An object that is freed by hand, or with its zone, is not asked for. Where its memory had to stay,
- * it has lost its type by then (refs/deferred_free.c).
+ * An object that is freed by hand, or with its zone, is not asked for. Where its memory had to
+ * stay, it has lost its type by then (refs/deferred_free.c).
  *
  * Owns: oaki_gc.disclaim. Invariant: no span is detached when a mark begins, nor in a pause but for
  *   the end of the final one. Lock: gc_lock; the functions are called under it.
