@@ -366,9 +366,9 @@ static void keep_to_level(mutator *m)
 static void *mutate(void *arg)
 {
     mutator *m = arg;
-    test_wait(&model.go, 1); /* until then the limit isn't there */
     if (zone) ck_assert_int_eq(oak_zone_enter(zone), 0);
     map[m->number] = oak_map_new(&oak_map_u64_u64, 0);
+    test_wait(&model.go, 1); /* until then the system's limit isn't there */
     for (size_t i = 0; i < m->steps; i++) {
         size_t what = below(m, 16);
         if (what < 12) step_allocate(m);
