@@ -139,12 +139,14 @@ void oak_collect(void)
 
 /* ---- in steps ---- */
 
-/* Without concurrent marking, a due cycle is one pause, and its sweep goes in steps. While the
- * program allows no collection, the sweep goes on. */
-static void pause_if_due(oaki_thread *t, uint64_t end_ns)
+/* Without concurrent marking, a due cycle is one pause, and its sweep goes in steps. What the pause
+ * would do first of all is done by then: dead zones and unswept spans. */
+static void pause_if_due(const oaki_driver *d)
 {
-    if (oaki_pace_due() && oaki_gc_collect(t, OAKI_GC_DUE)) return;
-    (void)oaki_sweep_until(end_ns);
+    if (oaki_step_clear_up(d)) return;
+    (void)oaki_enter();
+    if (oaki_pace_due()) (void)oaki_gc_collect(d->thread, OAKI_GC_DUE);
+    oaki_leave(d->thread);
 }
 
 /* At most one pause a call, so that mutators run between two pauses. */
@@ -163,9 +165,9 @@ bool oak_collect_step(unsigned budget_us)
     if (!t) return false;
     oaki_driver d = { .thread = t, .end_ns = begun + budget, .why = OAKI_GC_DUE };
     bool steps = oaki_concurrent_may_step(budget);
-    if (budget > 0 && !steps) pause_if_due(t, d.end_ns);
     oaki_leave(t);
     if (budget > 0 && steps) take_steps(&d);
+    else if (budget > 0) pause_if_due(&d);
     return oaki_concurrent_has_rest() || AO_load(&oaki_gc.sweeper.waiting) != 0;
 }
 

@@ -42,8 +42,9 @@ oaki_phase oaki_cycle_at_rest(void);
 /* IDLE or SWEEP: no cycle is under way. */
 bool oaki_cycle_is_at_rest(void);
 
-/* Gives the cycle under way up: its marks are dropped, and the next cycle is a full one. Nothing if
- * there is none. Under the driver's lock, under gc_lock in a pause, or in the child of a fork. */
+/* Gives the cycle under way up: its marks are dropped, and the next cycle is a full one. Nothing
+ * between two cycles, or once the final pause has ended the mark. Under the driver's lock, under
+ * gc_lock in a pause, or in the child of a fork. */
 void oaki_cycle_abort(void);
 
 /* In the child of a fork, where the caller is the only thread: no cycle is under way. */
@@ -51,6 +52,9 @@ void oaki_collector_reset(void);
 
 /* ---- steps, each in the file of its phase ---- */
 
+/* For a driver with a budget: a part of the work that must be done before the init pause, which
+ * would do all of it at once. true: there may be more. */
+bool oaki_step_clear_up(const oaki_driver *d);
 oaki_stepped oaki_step_begin(oaki_driver *d);       /* IDLE, SWEEP: concurrent/begin.c */
 oaki_stepped oaki_step_protect(oaki_driver *d);     /* concurrent/begin.c */
 oaki_stepped oaki_step_init_pause(oaki_driver *d);  /* pauses.c */

@@ -31,7 +31,7 @@
  * limiter, runtime/mgclimit.go).
  *
  * Owns: trigger, oaki_gc.pace. Lock: its own, for each change: after a mark, by a setting, by the
- * end of a zone. It is read without: that can only move a cycle. */
+ * end of a zone. What is read without it is atomic: an old value can only move a cycle. */
 #include "pace.h"
 
 #include "contract.h"
@@ -116,10 +116,11 @@ static OAKI_AT_START void refresh(void)
 {
     OAKI_REQUIRES_LOCK(&pace->lock);
     size_t by_percent = percent_goal(), by_limit = limit_goal();
-    pace->limited = by_limit < by_percent;
-    pace->goal = OAKI_MIN(by_percent, by_limit);
-    size_t step = OAKI_MAX(pace->live / OAKI_TUNE_LEAST_STEP, OAKI_TUNE_LEAST_STEP_BYTES);
-    size_t least = pace->live + step, goal = OAKI_MAX(pace->goal, least);
+    AO_store(&pace->limited, by_limit < by_percent);
+    AO_store(&pace->goal, OAKI_MIN(by_percent, by_limit));
+    size_t live = AO_load(&pace->live);
+    size_t step = OAKI_MAX(live / OAKI_TUNE_LEAST_STEP, OAKI_TUNE_LEAST_STEP_BYTES);
+    size_t least = live + step, goal = OAKI_MAX(AO_load(&pace->goal), least);
     size_t early = OAKI_MIN(runway(), (goal - least) / OAKI_TUNE_RUNWAY_MOST);
     AO_store(&oaki_the_heap.trigger, goal - early);
 }
@@ -135,7 +136,7 @@ OAKI_AT_START void oaki_pace_refresh(void)
 void oaki_pace_reset(void)
 {
     oaki_lock_reset(&pace->lock);
-    pace->cpu_end = oaki_os_cpu_ns();
+    AO_store(&pace->cpu_end, oaki_os_cpu_ns());
 }
 
 OAKI_AT_START void oaki_pace_init(void)
@@ -143,7 +144,7 @@ OAKI_AT_START void oaki_pace_init(void)
     OAKI_REQUIRES_STARTING();
     oaki_lock_init(&pace->lock, OAKI_RANK_SETTINGS);
     AO_store(&pace->percent, (AO_t)oaki_the_heap.config.gc_percent);
-    pace->cycle_end = oaki_os_now_ns();
+    AO_store(&pace->cycle_end, oaki_os_now_ns());
     oaki_pace_refresh();
 }
 
@@ -153,8 +154,8 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_NO_MARK();
     oaki_lock_acquire(&pace->lock);
-    pace->live = live;
-    pace->waited = oaki_finalizers_waiting();
+    AO_store(&pace->live, live);
+    AO_store(&pace->waited, oaki_finalizers_waiting());
     if (!minor) {
         size_t all = AO_load(&oaki_the_heap.live);
         pace->full = live;
@@ -172,21 +173,22 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
                      bool asked)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(end_ns >= pace->cycle_end);
+    OAKI_ASSERT(end_ns >= AO_load(&pace->cycle_end));
     oaki_lock_acquire(&pace->lock);
-    int64_t ran = (int64_t)(end_cpu - pace->cpu_end) - (int64_t)took_cpu;
-    int64_t credit = OAKI_MAX(pace->credit + OAKI_MAX(ran, 0), 0);
-    pace->credit = OAKI_MIN(credit, OAKI_TUNE_CREDIT_NS) - (asked ? 0 : (int64_t)took_cpu);
-    pace->cycle_end = end_ns;
-    pace->last_cycle = asked ? 0 : took_ns;
-    pace->cpu_end = end_cpu;
+    int64_t ran = (int64_t)(end_cpu - AO_load(&pace->cpu_end)) - (int64_t)took_cpu;
+    int64_t credit = OAKI_MAX((int64_t)AO_load(&pace->credit) + OAKI_MAX(ran, 0), 0);
+    credit = OAKI_MIN(credit, OAKI_TUNE_CREDIT_NS) - (asked ? 0 : (int64_t)took_cpu);
+    AO_store(&pace->credit, (AO_t)credit);
+    AO_store(&pace->cycle_end, end_ns);
+    AO_store(&pace->last_cycle, asked ? 0 : took_ns);
+    AO_store(&pace->cpu_end, end_cpu);
     oaki_lock_release(&pace->lock);
 }
 
 static double rate_before(size_t bytes, uint64_t begin_ns)
 {
-    OAKI_ASSERT(begin_ns >= pace->cycle_end);
-    double ran = (double)(begin_ns - pace->cycle_end);
+    OAKI_ASSERT(begin_ns >= AO_load(&pace->cycle_end));
+    double ran = (double)(begin_ns - AO_load(&pace->cycle_end));
     return ran > 0 ? (double)bytes / ran : 0;
 }
 
@@ -227,23 +229,25 @@ size_t oaki_pace_floating(size_t found, uint64_t clock_ns, uint64_t marking_ns)
 
 bool oaki_pace_has_room(void)
 {
-    size_t whole = pace->goal - OAKI_MIN(pace->base, pace->goal);
-    return pace->goal - OAKI_MIN(pace->live, pace->goal) > whole / OAKI_TUNE_STICKY_ROOM;
+    size_t goal = AO_load(&pace->goal), live = AO_load(&pace->live);
+    size_t whole = goal - OAKI_MIN(pace->base, goal);
+    return goal - OAKI_MIN(live, goal) > whole / OAKI_TUNE_STICKY_ROOM;
 }
 
 size_t oaki_pace_live(void)
 {
-    return pace->live;
+    return AO_load(&pace->live);
 }
 
 size_t oaki_pace_goal(void)
 {
-    return OAKI_MAX(pace->goal, pace->live);
+    size_t goal = AO_load(&pace->goal), live = AO_load(&pace->live);
+    return OAKI_MAX(goal, live);
 }
 
 bool oaki_pace_outran(size_t bytes, size_t done, size_t whole)
 {
-    size_t goal = oaki_pace_goal(), live = OAKI_MIN(pace->live, goal);
+    size_t goal = oaki_pace_goal(), live = OAKI_MIN(AO_load(&pace->live), goal);
     double room = (double)OAKI_MAX((goal - live) / OAKI_TUNE_LATE, live / OAKI_TUNE_LATE_LEAST);
     double part = whole > done ? (double)done / (double)whole : 1;
     return (double)AO_load(&oaki_the_heap.live) + (double)bytes > (double)goal + room * part;
@@ -261,10 +265,12 @@ bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, u
  * not decide on a busy machine, where program and collector both wait for a processor. */
 static bool may_collect(void)
 {
-    if (!pace->limited) return true;
-    if (oaki_os_now_ns() - pace->cycle_end >= pace->last_cycle * OAKI_TUNE_ASLEEP) return true;
-    if (pace->credit + (int64_t)(oaki_os_cpu_ns() - pace->cpu_end) >= 0) return true;
-    size_t more = OAKI_MAX(pace->live / OAKI_TUNE_POSTPONE, OAKI_TUNE_POSTPONE_BYTES);
+    if (!AO_load(&pace->limited)) return true;
+    uint64_t since = oaki_os_now_ns() - AO_load(&pace->cycle_end);
+    if (since >= AO_load(&pace->last_cycle) * OAKI_TUNE_ASLEEP) return true;
+    int64_t ran = (int64_t)(oaki_os_cpu_ns() - AO_load(&pace->cpu_end));
+    if ((int64_t)AO_load(&pace->credit) + ran >= 0) return true;
+    size_t more = OAKI_MAX(AO_load(&pace->live) / OAKI_TUNE_POSTPONE, OAKI_TUNE_POSTPONE_BYTES);
     oaki_count_add(&oaki_the_heap.trigger, more);
     return false;
 }
@@ -279,8 +285,9 @@ OAKI_AT_START static size_t finalizer_bytes(void)
 {
     size_t percent = AO_load(&pace->percent);
     if (OAKI_LIKELY(!AO_load(&pace->by_finalizers)) || percent == (AO_t)-1) return 0;
-    double fresh = (double)oaki_finalizers_waiting() - (double)pace->waited;
-    double counted = fresh - (double)pace->waited * (double)percent / 100;
+    double waited = (double)AO_load(&pace->waited);
+    double fresh = (double)oaki_finalizers_waiting() - waited;
+    double counted = fresh - waited * (double)percent / 100;
     return (size_t)(OAKI_MAX(counted, 0) * (double)OAKI_TUNE_FINALIZER_BYTES);
 }
 
@@ -288,13 +295,15 @@ OAKI_AT_START bool oaki_pace_due(void)
 {
     size_t live = AO_load(&oaki_the_heap.live), trigger = AO_load(&oaki_the_heap.trigger);
     if (live >= trigger) return may_collect();
-    if (live < pace->live + pace->live / OAKI_TUNE_FINALIZER_LEAST) return false;
+    size_t marked = AO_load(&pace->live);
+    if (live < marked + marked / OAKI_TUNE_FINALIZER_LEAST) return false;
     return OAKI_UNLIKELY(finalizer_bytes() >= trigger - live) && may_collect();
 }
 
 bool oaki_pace_nears(void)
 {
-    size_t trigger = AO_load(&oaki_the_heap.trigger), live = OAKI_MIN(pace->live, trigger);
+    size_t trigger = AO_load(&oaki_the_heap.trigger), live = AO_load(&pace->live);
+    live = OAKI_MIN(live, trigger);
     return AO_load(&oaki_the_heap.live) >= trigger - (trigger - live) / OAKI_TUNE_NEAR;
 }
 
@@ -302,7 +311,8 @@ void oaki_gc_dropped(size_t bytes)
 {
     OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&pace->lock);
-    pace->live -= OAKI_MIN(bytes, pace->live);
+    size_t live = AO_load(&pace->live);
+    AO_store(&pace->live, live - OAKI_MIN(bytes, live));
     pace->full -= OAKI_MIN(bytes, pace->full);
     pace->base -= OAKI_MIN(bytes, pace->base);
     refresh();
@@ -314,8 +324,10 @@ void oaki_gc_settings_changed(void)
 {
     oaki_thread *t = lock();
     uint64_t now = oaki_os_cpu_ns();
-    pace->credit = OAKI_MIN(pace->credit + (int64_t)(now - pace->cpu_end), 0);
-    pace->cpu_end = now;
+    int64_t credit = (int64_t)AO_load(&pace->credit);
+    credit = OAKI_MIN(credit + (int64_t)(now - AO_load(&pace->cpu_end)), 0);
+    AO_store(&pace->credit, (AO_t)credit);
+    AO_store(&pace->cpu_end, now);
     refresh();
     unlock(t);
 }

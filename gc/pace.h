@@ -8,12 +8,13 @@
 typedef struct oaki_pace {
     oaki_lock lock;     /* for each change */
     AO_t percent;       /* as unsigned; (AO_t)-1: never */
-    size_t live, roots; /* of the last mark */
+    AO_t live;          /* bytes, of the last mark */
+    size_t roots;       /* the same */
     size_t full;        /* live bytes of the last full mark, */
     size_t base;        /* and the live bytes that set the goal */
-    size_t goal;
+    AO_t goal;
     AO_t by_finalizers; /* 1: they make a cycle due, too */
-    size_t waited;      /* finalizers that waited after the last mark */
+    AO_t waited;        /* finalizers that waited after the last mark */
     /* bytes per ns that the program allocated around the last mark it didn't ask for; 0: not
      * known */
     double rate;
@@ -22,12 +23,12 @@ typedef struct oaki_pace {
     /* of the last two full concurrent marks: bytes, per live byte, whose allocation takes long
      * enough to pay for a mark */
     double pays[2];
-    uint64_t cycle_end;  /* monotonic, ns; the heap's start before the first cycle */
-    uint64_t last_cycle; /* ns that the last cycle's collector worked */
-    uint64_t cpu_end;    /* the last cycle's end in processor time of the process */
-    /* processor time that the program had beyond the collector's until then */
-    int64_t credit;
-    bool limited; /* the limit, not the percentage, set the goal */
+    AO_t cycle_end;  /* monotonic, ns; the heap's start before the first cycle */
+    AO_t last_cycle; /* ns that the last cycle's collector worked */
+    AO_t cpu_end;    /* the last cycle's end in processor time of the process */
+    /* int64_t: processor time that the program had beyond the collector's until then */
+    AO_t credit;
+    AO_t limited; /* 1: the limit, not the percentage, set the goal */
 } oaki_pace;
 
 void oaki_pace_init(void);

@@ -43,11 +43,10 @@ unsigned oaki_map_slots_for(const oak_map *m, size_t n)
     return n <= 3 && m->entry_size > FEW_FROM ? 0x7 : n <= 7 ? 0x7f : OAK_MAP_USED_;
 }
 
-/* Both are secret, so the multiplier may follow from the seed. */
 static void seed_with(oak_map *m, uint64_t seed)
 {
     m->seed = seed;
-    m->mult = oak_map_mix_(seed, UINT64_C(0x243f6a8885a308d3), UINT64_C(0x452821e638d01377)) | 1;
+    m->mult = oaki_map_mult(seed);
 }
 
 oak_map *oak_map_new(const oak_map_type *t, size_t hint)
@@ -194,7 +193,7 @@ static uint8_t *take_slot(oak_map *m, uint64_t *hash, const void *key, char **e)
     size_t run = run_of(m, oaki_map_home(&m->array[0], p), oak_map_tag_(*hash));
     if (run < CROWDED) {
         if (past >= NEAR && m->len >= (size_t)SPARSE << m->bits)
-            oaki_map_grow_next(m); /* dense in places */
+            oaki_map_grow_soon(m); /* dense in places */
         return tag;
     }
     if (m->len >= m->limit || !oaki_map_crowded(m, *hash, run)) return tag;

@@ -95,6 +95,12 @@ struct oak_map_more_ {
     bool halve;           /* shrinking had gone too far: the next one halves only */
 };
 
+/* The multiplier that belongs to a seed. Both are secret, so it may follow from that. */
+OAKI_INLINE uint64_t oaki_map_mult(uint64_t seed)
+{
+    return oak_map_mix_(seed, UINT64_C(0x243f6a8885a308d3), UINT64_C(0x452821e638d01377)) | 1;
+}
+
 OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)
 {
     return (const oaki_map_layout *)(const void *)m->type;
@@ -264,7 +270,8 @@ unsigned oaki_map_bits_for(size_t n); /* groups for n entries, log2 */
 void oaki_map_set_limits(oak_map *m);
 /* Begins to grow, or has memory made ready for it. Without memory, puts growing off. */
 void oaki_map_grow(oak_map *m);
-void oaki_map_grow_next(oak_map *m); /* at the next entry */
+/* Grows at the next entry, unless a growth has just found no memory. */
+void oaki_map_grow_soon(oak_map *m);
 void oaki_map_shrink(oak_map *m); /* the same for shrinking */
 /* The one group of a small map gets more slots. false: no memory. */
 bool oaki_map_widen(oak_map *m);
@@ -286,7 +293,8 @@ bool oaki_map_swap_arrays(oak_map *m, unsigned bits, bool zero);
 void oaki_map_swap_back(oak_map *m, unsigned bits);
 
 /* Resizes a small map to 2^bits groups, and sets its limits. Where deletes have left entries side
- * by side, it gets a new seed. false: no memory, nothing has changed. */
+ * by side, it gets a new seed, which follows from the old one: a test may repeat a run. false: no
+ * memory, nothing has changed. */
 bool oaki_map_resize_whole(oak_map *m, unsigned bits);
 /* Moves all entries to 2^bits groups under a new seed. false: as above. */
 bool oaki_map_reorder(oak_map *m, unsigned bits);

@@ -4,9 +4,9 @@
  * Owns: oaki_map_whole_bits.
  * Invariants: the old array stays as it is until the new one has all entries. Without memory it
  * takes its place again.
- * Bound: O(entries) and O(groups). A resize of a small map moves at most 12.5 entries for each of
- * 2^oaki_map_whole_bits groups. A new seed is taken for an attack, for a hash that no seed helps,
- * or for few entries that are left side by side. */
+ * Bound: O(groups), and O(entries) and their chains. A resize of a small map moves at most 12.5
+ * entries for each of 2^oaki_map_whole_bits groups. A new seed is taken for an attack, for a hash
+ * that no seed helps, or for few entries that are left side by side. */
 #include "hash.h"
 #include "map.h"
 #include "resizehook.h"
@@ -152,10 +152,12 @@ bool oaki_map_resize_whole(oak_map *m, unsigned bits)
 {
     OAKI_ASSERT(bits != m->bits && OAKI_MAX(bits, m->bits) <= oaki_map_whole_bits);
     bool anew = bits < m->bits && crowds(m, bits);
-    bool done = resize(m, bits, anew ? oaki_hash_random() : m->seed,
-                       anew ? oaki_hash_random() | 1 : m->mult);
-    if (done) oaki_map_set_limits(m);
-    return done;
+    uint64_t seed = anew ? oak_map_mix_(~m->seed, m->mult, m->mult) : m->seed;
+    bool done = resize(m, bits, seed, anew ? oaki_map_mult(seed) : m->mult);
+    if (!done) return false;
+    if (anew) m->more->reseeds++;
+    oaki_map_set_limits(m);
+    return true;
 }
 
 bool oaki_map_enlarge(oak_map *m, unsigned bits)

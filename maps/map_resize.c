@@ -259,6 +259,7 @@ static bool begin(oak_map *m, unsigned bits)
 /* Without memory the map fills up a little more, or stays large, before it tries again. */
 static void put_off(oak_map *m)
 {
+    if (m->more) m->more->wait = RETRY;
     m->limit = m->len + OAKI_MAX(((size_t)OAK_MAP_SLOTS_ << m->bits) / RETRY, 1);
     m->shrink_at -= (m->shrink_at + RETRY - 1) / RETRY;
 }
@@ -309,8 +310,12 @@ void oaki_map_grow(oak_map *m)
         put_off(m);
 }
 
-void oaki_map_grow_next(oak_map *m)
+void oaki_map_grow_soon(oak_map *m)
 {
+    if (m->more && m->more->wait > 0) {
+        m->more->wait--;
+        return;
+    }
     m->flags &= (uint8_t)~OAKI_MAP_SOON;
     m->limit = 0; /* even after deletes */
 }

@@ -70,7 +70,7 @@ void oaki_gc_dropped(size_t bytes);
  * since the last collection is fatal. Inside oaki_enter. */
 bool oaki_gc_defer_free(void *obj);
 
-/* With verify=1: the program frees this memory by hand: a slot, or whole pages. Any thread. */
+/* With verify=1: the program frees this memory by hand. Any thread. */
 void oaki_gc_note_freed(size_t off, size_t bytes);
 
 /* Memory from off on is about to be allocated during a mark. Writes to it, and to a little beyond

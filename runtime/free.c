@@ -85,7 +85,7 @@ static void free_small(oaki_span *s, void *p)
     OAKI_ASSERT(s->swept == (uint32_t)AO_load(&oaki_the_heap.cycle));
     size_t bytes = c->size - (s->guarded ? OAKI_GUARD_GAP : 0); /* the gap is the next slot's too */
     if (oaki_debug_switches.poison) memset(p, POISON, bytes);
-    if (oaki_debug_switches.verify) oaki_gc_note_freed(oaki_heap_offset(p), 1);
+    if (oaki_debug_switches.verify) oaki_gc_note_freed(oaki_heap_offset(p), c->size);
     oaki_track_free(p, bytes);
     oaki_bits_clear(oaki_the_heap.alloc, oaki_heap_offset(p), c->size);
     AO_int_fetch_and_add(&s->nalloc, -1u);

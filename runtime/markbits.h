@@ -11,8 +11,8 @@
  *
  * A has its bits in order; pack and spread convert between the two. An object allocated during a
  * concurrent mark is not marked: its bits are cleared. While heap.sticky is set, M holds the last
- * mark's result between two marks (docs/concurrent.md). M is clear for a free slot of a small
- * object, and for a free page that is taken.
+ * mark's result between two marks (docs/concurrent.md). M is clear for a slot of a small object
+ * that the sweep has freed, and for a free page that is taken; a slot freed by hand keeps its bit.
  *
  * Lock: as M's (span.h). During a mark, bits are set atomically where several workers mark, or
  * where mutators run. */

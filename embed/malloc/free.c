@@ -85,6 +85,7 @@ static void free_small(oaki_span *s, void *p, size_t off)
 {
     oaki_heap *h = &oaki_the_heap;
     const oaki_class *c = &oaki_classes[s->cls];
+    if (oaki_debug_switches.verify) oaki_gc_note_freed(off, c->size);
     oaki_track_free(p, c->size);
     oaki_bits_clear(h->alloc, off, c->size);
     AO_int_fetch_and_add(&s->nalloc, -1u);
@@ -192,6 +193,7 @@ void oaki_free_batch(void *const *block, size_t n, unsigned cls)
         if (OAKI_UNLIKELY(!(h->alloc[g / 64] & ~w->bits & (uint64_t)1 << bit) ||
                           (p >= w->unused && p < w->unused_end)))
             bad_free(p, "is free memory: was it freed already?");
+        if (oaki_debug_switches.verify) oaki_gc_note_freed(off, size);
         oaki_track_free(block[i], size);
         w->n++;
         if (OAKI_LIKELY(bit + k <= 64)) {

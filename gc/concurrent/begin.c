@@ -132,13 +132,11 @@ static oaki_stepped begin_mark(oaki_driver *d, bool minor)
         if (oaki_phase_now() == OAKI_PHASE_PROTECT) oaki_cycle_abort();
         unlock(d);
     }
-    if (d->end_ns) d->nap_ns = 1; /* that was a pause */
+    if (a == DUE && d->end_ns) d->nap_ns = 1; /* that was a pause */
     return OAKI_STEP_MORE;
 }
 
-/* For a driver with a budget: a part of the work that must be done before the init pause, which
- * would do all of it at once. true: there may be more. */
-static bool clear_up(const oaki_driver *d)
+bool oaki_step_clear_up(const oaki_driver *d)
 {
     if (AO_load(&oaki_the_heap.zones.ndead) > 0 && oaki_zones_reap_some()) return true;
     (void)oaki_enter();
@@ -153,7 +151,7 @@ oaki_stepped oaki_step_begin(oaki_driver *d)
 {
     OAKI_REQUIRES_OUTSIDE();
     if (AO_load(&self->unprotect)) return release_pages(d);
-    if (d->end_ns && clear_up(d)) return OAKI_STEP_MORE;
+    if (d->end_ns && oaki_step_clear_up(d)) return OAKI_STEP_MORE;
     answer a = due(d);
     if (a != DUE) return a == REFUSED ? OAKI_STEP_REFUSED : OAKI_STEP_OVER;
     if (!oaki_dirty_begin()) return OAKI_STEP_OVER;

@@ -4,8 +4,9 @@
  * during a mark may be garbage that the mark has not seen, so the verifier must not take the word
  * for a missed reference. The collector's own frees leave no such words.
  *
- * Owns: oaki_gc.debug.freed, a table of bits by hash: one for each slot, or page of freed pages.
- * Bits that collide, or are missing for want of memory, make the verifier accept more words.
+ * Owns: oaki_gc.debug.freed, a table of bits by hash: one for each granule of a small piece, or
+ * each page of a larger one. Bits that collide, or are missing for want of memory, make the
+ * verifier accept more words.
  * Lock: none; bits are only ever set. */
 #include "verify.h"
 
@@ -15,13 +16,14 @@
 #define LOG 23 /* of the bits */
 #define BYTES ((size_t)1 << LOG >> 3)
 #define WORD_BITS 64
+#define PIECE ((size_t)512) /* bytes; larger ones are noted by the page */
 
 static oaki_freed *const self = &oaki_gc.debug.freed;
 
-/* Slots and pages are different keys. */
+/* Granules and pages are different keys. */
 static size_t bit_of(size_t off, bool page)
 {
-    uint64_t key = (uint64_t)(page ? off >> OAKI_PAGE_SHIFT : off) << 1 | page;
+    uint64_t key = (uint64_t)(off >> (page ? OAKI_PAGE_SHIFT : OAKI_GRANULE_SHIFT)) << 1 | page;
     return (size_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - LOG));
 }
 
@@ -50,16 +52,14 @@ void oaki_gc_note_freed(size_t off, size_t bytes)
     AO_t *bits = table();
     AO_store(&self->any, 1);
     if (!bits) return;
-    if (bytes < OAKI_PAGE) {
-        set(bits, bit_of(off, false));
-        return;
-    }
-    for (size_t end = off + bytes; off < end; off += OAKI_PAGE) set(bits, bit_of(off, true));
+    bool page = bytes > PIECE;
+    size_t each = page ? OAKI_PAGE : OAKI_GRANULE, end = off + bytes;
+    for (off = OAKI_ALIGN_DOWN(off, each); off < end; off += each) set(bits, bit_of(off, page));
 }
 
-bool oaki_freed_has(size_t slot)
+bool oaki_freed_has(size_t off)
 {
     const AO_t *bits = (const AO_t *)AO_load_acquire(&self->bits);
     if (!bits) return AO_load(&self->any) != 0;
-    return get(bits, bit_of(slot, false)) || get(bits, bit_of(slot, true));
+    return get(bits, bit_of(off, false)) || get(bits, bit_of(off, true));
 }

@@ -20,8 +20,8 @@ size_t oaki_verify_unreached(void);
 
 /* ---- freed.c ---- */
 
-/* May the program have freed memory by hand where this slot is? Any thread. */
-bool oaki_freed_has(size_t slot);
+/* May the program have freed memory by hand at this offset? Any thread. */
+bool oaki_freed_has(size_t off);
 
 /* ---- precise.c, for verify.c ---- */
 

@@ -1,4 +1,5 @@
-/* map.h - the default map: it grows and shrinks in small steps, and keeps no unneeded memory.
+/* map.h - the default map: it grows and shrinks in small steps, and keeps no unneeded memory. A map
+ * of up to 1,600 entries takes one step.
  *
  * A map is a heap object. While it is reachable, so are its entries. Entries lie in groups, in the
  * order of their seeded hashes, so a resize moves them from front to back. Each write moves a group
