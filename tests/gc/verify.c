@@ -478,7 +478,8 @@ START_TEST(a_stale_word_is_no_missed_reference)
     for (size_t i = 0; i < objects; i++) {
         if (i % (objects / 20) == 0) (void)test_ask_beside();
         oak_free(array[i]);
-        for (size_t k = 0; k < ALLOCATED; k++) (void)!oak_alloc(sizes[k % OAKI_COUNT(sizes)] / 2);
+        for (size_t k = 0; k < ALLOCATED * sizes[_i] / sizes[0]; k++)
+            (void)!oak_alloc(sizes[k % OAKI_COUNT(sizes)] / 2);
     }
     oak_collect();
     ck_assert_uint_gt(test_stats().num_concurrent_gc, before);

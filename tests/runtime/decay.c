@@ -111,6 +111,7 @@ START_TEST(beyond_the_goal_nothing_is_kept)
     c.min_heap = 4 * MB;
     test_heap_start(c);
     test_no_beside();
+    test_only_root(&c, sizeof c); /* data would raise the goal */
     char *small = oak_alloc_noscan(MB), *wall = oak_alloc_noscan(40000);
     char *large = oak_alloc_noscan(60 * MB), *end = oak_alloc_noscan(40000);
     oak_free(large);
