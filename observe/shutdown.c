@@ -62,7 +62,8 @@ static int refusal(void)
 {
     const oaki_thread *t = oaki_thread_self();
     if (oaki_crew_has_me() || oaki_event_is_mine() || oaki_fork_is_ours()) return EDEADLK;
-    if (t && (t->in_runtime || t->finalizes || t->in_full || t->fiber || t->hired)) return EDEADLK;
+    if (t && (t->in_runtime || t->in_full || t->fiber || t->hired)) return EDEADLK;
+    if (t && (t->finalizes || t->notifies)) return EDEADLK;
     if (strcmp(oaki_meta_backend(), "built-in") != 0) return ENOTSUP;
     oaki_thread *self = oaki_thread_attach_self();
     if (!self) return ENOMEM;

@@ -205,6 +205,16 @@ void (*oak_finalizer_notify(void (*fn)(void)))(void)
     }
 }
 
+static void notify(void (*fn)(void))
+{
+    oaki_thread *t = oaki_thread_self();
+    bool nested = t && t->notifies;
+    if (t) t->notifies = true;
+    fn();
+    t = oaki_thread_self();
+    if (t) t->notifies = nested;
+}
+
 static void wake_or_notify(bool fresh)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -214,7 +224,7 @@ static void wake_or_notify(bool fresh)
         return;
     }
     void (*fn)(void) = (void (*)(void))AO_load_acquire(&self->notify);
-    if (fn && (fresh || oaki_gc_notifies_each())) fn();
+    if (fn && (fresh || oaki_gc_notifies_each())) notify(fn);
 }
 
 void oaki_finalizers_dispatch(void)

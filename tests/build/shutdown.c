@@ -346,6 +346,12 @@ static void from_finalizer_elsewhere(void)
     from_finalizer();
 }
 
+static void from_notifier_elsewhere(void)
+{
+    elsewhere = true;
+    from_notifier();
+}
+
 static void from_start_hook_elsewhere(void)
 {
     elsewhere = true;
@@ -462,6 +468,7 @@ int main(int argc, char **argv)
         CASE(from_start_hook),
         CASE(from_notifier),
         CASE(from_finalizer_elsewhere),
+        CASE(from_notifier_elsewhere),
         CASE(from_start_hook_elsewhere),
         CASE(from_full_zone),
         CASE(from_full_zone_elsewhere),
