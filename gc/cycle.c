@@ -121,9 +121,9 @@ oaki_stepped oaki_collector_step(oaki_driver *d)
 
 /* ---- giving up ---- */
 
-/* The marks are not to be kept, and the next cycle is reported again. */
-static void drop_marks(void)
+void oaki_cycle_drop_marks(void)
 {
+    OAKI_REQUIRES_COLLECTOR();
     AO_store(&oaki_the_heap.sticky, 0);
     AO_store(&oaki_gc.concurrent.final_refused, 0);
     AO_store(&oaki_gc.start_reported, 0);
@@ -134,7 +134,7 @@ void oaki_cycle_abort(void)
     OAKI_REQUIRES_COLLECTOR();
     oaki_phase now = oaki_phase_now();
     if (now != OAKI_PHASE_PROTECT && !oaki_is_marking()) return;
-    drop_marks();
+    oaki_cycle_drop_marks();
     if (now == OAKI_PHASE_PROTECT) {
         oaki_gc.concurrent.protecting = false;
         oaki_cycle_enter(oaki_cycle_at_rest());
@@ -162,5 +162,5 @@ void oaki_collector_reset(void)
     oaki_finalrun_reset();
     oaki_zones_reset();
     oaki_cycle_abort();
-    drop_marks(); /* nobody tells the child of dirty pages */
+    oaki_cycle_drop_marks(); /* nobody tells the child of dirty pages */
 }

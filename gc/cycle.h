@@ -46,6 +46,8 @@ bool oaki_cycle_is_at_rest(void);
  * between two cycles, or once the final pause has ended the mark. Under the driver's lock, under
  * gc_lock in a pause, or in the child of a fork. */
 void oaki_cycle_abort(void);
+/* Marks that the last cycle has kept are not to be used: the next one is full. Callers as above. */
+void oaki_cycle_drop_marks(void);
 
 /* In the child of a fork, where the caller is the only thread: no cycle is under way. */
 void oaki_collector_reset(void);

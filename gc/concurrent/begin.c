@@ -288,6 +288,7 @@ void oaki_concurrent_give_up(void)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_cycle_abort();
+    oaki_cycle_drop_marks();
 }
 
 /* ---- queries ---- */

@@ -61,7 +61,8 @@ size_t oaki_concurrent_floating(void);
  * first and the last, processor time, rounds. */
 void oaki_concurrent_record(oaki_cycle *c);
 
-/* Another search is about to use M: oaki_cycle_abort. World stopped. */
+/* Another search is about to use M: a cycle is given up, and kept marks are dropped. World stopped,
+ * under gc_lock. */
 void oaki_concurrent_give_up(void);
 
 /* In the child of a fork. */
