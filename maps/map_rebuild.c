@@ -151,7 +151,7 @@ static bool resize(oak_map *m, unsigned bits, uint64_t seed, uint64_t mult)
 bool oaki_map_resize_whole(oak_map *m, unsigned bits)
 {
     OAKI_ASSERT(bits != m->bits && OAKI_MAX(bits, m->bits) <= oaki_map_whole_bits);
-    bool anew = bits < m->bits && crowds(m, bits);
+    bool anew = bits < m->bits && !m->more->bad_hash && crowds(m, bits);
     uint64_t seed = anew ? oak_map_mix_(~m->seed, m->mult, m->mult) : m->seed;
     bool done = resize(m, bits, seed, anew ? oaki_map_mult(seed) : m->mult);
     if (!done) return false;
