@@ -63,7 +63,9 @@ static bool keep_freed(const oaki_span *s, void *p)
 {
     const oaki_heap *h = &oaki_the_heap;
     if (OAKI_LIKELY(!oaki_is_marking() && AO_load(&h->ndeferred) == 0)) return false;
-    return is_looked_at(s, p) && oaki_gc_defer_free(p);
+    if (!is_looked_at(s, p) || !oaki_gc_defer_free(p)) return false;
+    if (oaki_debug_switches.verify) oaki_gc_note_freed(oaki_heap_offset(p), s->size);
+    return true; /* the sweep frees it */
 }
 
 static void free_large(oaki_span *s)
