@@ -40,8 +40,7 @@ void oaki_serve_host(oaki_request *r)
     oaki_json j;
     oak_host h;
     oak_host_read(&h);
-    r->type = "application/json; charset=utf-8";
-    oaki_json_init(&j, oaki_body_sink, &r->body);
+    oaki_serve_json_begin(r, &j);
     oaki_json_object(&j);
     put_tracking(&j);
     put_costs(&j, &h);
@@ -55,5 +54,5 @@ void oaki_serve_host(oaki_request *r)
     oaki_json_put_bool(&j, "concurrent", h.concurrent);
     oaki_json_put_string(&j, "why", h.why);
     oaki_json_object_end(&j);
-    if (!oaki_json_finish(&j)) r->body.failed = true;
+    oaki_serve_json_end(r, &j);
 }

@@ -18,6 +18,17 @@
 #define MAPS_USUAL 100
 #define MAPS_OF_STATE 20
 
+void oaki_serve_json_begin(oaki_request *r, oaki_json *j)
+{
+    r->type = "application/json; charset=utf-8";
+    oaki_json_init(j, oaki_body_sink, &r->body);
+}
+
+void oaki_serve_json_end(oaki_request *r, oaki_json *j)
+{
+    if (!oaki_json_finish(j)) r->body.failed = true;
+}
+
 static const oaki_reading *begin(oaki_request *r, oaki_json *j)
 {
     const oaki_reading *reading = oaki_reading_get();
@@ -25,14 +36,8 @@ static const oaki_reading *begin(oaki_request *r, oaki_json *j)
         oaki_request_refuse(r, 503, "no memory for a reading");
         return NULL;
     }
-    r->type = "application/json; charset=utf-8";
-    oaki_json_init(j, oaki_body_sink, &r->body);
+    oaki_serve_json_begin(r, j);
     return reading;
-}
-
-static void end(oaki_request *r, oaki_json *j)
-{
-    if (!oaki_json_finish(j)) r->body.failed = true;
 }
 
 /* ---- collections ---- */
@@ -55,13 +60,12 @@ static void put_whole_cycle(oaki_json *j, const oaki_cycle *c)
 void oaki_serve_gc(oaki_request *r)
 {
     oaki_json j;
-    r->type = "application/json; charset=utf-8";
-    oaki_json_init(&j, oaki_body_sink, &r->body);
+    oaki_serve_json_begin(r, &j);
     oaki_json_object(&j);
     oaki_json_key(&j, "cycles");
     put_cycles(&j, r->since, put_whole_cycle);
     oaki_json_object_end(&j);
-    end(r, &j);
+    oaki_serve_json_end(r, &j);
 }
 
 /* ---- memory ---- */
@@ -72,7 +76,7 @@ void oaki_serve_memstats(oaki_request *r)
     const oaki_reading *reading = begin(r, &j);
     if (!reading) return;
     oaki_memstats_json(&j, &reading->census.stats);
-    end(r, &j);
+    oaki_serve_json_end(r, &j);
 }
 
 /* ---- maps ---- */
@@ -159,7 +163,7 @@ void oaki_serve_maps(oaki_request *r)
     const oaki_reading *reading = begin(r, &j);
     if (!reading) return;
     put_maps(&j, &reading->census, r->has_top ? r->top : MAPS_USUAL);
-    end(r, &j);
+    oaki_serve_json_end(r, &j);
 }
 
 /* ---- threads ---- */
@@ -207,7 +211,7 @@ void oaki_serve_threads(oaki_request *r)
     for (size_t i = 0; i < c->nthreads; i++) put_thread(&j, &c->threads[i]);
     oaki_json_array_end(&j);
     oaki_json_object_end(&j);
-    end(r, &j);
+    oaki_serve_json_end(r, &j);
 }
 
 /* ---- all data of the dashboard and `oakum top` in one answer ---- */
@@ -273,5 +277,5 @@ void oaki_serve_state(oaki_request *r)
     oaki_json_key(&j, "leaks");
     oaki_serve_put_leaks(&j);
     oaki_json_object_end(&j);
-    end(r, &j);
+    oaki_serve_json_end(r, &j);
 }

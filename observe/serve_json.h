@@ -5,6 +5,10 @@
 #include "json.h"
 #include "serve.h"
 
+/* Begin an answer that is JSON, and end it. */
+void oaki_serve_json_begin(oaki_request *r, oaki_json *j);
+void oaki_serve_json_end(oaki_request *r, oaki_json *j);
+
 /* Answers of the light worker. */
 void oaki_serve_state(oaki_request *r);
 void oaki_serve_memstats(oaki_request *r);

@@ -57,10 +57,9 @@ void oaki_serve_put_leaks(oaki_json *j)
 void oaki_serve_leaks(oaki_request *r)
 {
     oaki_json j;
-    r->type = "application/json; charset=utf-8";
-    oaki_json_init(&j, oaki_body_sink, &r->body);
+    oaki_serve_json_begin(r, &j);
     oaki_serve_put_leaks(&j);
-    if (!oaki_json_finish(&j)) r->body.failed = true;
+    oaki_serve_json_end(r, &j);
 }
 
 void oaki_serve_leak_metrics(oaki_body *b)

@@ -65,8 +65,7 @@ static void put_step(oaki_json *j, const oak_step *s)
 static void put_json(oaki_request *r, const oak_path *p)
 {
     oaki_json j;
-    r->type = "application/json; charset=utf-8";
-    oaki_json_init(&j, oaki_body_sink, &r->body);
+    oaki_serve_json_begin(r, &j);
     oaki_json_object(&j);
     oaki_json_put_address(&j, "object", p->object);
     oaki_json_put_u64(&j, "size", p->size);
@@ -79,7 +78,7 @@ static void put_json(oaki_request *r, const oak_path *p)
     for (size_t i = 0; i < p->nsteps; i++) put_step(&j, &p->steps[i]);
     oaki_json_array_end(&j);
     oaki_json_object_end(&j);
-    if (!oaki_json_finish(&j)) r->body.failed = true;
+    oaki_serve_json_end(r, &j);
 }
 
 static void put_text(oaki_request *r, const oak_path *p)
