@@ -43,12 +43,6 @@ unsigned oaki_map_slots_for(const oak_map *m, size_t n)
     return n <= 3 && m->entry_size > FEW_FROM ? 0x7 : n <= 7 ? 0x7f : OAK_MAP_USED_;
 }
 
-static void seed_with(oak_map *m, uint64_t seed)
-{
-    m->seed = seed;
-    m->mult = oaki_map_mult(seed);
-}
-
 oak_map *oak_map_new(const oak_map_type *t, size_t hint)
 {
     if (!t) {
@@ -64,7 +58,7 @@ oak_map *oak_map_new(const oak_map_type *t, size_t hint)
         m->flags = OAKI_MAP_CELLS;
     m->entry_size = (uint16_t)l->entry_size;
     m->value_offset = (uint16_t)l->value_offset;
-    seed_with(m, oaki_hash_random());
+    oaki_map_set_seed(m, oaki_hash_random());
     m->last = UINT64_MAX;
     unsigned bits = hint <= OAK_MAP_SLOTS_ ? 0 : oaki_map_hint_bits(l, hint);
     unsigned few = oaki_map_slots_for(m, hint);
@@ -80,7 +74,7 @@ void oak_map_set_seed(oak_map *m, uint64_t seed)
 {
     if (!m) oak_map_misuse_(m, OAK_MAP_NIL_);
     if (m->moves > 0) oak_fatal("oakum: oak_map_set_seed: the map has been written");
-    seed_with(m, seed);
+    oaki_map_set_seed(m, seed);
 }
 
 /* ---- adding ---- */

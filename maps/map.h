@@ -95,10 +95,12 @@ struct oak_map_more_ {
     bool halve;           /* shrinking had gone too far: the next one halves only */
 };
 
-/* The multiplier that belongs to a seed. Both are secret, so it may follow from that. */
-OAKI_INLINE uint64_t oaki_map_mult(uint64_t seed)
+/* The map has no entries, or these move to where the new seed puts them. Both numbers are secret,
+ * so the multiplier may follow from the seed. */
+OAKI_INLINE void oaki_map_set_seed(oak_map *m, uint64_t seed)
 {
-    return oak_map_mix_(seed, UINT64_C(0x243f6a8885a308d3), UINT64_C(0x452821e638d01377)) | 1;
+    m->seed = seed;
+    m->mult = oak_map_mix_(seed, UINT64_C(0x243f6a8885a308d3), UINT64_C(0x452821e638d01377)) | 1;
 }
 
 OAKI_INLINE const oaki_map_layout *oaki_map_layout_of(const oak_map *m)
@@ -301,10 +303,10 @@ bool oaki_map_reorder(oak_map *m, unsigned bits);
 /* An entry of this hash is to be put where entries went past `run` groups in a row. If the hash
  * function may be the cause, takes a new seed. true: the map has one. */
 bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run);
+
 /* Moves all entries to an array of 2^bits groups, more than there are, in one step. false: no
  * memory, nothing has changed. */
 bool oaki_map_enlarge(oak_map *m, unsigned bits);
-
 
 /* ---- map_stats.c ---- */
 

@@ -97,21 +97,19 @@ static bool copy_all(oak_map *m)
 }
 
 /* All entries move to an array of 2^bits groups, under this seed. */
-static bool rebuild(oak_map *m, unsigned bits, uint64_t new_seed, uint64_t new_mult)
+static bool rebuild(oak_map *m, unsigned bits, uint64_t new_seed)
 {
-    uint64_t seed = m->seed, mult = m->mult;
+    uint64_t seed = m->seed;
     unsigned before = m->bits;
     if (!oaki_map_swap_arrays(m, bits, true)) return false;
-    m->seed = new_seed;
-    m->mult = new_mult;
+    oaki_map_set_seed(m, new_seed);
     bool done = copy_all(m);
     if (done) {
         oaki_map_array_free(m, 1);
         OAKI_REQUIRES_SOUND(oaki_map_check_inside(m));
     } else {
         oaki_map_swap_back(m, before);
-        m->seed = seed;
-        m->mult = mult;
+        oaki_map_set_seed(m, seed);
     }
     m->moves++;
     return done;
@@ -119,7 +117,7 @@ static bool rebuild(oak_map *m, unsigned bits, uint64_t new_seed, uint64_t new_m
 
 bool oaki_map_reorder(oak_map *m, unsigned bits)
 {
-    return rebuild(m, bits, oaki_hash_random(), oaki_hash_random() | 1);
+    return rebuild(m, bits, oaki_hash_random());
 }
 
 /* ---- resizes ---- */
@@ -139,11 +137,11 @@ static bool crowds(const oak_map *m, unsigned bits)
     return false;
 }
 
-static bool resize(oak_map *m, unsigned bits, uint64_t seed, uint64_t mult)
+static bool resize(oak_map *m, unsigned bits, uint64_t seed)
 {
     oaki_resize_begins(m, false, m->len, (size_t)OAK_MAP_SLOTS_ << m->bits,
                        (size_t)OAK_MAP_SLOTS_ << bits);
-    bool done = rebuild(m, bits, seed, mult);
+    bool done = rebuild(m, bits, seed);
     oaki_resize_ends(m, false, m->len);
     return done;
 }
@@ -153,8 +151,7 @@ bool oaki_map_resize_whole(oak_map *m, unsigned bits)
     OAKI_ASSERT(bits != m->bits && OAKI_MAX(bits, m->bits) <= oaki_map_whole_bits);
     bool anew = bits < m->bits && !m->more->bad_hash && crowds(m, bits);
     uint64_t seed = anew ? oak_map_mix_(~m->seed, m->mult, m->mult) : m->seed;
-    bool done = resize(m, bits, seed, anew ? oaki_map_mult(seed) : m->mult);
-    if (!done) return false;
+    if (!resize(m, bits, seed)) return false;
     if (anew) m->more->reseeds++;
     oaki_map_set_limits(m);
     return true;
@@ -163,7 +160,7 @@ bool oaki_map_resize_whole(oak_map *m, unsigned bits)
 bool oaki_map_enlarge(oak_map *m, unsigned bits)
 {
     OAKI_ASSERT(bits > m->bits);
-    bool done = resize(m, bits, m->seed, m->mult);
+    bool done = resize(m, bits, m->seed);
     if (done) m->more->growths++;
     return done;
 }
