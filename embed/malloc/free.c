@@ -184,6 +184,8 @@ void oaki_free_batch(void *const *block, size_t n, unsigned cls)
     oaki_heap *h = &oaki_the_heap;
     size_t size = oaki_classes[cls].size, k = size >> OAKI_GRANULE_SHIFT;
     uint64_t mask = k < 64 ? ((uint64_t)1 << k) - 1 : ~(uint64_t)0;
+    for (size_t i = 0; oaki_debug_switches.verify && i < n; i++)
+        oaki_gc_note_freed(oaki_heap_offset(block[i]), size);
     for (size_t i = 0; i < WORDS; i++) of[i] = (word){ .at = SIZE_MAX };
     for (size_t i = 0; i < n; i++) {
         const char *p = block[i];
@@ -193,7 +195,6 @@ void oaki_free_batch(void *const *block, size_t n, unsigned cls)
         if (OAKI_UNLIKELY(!(h->alloc[g / 64] & ~w->bits & (uint64_t)1 << bit) ||
                           (p >= w->unused && p < w->unused_end)))
             bad_free(p, "is free memory: was it freed already?");
-        if (oaki_debug_switches.verify) oaki_gc_note_freed(off, size);
         oaki_track_free(block[i], size);
         w->n++;
         if (OAKI_LIKELY(bit + k <= 64)) {
