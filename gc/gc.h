@@ -91,7 +91,7 @@ void oaki_finalizers_mark_roots(void);
 /* After the drain: decides which finalizers are ready, queues them, marks their objects and all
  * these reach, drains. Records that a full cycle finds waiting forever are counted until the
  * next one. */
-void oaki_finalizers_decide(bool minor);
+void oaki_finalizers_decide(void);
 /* After the cycle: wakes the finalizer thread, or notifies. */
 void oaki_finalizers_dispatch(void);
 void oaki_finalizers_stats(struct oak_memstats *out);

@@ -86,7 +86,7 @@ static void decide_refs(void)
     oaki_disclaim_protect();
     oaki_ephemerons_fixpoint(false);
     oaki_tables_clear(false);
-    oaki_finalizers_decide(oaki_gc.kind == OAKI_MINOR);
+    oaki_finalizers_decide();
     oaki_ephemerons_fixpoint(true);
     oaki_tables_clear(true);
 }

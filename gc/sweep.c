@@ -18,7 +18,6 @@
 #include "tuning.h"
 #include <string.h>
 
-#define BATCH 32 /* spans swept in the background between two yields */
 #define POISON 0xdb
 
 static oaki_sweeper *const sweeper = &oaki_gc.sweeper;
@@ -250,7 +249,7 @@ static void *background(void *arg)
     while (oaki_crew_wait(&sweeper->waker, &seen)) {
         for (bool more = true; more && AO_load(&sweeper->waiting) && !oaki_crew_ends();) {
             oaki_helper_begin();
-            for (unsigned i = 0; i < BATCH && more; i++) more = sweep_one();
+            for (unsigned i = 0; i < OAKI_TUNE_SWEEP_BATCH && more; i++) more = sweep_one();
             if (!more) finished();
             oaki_helper_end();
             oaki_os_yield();

@@ -464,12 +464,33 @@
  * Not measured. */
 #define OAKI_TUNE_STICKY_ROW 64
 
-/* ---- finalizers and listeners (finalrun.c, event.c) ---- */
+/* ---- finalizers and listeners (finalrun.c, finalall.c, zone.c, event.c) ---- */
 
 /* ns that a thread without memory waits for ready finalizers, and between two checks. They may free
  * what it needs, or wait for what it holds. Not measured. */
 #define OAKI_TUNE_AWAIT_NS 100000000u
 #define OAKI_TUNE_AWAIT_NAP_NS 100000u
+
+/* ns that the coarse clock may be behind (runtime/os.h). Not measured: two of the kernel's ticks at
+ * 250 a second. */
+#define OAKI_TUNE_LATELY_NS 8000000u
+
+/* Collections in a row that make no progress, after which oak_finalize_all and the destruction of a
+ * zone give up. Objects that resurrect one another in turn against a loop without end.
+ * Not measured. */
+#define OAKI_TUNE_FINALIZE_ROUNDS 16
+
+/* ns between two checks whether other threads' finalizers have returned, in the same calls; and
+ * without any such return, until oak_finalize_all gives up. Not measured. */
+#define OAKI_TUNE_FINALIZE_POLL_NS 1000000u
+#define OAKI_TUNE_FINALIZE_PATIENCE_NS 10000000000u
+
+/* Such checks before a zone's destruction goes on without them. Not measured. */
+#define OAKI_TUNE_ZONE_POLLS 200
+
+/* Bytes: one oak_external_add pays for no more. A thread's longest call against a heap that goes
+ * past its goal. Not measured. */
+#define OAKI_TUNE_EXTERNAL_MOST ((size_t)1 << 30)
 
 /* ns between two checks of a thread that waits until events are reported. Not measured. */
 #define OAKI_TUNE_EVENT_NAP_NS 50000u
@@ -481,6 +502,9 @@
  * Measured: churn of objects of 1 KiB beside other load took 1,258 ns an object with helpers in
  * small heaps, and 77 ns without. */
 #define OAKI_TUNE_BACKGROUND_FROM ((size_t)32 << 20)
+
+/* Spans that the background thread sweeps between two yields of its processor. Not measured. */
+#define OAKI_TUNE_SWEEP_BATCH 32
 
 /* Times the bytes that must be swept for a byte allocated: the sweep ends before the next cycle.
  * Assists against a rest that the next cycle sweeps at once. Not measured. */

@@ -20,12 +20,9 @@
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include "runtime/scrub.h"
+#include "tuning.h"
 #include <errno.h>
 #include <string.h>
-
-#define ROUNDS 16       /* collections, each after finalizers have run */
-#define POLL_NS 1000000 /* between polls of the finalizer thread */
-#define POLLS 200
 
 void oaki_gc_zone_forget(uint32_t zone, bool special)
 {
@@ -102,8 +99,8 @@ static bool finalizers_ran(void)
 {
     if (AO_load(&oaki_gc.closing.ready) == 0) return false;
     (void)oak_finalizers_run();
-    for (unsigned i = 0; i < POLLS && oak_finalizer_running_ns() > 0; i++)
-        oaki_os_sleep_ns(POLL_NS);
+    for (unsigned i = 0; i < OAKI_TUNE_ZONE_POLLS && oak_finalizer_running_ns() > 0; i++)
+        oaki_os_sleep_ns(OAKI_TUNE_FINALIZE_POLL_NS);
     oaki_scrub();
     return true;
 }
@@ -115,7 +112,7 @@ static int look_for_survivors(oak_zone *z)
         oaki_zone_look(z);
         if (!collect()) return EAGAIN;
         if (z->survivor == 0) return 0;
-        if (round == ROUNDS || !finalizers_ran()) return EBUSY;
+        if (round == OAKI_TUNE_FINALIZE_ROUNDS || !finalizers_ran()) return EBUSY;
     }
 }
 

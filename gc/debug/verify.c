@@ -19,6 +19,8 @@
 #include "runtime/track.h"
 #include <oakum/gc.h>
 
+#define BLOCK 8 /* words */
+
 static void report(oaki_verifier *v, const char *by, const void *at, const char *how)
 {
     if (v->by) return;
@@ -117,16 +119,35 @@ static void check_before(oaki_verifier *v, uintptr_t address, const void *at)
     oaki_precise_reach(off);
 }
 
+/* The first block of words at or behind p that may have a reference, or one to the end of the range
+ * in use. Most words of a program's data have none. */
+OAKI_NO_ASAN static const char *skip_blocks(const char *p, const char *hi)
+{
+    uintptr_t base = oaki_the_heap.base;
+    size_t used = AO_load(&oaki_the_heap.used);
+    if (oaki_tags.n > 0) return p;
+    for (; p + BLOCK * sizeof(uintptr_t) <= hi; p += BLOCK * sizeof(uintptr_t)) {
+        unsigned any = 0;
+        for (unsigned i = 0; i < BLOCK; i++) any |= ((const uintptr_t *)p)[i] - base <= used;
+        if (any) break;
+    }
+    return p;
+}
+
 /* On a stack a pointer to the end of an object counts as well. */
 OAKI_NO_ASAN static void check_root(const oaki_root *r, void *ctx)
 {
     oaki_verifier *v = ctx;
     const char *p = (const char *)OAKI_ALIGN_UP((uintptr_t)r->lo, sizeof(uintptr_t));
-    for (; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
-        uintptr_t w = *(const uintptr_t *)p;
-        reach_word(w, r->past_end);
-        if (!may_be_counter(r, w)) check_word(v, w, r->past_end, "a root", p);
-        if (r->past_end) check_before(v, w, p);
+    while (p + sizeof(uintptr_t) <= r->hi) {
+        p = skip_blocks(p, r->hi);
+        const char *end = OAKI_MIN(p + BLOCK * sizeof(uintptr_t), (const char *)r->hi);
+        for (; p + sizeof(uintptr_t) <= end; p += sizeof(uintptr_t)) {
+            uintptr_t w = *(const uintptr_t *)p;
+            reach_word(w, r->past_end);
+            if (!may_be_counter(r, w)) check_word(v, w, r->past_end, "a root", p);
+            if (r->past_end) check_before(v, w, p);
+        }
     }
 }
 

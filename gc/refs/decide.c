@@ -194,7 +194,7 @@ static void collect_candidates(uint32_t list[AGES])
         if (unreachable(r)) {
             *end[r->age] = i;
             *(end[r->age] = &r->next) = OAKI_RECORD_NONE;
-        } else if (!oaki_final.minor) {
+        } else if (oaki_gc.kind == OAKI_FULL) {
             r->age = 0;
         }
     }
@@ -287,7 +287,7 @@ static void queue_ordered(void)
             }
         }
     }
-    if (oaki_final.minor) return;
+    if (oaki_gc.kind == OAKI_MINOR) return;
     AO_store(&oaki_final.stuck, stuck.objects);
     AO_store(&oaki_final.stuck_bytes, stuck.bytes);
 }
@@ -348,12 +348,11 @@ static void report_queued(uint32_t last)
         if (at(i)->kind != OAKI_FINAL_CLEANUP) OAKI_CALL_INSIDE(fn(at(i)->link.obj));
 }
 
-void oaki_finalizers_decide(bool minor)
+void oaki_finalizers_decide(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
     OAKI_REQUIRES_REST();
-    oaki_final.minor = minor;
     size_t before = oaki_finalizers_ready();
     uint32_t last = oaki_final.tail;
     if (oaki_final.ordered_first) {

@@ -14,6 +14,7 @@
  *   not certain). */
 #include "gc/contract.h"
 #include "gc/gc.h"
+#include "gc/tuning.h"
 #include "objtable.h"
 #include "runtime/collector.h"
 #include "runtime/room.h"
@@ -22,8 +23,7 @@
 #include <errno.h>
 #include <oakum/gc.h>
 
-#define MOST (SIZE_MAX / 4)     /* bytes in all: sums with the heap's own don't overflow */
-#define PACED ((size_t)1 << 30) /* bytes for which one call pays at most */
+#define MOST (SIZE_MAX / 4) /* bytes in all: sums with the heap's own don't overflow */
 
 typedef struct record {
     oaki_record link;
@@ -136,7 +136,7 @@ static int add(oaki_thread *t, char *obj, size_t bytes)
     if (bytes > MOST) return EOVERFLOW;
     if (w.zone && oaki_external_pages(bytes) > AO_load(&oaki_zone_by_id(w.zone)->limit))
         return ENOMEM;
-    oaki_gc_before_alloc(t, OAKI_MIN(bytes, PACED));
+    oaki_gc_before_alloc(t, OAKI_MIN(bytes, OAKI_TUNE_EXTERNAL_MOST));
     if (!take(&w.want) && !oaki_room_make(t, &w.want)) return ENOMEM;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     int error = count(obj, bytes);

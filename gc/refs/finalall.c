@@ -7,21 +7,19 @@
  *
  * Owns: the bits and the stack of a search. Lock: gc_lock and a pause, for a round's decision.
  * Bound: a decision visits each object that finalizable ones reach once; a chain takes a round
- * for each of its objects. At most ROUNDS rounds in a row leave as many records as before. */
+ * for each of its objects. At most OAKI_TUNE_FINALIZE_ROUNDS rounds in a row leave as many records
+ * as before. */
 #include "finalrecord.h"
 #include "gc/concurrent/concurrent.h"
 #include "gc/contract.h"
 #include "gc/debug/edges.h"
+#include "gc/tuning.h"
 #include "runtime/collector.h"
 #include "runtime/os.h"
 
 #include <errno.h>
 #include <oakum/zone.h>
 #include <string.h>
-
-#define ROUNDS 16
-#define POLL_NS 1000000u
-#define PATIENCE_NS 10000000000u /* without any finalizer's end on other threads */
 
 typedef oaki_final_record record;
 
@@ -204,11 +202,11 @@ static bool run_queued(void)
     size_t ran = oaki_gc_finalizers_ran();
     (void)oak_finalizers_run();
     while (oaki_finalizers_ready() > 0 || oak_finalizer_running_ns() > 0) {
-        oaki_os_sleep_ns(POLL_NS);
+        oaki_os_sleep_ns(OAKI_TUNE_FINALIZE_POLL_NS);
         (void)oak_finalizers_run();
-        waited = oaki_gc_finalizers_ran() == ran ? waited + POLL_NS : 0;
+        waited = oaki_gc_finalizers_ran() == ran ? waited + OAKI_TUNE_FINALIZE_POLL_NS : 0;
         ran = oaki_gc_finalizers_ran();
-        if (waited > PATIENCE_NS) return false;
+        if (waited > OAKI_TUNE_FINALIZE_PATIENCE_NS) return false;
     }
     return true;
 }
@@ -227,7 +225,7 @@ static int finalize(const oak_zone *z, size_t *left)
         if (error || queued == 0) break;
         vain = waiting < least ? 0 : vain + 1;
         least = OAKI_MIN(least, waiting);
-        if (vain == ROUNDS) error = EAGAIN;
+        if (vain == OAKI_TUNE_FINALIZE_ROUNDS) error = EAGAIN;
     }
     if (!error && waiting > 0) error = EAGAIN;
     if (left) *left = waiting + oaki_finalizers_ready();

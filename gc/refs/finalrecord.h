@@ -30,8 +30,6 @@ typedef struct oaki_final_state {
     AO_t fresh;         /* queued by a collection since oaki_finalizers_fresh was last called */
     bool ordered_first; /* gc_lock */
     AO_t on_queued;     /* void (*)(void *obj), or 0 */
-    /* the decision is a minor cycle's: some of the objects it finds marked may have been waiting */
-    bool minor;
 } oaki_final_state;
 
 extern OAKI_HIDDEN oaki_final_state oaki_final;

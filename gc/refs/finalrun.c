@@ -19,7 +19,6 @@
 #include "tables.h"
 #include <string.h>
 
-#define LATELY_NS 8000000u /* oaki_os_lately_ns may be so much behind */
 
 enum { THREAD_NONE = 0, THREAD_STARTED };
 
@@ -124,7 +123,7 @@ size_t oaki_gc_finalizers_ran(void)
 static bool are_under_way(uint64_t waited_ns)
 {
     uint64_t running = oak_finalizer_running_ns();
-    if (running > 0) return running < waited_ns + LATELY_NS;
+    if (running > 0) return running < waited_ns + OAKI_TUNE_LATELY_NS;
     return oaki_finalizers_ready() > 0 && will_run();
 }
 
