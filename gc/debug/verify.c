@@ -19,8 +19,6 @@
 #include "runtime/track.h"
 #include <oakum/gc.h>
 
-#define BLOCK 8 /* words */
-
 static void report(oaki_verifier *v, const char *by, const void *at, const char *how)
 {
     if (v->by) return;
@@ -119,35 +117,29 @@ static void check_before(oaki_verifier *v, uintptr_t address, const void *at)
     oaki_precise_reach(off);
 }
 
-/* The first block of words at or behind p that may have a reference, or one to the end of the range
- * in use. Most words of a program's data have none. */
-OAKI_NO_ASAN static const char *skip_blocks(const char *p, const char *hi)
+/* The word leads nowhere; on a stack a pointer to the end of an object leads to it, too. */
+static bool is_nothing(uintptr_t w, bool past_end)
 {
-    uintptr_t base = oaki_the_heap.base;
-    size_t used = AO_load(&oaki_the_heap.used);
-    if (oaki_tags.n > 0) return p;
-    for (; p + BLOCK * sizeof(uintptr_t) <= hi; p += BLOCK * sizeof(uintptr_t)) {
-        unsigned any = 0;
-        for (unsigned i = 0; i < BLOCK; i++) any |= ((const uintptr_t *)p)[i] - base <= used;
-        if (any) break;
-    }
-    return p;
+    size_t used = AO_load(&oaki_the_heap.used), to[OAKI_WORD_REFS];
+    return oaki_word_refs(w, used, to) == 0 && (!past_end || w - 1 - oaki_the_heap.base >= used);
 }
 
-/* On a stack a pointer to the end of an object counts as well. */
+/* A program's data are mostly zero: a word like the one before it, which leads nowhere, is passed
+ * over. */
 OAKI_NO_ASAN static void check_root(const oaki_root *r, void *ctx)
 {
     oaki_verifier *v = ctx;
     const char *p = (const char *)OAKI_ALIGN_UP((uintptr_t)r->lo, sizeof(uintptr_t));
-    while (p + sizeof(uintptr_t) <= r->hi) {
-        p = skip_blocks(p, r->hi);
-        const char *end = OAKI_MIN(p + BLOCK * sizeof(uintptr_t), (const char *)r->hi);
-        for (; p + sizeof(uintptr_t) <= end; p += sizeof(uintptr_t)) {
-            uintptr_t w = *(const uintptr_t *)p;
-            reach_word(w, r->past_end);
-            if (!may_be_counter(r, w)) check_word(v, w, r->past_end, "a root", p);
-            if (r->past_end) check_before(v, w, p);
-        }
+    uintptr_t before = 0;
+    for (bool nothing = false; p + sizeof(uintptr_t) <= r->hi; p += sizeof(uintptr_t)) {
+        uintptr_t w = *(const uintptr_t *)p;
+        if (nothing && w == before) continue;
+        before = w;
+        nothing = is_nothing(w, r->past_end);
+        if (nothing) continue;
+        reach_word(w, r->past_end);
+        if (!may_be_counter(r, w)) check_word(v, w, r->past_end, "a root", p);
+        if (r->past_end) check_before(v, w, p);
     }
 }
 
