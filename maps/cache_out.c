@@ -54,41 +54,41 @@ static void count_out(oak_cache *c, const node *n, oak_cache_reason why)
 }
 
 /* Caches whose callback the calling thread runs. */
-typedef struct telling {
+typedef struct notice {
     oaki_leaving leaving;
     oak_cache *cache;
-    struct telling *outer;
-} telling;
+    struct notice *outer;
+} notice;
 
-static __thread telling *told __attribute__((tls_model("initial-exec")));
+static __thread notice *current __attribute__((tls_model("initial-exec")));
 
 /* The callback was left, and the frames that called it. The entry has left the cache already, so
  * nothing more is to be done. */
 static void left_evicted(void *leaving)
 {
-    oak_cache *c = told->cache;
+    oak_cache *c = current->cache;
     oaki_leaving_end(leaving);
     oaki_inner_take(&c->in);
     c->callbacks--;
     oaki_inner_leave(&c->in);
-    told = told->outer;
+    current = current->outer;
     nested--;
 }
 
 OAKI_UNWIND_ACTION(oaki_cache_evicted_left)
 {
-    if (told) left_evicted(&told->leaving);
+    if (current) left_evicted(&current->leaving);
 }
 
 static OAKI_NOINLINE void call_evicted(oak_cache *c, const void *key, void *value,
                                        oak_cache_reason why)
 {
     OAKI_ON_UNWIND(oaki_cache_evicted_left);
-    telling self = { .cache = c, .outer = told };
+    notice self = { .cache = c, .outer = current };
     oaki_leaving_begin(&self.leaving, left_evicted, NULL);
-    told = &self;
+    current = &self;
     c->config.evicted(c, key, value, why, c->config.ctx);
-    told = self.outer;
+    current = self.outer;
     oaki_leaving_end(&self.leaving);
 }
 
@@ -96,8 +96,8 @@ static OAKI_NOINLINE void call_evicted(oak_cache *c, const void *key, void *valu
 static bool is_deep(void)
 {
     const char *here = __builtin_frame_address(0);
-    if (!told || nested < NESTED_FEW || here >= (const char *)told) return false;
-    return oaki_stack_left() < (size_t)((const char *)told - here) + STACK_LEAST;
+    if (!current || nested < NESTED_FEW || here >= (const char *)current) return false;
+    return oaki_stack_left() < (size_t)((const char *)current - here) + STACK_LEAST;
 }
 
 void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reason why)

@@ -109,12 +109,12 @@ static void make_sound(const struct oak_map_array_ *a, size_t g)
  * past it, to their chain's end. */
 static size_t behind(const struct oak_map_array_ *a, size_t h)
 {
-    unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
+    unsigned overflow = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
     size_t n = 0;
-    while (told) {
+    while (overflow) {
         const uint8_t *tags = oaki_map_tags(a, ++h);
-        n += oaki_popcount(oaki_map_of_class(tags, told));
-        told &= tags[OAK_MAP_SLOTS_];
+        n += oaki_popcount(oaki_map_of_class(tags, overflow));
+        overflow &= tags[OAK_MAP_SLOTS_];
     }
     return n;
 }
@@ -125,12 +125,12 @@ static void move_overflow(oak_map *m, size_t h)
 {
     const struct oak_map_array_ *a = &m->array[1];
     const oak_map_type *t = m->type;
-    unsigned told = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
+    unsigned overflow = oaki_map_tags(a, h)[OAK_MAP_SLOTS_];
     bool shrinks = m->array[0].shift > a->shift;
-    OAKI_ASSERT(told);
-    for (size_t g = h; told;) {
+    OAKI_ASSERT(overflow);
+    for (size_t g = h; overflow;) {
         uint8_t *tags = oaki_map_tags(a, ++g);
-        for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
+        for (unsigned some = oaki_map_of_class(tags, overflow); some; some &= some - 1) {
             unsigned slot = oaki_ctz(some);
             const char *e = oaki_map_entry(m, a, g, slot);
             if (oaki_map_home(a, oaki_map_entry_position(m, t, e)) != h) continue;
@@ -140,7 +140,7 @@ static void move_overflow(oak_map *m, size_t h)
             tags[slot] = 0;
             if (shrinks) oaki_map_untell(m, a, h, g, tag);
         }
-        told &= tags[OAK_MAP_SLOTS_];
+        overflow &= tags[OAK_MAP_SLOTS_];
     }
 }
 
@@ -216,7 +216,7 @@ static void put_back(oak_map *m, uint64_t lo, size_t from)
     const oak_map_type *t = m->type;
     for (size_t g = from;; g++) {
         uint8_t *tags = oaki_map_tags(a, g);
-        unsigned told = tags[OAK_MAP_SLOTS_];
+        unsigned overflow = tags[OAK_MAP_SLOTS_];
         for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
             unsigned slot = oaki_ctz(used), tag = tags[slot];
             const char *e = oaki_map_entry(m, a, g, slot);
@@ -227,7 +227,7 @@ static void put_back(oak_map *m, uint64_t lo, size_t from)
             tags[slot] = 0;
             if (g != from) oaki_map_untell(m, a, from, g, tag);
         }
-        if (told == 0) break;
+        if (overflow == 0) break;
     }
 }
 

@@ -19,7 +19,7 @@ static struct {
     AO_t by;            /* const oaki_writer *; 0: none */
     AO_t not_after;     /* oaki_heap.cycle + 1: the collection after that one is stop-the-world */
     AO_t refusals;
-    oak_writes_told told;
+    oak_writes_told reported;
 } self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_BITS) };
 
 AO_t oaki_dirty_batch;
@@ -34,12 +34,12 @@ static bool try_one(const oaki_writer *w)
     const char *what = w->name;
     int error = w->open(&what);
     if (error == 0) {
-        self.told.by = w->name;
+        self.reported.by = w->name;
         AO_store_release(&self.by, (AO_t)w);
         return true;
     }
-    self.told.refused = what;
-    self.told.error = error;
+    self.reported.refused = what;
+    self.reported.error = error;
     return false;
 }
 
@@ -54,9 +54,9 @@ static void choose(void)
     const oaki_heap *h = &oaki_the_heap;
     OAKI_REQUIRES_LOCK(&self.lock);
     OAKI_ASSERT(!writer());
-    self.told = (oak_writes_told){ 0 };
+    self.reported = (oak_writes_told){ 0 };
     if (oaki_os_is_shared(h->base, h->base + h->reserved)) {
-        self.told = (oak_writes_told){ .refused = "shared memory mapped over the heap",
+        self.reported = (oak_writes_told){ .refused = "shared memory mapped over the heap",
                                        .error = EBUSY };
         return;
     }
@@ -91,7 +91,7 @@ bool oak_heap_tells_writes(oak_writes_told *out)
 {
     oaki_thread *t = oaki_enter();
     bool can = t && oaki_dirty_start();
-    if (out) *out = self.told;
+    if (out) *out = self.reported;
     if (t) oaki_leave(t);
     return can;
 }
@@ -100,7 +100,7 @@ bool oak_heap_tells_writes(oak_writes_told *out)
 static void give_up(const oaki_writer *w, const char *refused, int error)
 {
     OAKI_REQUIRES_LOCK(&self.lock);
-    self.told = (oak_writes_told){ .refused = refused, .error = error };
+    self.reported = (oak_writes_told){ .refused = refused, .error = error };
     AO_store_release(&self.by, 0);
     w->release(0, AO_load(&oaki_the_heap.used));
 }

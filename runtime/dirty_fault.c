@@ -401,9 +401,9 @@ static size_t find_runs(size_t *at, size_t end, size_t most, bool again, run *r)
  * as the change is for good. */
 static bool lost(void)
 {
-    static AO_t told;
+    static AO_t reported;
     if (oaki_faultsignal_is_ours()) return false;
-    if (!AO_compare_and_swap(&told, 0, 1)) return true;
+    if (!AO_compare_and_swap(&reported, 0, 1)) return true;
     oaki_log("oakum: the program now handles SIGSEGV: "
              "collections mark in one pause from here on\n");
     return true;
@@ -455,9 +455,9 @@ static bool is_data_limited(void)
 
 static void tell_limited(void)
 {
-    static bool told;
-    if (!told) oaki_log("oakum: RLIMIT_DATA is set: collections mark in one pause meanwhile\n");
-    told = true;
+    static bool reported;
+    if (!reported) oaki_log("oakum: RLIMIT_DATA is set: collections mark in one pause meanwhile\n");
+    reported = true;
 }
 
 /* Logs the thread that blocks the signal, once that has lasted for a second: each sample at each
@@ -466,13 +466,13 @@ static void tell_limited(void)
 static void tell_blocker(int tid)
 {
     static int last;
-    static bool told;
+    static bool reported;
     static uint64_t since;
     uint64_t now = oaki_os_now_ns();
     if (tid != last) since = now;
     last = tid;
-    if (!tid || told || now - since < LASTS_NS) return;
-    told = true;
+    if (!tid || reported || now - since < LASTS_NS) return;
+    reported = true;
     if (tid > 0)
         oaki_log("oakum: thread %d blocks SIGSEGV: collections mark in one pause meanwhile\n", tid);
     else

@@ -253,12 +253,12 @@ static int open_or_not(const char **what)
 
 static void tell_lost(int error)
 {
-    static bool told;
-    if (!told)
+    static bool reported;
+    if (!reported)
         oaki_log("oakum: userfaultfd is closed in a thread that can't open it again (error %d): "
                  "its collections mark in one pause\n",
                  error);
-    told = true;
+    reported = true;
 }
 
 /* Opens both files anew in a table that lacks one. If another table has both, it still has the

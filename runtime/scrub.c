@@ -9,14 +9,14 @@
 #include <string.h>
 
 #define BYTES 4096 /* as deep as simple finalizers get */
-#define PIECE 512
+#define FRAME 512
 
 static OAKI_NOINLINE void scrub(size_t bytes)
 {
-    char dead[PIECE];
+    char dead[FRAME];
     memset(dead, 0, sizeof dead);
     __asm__ __volatile__("" : : "r"(dead) : "memory");
-    if (bytes > PIECE) scrub(bytes - PIECE);
+    if (bytes > FRAME) scrub(bytes - FRAME);
     /* prevents a tail call, which has no frame */
     __asm__ __volatile__("" : : "r"(dead) : "memory");
 }

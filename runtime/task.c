@@ -58,7 +58,7 @@ bool oaki_task_read(int tid, oaki_task *task)
 /* ---- texts of lines ---- */
 
 #define HEAD 64   /* bytes that are kept of a line: a label and its value */
-#define PIECE 256 /* bytes that are read at a time */
+#define BUFFER 256 /* bytes that are read at a time */
 
 static void match(const char *head, oaki_task_line *line, size_t n)
 {
@@ -72,7 +72,7 @@ static void match(const char *head, oaki_task_line *line, size_t n)
 
 int oaki_task_lines(int folder, const char *name, oaki_task_line *line, size_t n)
 {
-    char head[HEAD], piece[PIECE];
+    char head[HEAD], piece[BUFFER];
     size_t len = 0;
     ssize_t got;
     for (size_t i = 0; i < n; i++) line[i].value[0] = '\0';

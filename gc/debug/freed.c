@@ -4,8 +4,8 @@
  * during a mark may be garbage that the mark has not seen, so the verifier must not take the word
  * for a missed reference. The collector's own frees leave no such words.
  *
- * Owns: oaki_gc.debug.freed, a table of bits by hash: one for each granule of a small piece, or
- * each page of a larger one. Bits that collide, or are missing for want of memory, make the
+ * Owns: oaki_gc.debug.freed, a table of bits by hash: one for each granule of small memory, or
+ * each page of larger memory. Bits that collide, or are missing for want of memory, make the
  * verifier accept more words.
  * Lock: none; bits are only ever set. */
 #include "verify.h"
@@ -16,7 +16,7 @@
 #define LOG 23 /* of the bits */
 #define BYTES ((size_t)1 << LOG >> 3)
 #define WORD_BITS 64
-#define PIECE ((size_t)512) /* bytes; larger ones are noted by the page */
+#define SMALL ((size_t)512) /* bytes; larger ones are noted by the page */
 
 static oaki_freed *const self = &oaki_gc.debug.freed;
 
@@ -52,7 +52,7 @@ void oaki_gc_note_freed(size_t off, size_t bytes)
     AO_t *bits = table();
     AO_store(&self->any, 1);
     if (!bits) return;
-    bool page = bytes > PIECE;
+    bool page = bytes > SMALL;
     size_t each = page ? OAKI_PAGE : OAKI_GRANULE, end = off + bytes;
     for (off = OAKI_ALIGN_DOWN(off, each); off < end; off += each) set(bits, bit_of(off, page));
 }
