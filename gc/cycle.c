@@ -5,7 +5,7 @@
  *   oaki_enter. SWEEP is ended by a thread that finds the last span swept.
  * Invariants: a mark begins and ends in a pause. The thread that ends a cycle holds gc_lock until
  *   RECLAIM is over, so no other holder of gc_lock sees a flagged record. Giving up is a transition
- *   to IDLE. */
+ *   to IDLE, or from PROTECT to SWEEP while spans are unswept. */
 #include "cycle.h"
 
 #include "contract.h"
@@ -103,8 +103,10 @@ oaki_stepped oaki_collector_step(oaki_driver *d)
     d->nap_ns = 0;
     OAKI_REQUIRES_SELF(d->thread);
     OAKI_ASSERT(d->paused || d->assists || !d->thread->in_runtime);
-    if (d->assists && !oaki_is_marking_concurrently()) return OAKI_STEP_OVER;
-    switch (oaki_phase_now()) {
+    oaki_phase phase = oaki_phase_now(); /* read once: it may change meanwhile */
+    if (d->assists && phase != OAKI_PHASE_MARK && phase != OAKI_PHASE_PRECLEAN)
+        return OAKI_STEP_OVER;
+    switch (phase) {
     case OAKI_PHASE_IDLE:
     case OAKI_PHASE_SWEEP: return oaki_step_begin(d);
     case OAKI_PHASE_PROTECT: return oaki_step_protect(d);

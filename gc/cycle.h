@@ -15,7 +15,8 @@
 /* The result of a step. */
 typedef enum oaki_stepped {
     OAKI_STEP_MORE,   /* the cycle goes on */
-    OAKI_STEP_OVER,   /* no cycle is under way, and none is due; for an assist: nothing to trace */
+    OAKI_STEP_OVER,   /* no cycle is under way, and none was due; or the last pages were released;
+                       * for an assist: nothing to trace */
     OAKI_STEP_REFUSED /* the program allows no pause now; the step can be tried again */
 } oaki_stepped;
 

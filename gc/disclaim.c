@@ -21,8 +21,8 @@
 #include "gc/trace/trace.h"
 #include "host.h"
 #include "runtime/contain.h"
+#include "tuning.h"
 
-#define BATCH 512 /* objects whose contents are queued before the marker drains */
 
 static oaki_disclaim *const self = &oaki_gc.disclaim;
 
@@ -74,7 +74,7 @@ static void trace(void *ctx, size_t slot)
 {
     size_t *traced = ctx;
     oaki_trace_live((char *)oaki_the_heap.base + slot);
-    if (++*traced % BATCH == 0) oaki_mark_drain();
+    if (++*traced % OAKI_TUNE_DRAIN_EVERY == 0) oaki_mark_drain();
 }
 
 void oaki_disclaim_protect(void)

@@ -173,6 +173,7 @@ void oaki_gc_off_cycle(oaki_cycle_fn fn, void *ctx)
 /* In a fork's child. The parent reports the pending events. */
 void oaki_events_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     if (AO_load(&self->turn) != me()) AO_store(&self->turn, 0);
     AO_store(&self->head, AO_load(&self->tail));
     self->lost = 0;

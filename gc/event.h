@@ -7,7 +7,7 @@
  * has returned.
  *
  * Owns: the list of listeners, the ring of noted events. Lock: the turn, a word that one thread
- * holds while it reports; only oaki_gc_off_cycle waits for it.
+ * holds while it reports. A change of the list waits for it, and so does oaki_gc_flush_events.
  * Bound: OAKI_LISTENERS listeners, OAKI_EVENTS pending events. Further events are dropped, and
  * counted in the next one's `lost`. */
 #ifndef OAKI_EVENT_H

@@ -39,10 +39,12 @@ typedef struct oaki_host_noted {
 } oaki_host_noted;
 
 /* Hooks, the rules for words, and with verify=1 objects that hooks marked unscanned, or unmarked
- * (host.c). */
+ * (host.c); and what finalizer.c is told. */
 typedef struct oaki_host {
     AO_t off;    /* bool (*)(void), or 0 */
     AO_t unless; /* bool (*)(oaki_gc_why), or 0 */
+    bool ordered_first; /* the order of finalizers; gc_lock */
+    AO_t on_queued;     /* void (*)(void *obj), or 0 */
     struct {
         void (*fn)(void *ctx, oak_marker *m);
         void *ctx;

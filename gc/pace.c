@@ -20,7 +20,7 @@
  * cost.
  *
  * Finalizers, in programs of libgc, mostly free memory that the heap doesn't know of. So those
- * that were set since the last mark count as bytes allocated (by_finalizers). As many as waited
+ * that were set since the last mark count as bytes allocated (settings.h). As many as waited
  * then, in percent, are free. So a program with many finalizers has collections in proportion to
  * them. And a part of the live bytes is allocated first, in any case.
  *
@@ -31,7 +31,8 @@
  * limiter, runtime/mgclimit.go).
  *
  * Owns: trigger, oaki_gc.pace. Lock: its own, for each change: after a mark, by a setting, by the
- * end of a zone. What is read without it is atomic: an old value can only move a cycle. */
+ * end of a zone. Only may_collect moves the trigger without it. Read without it are atomic fields,
+ * and the rates (plan.c): an old value can only move a cycle, or decide one otherwise. */
 #include "pace.h"
 
 #include "contract.h"
@@ -72,8 +73,8 @@ static void unlock(oaki_thread *t)
 static double room(double most)
 {
     double pays = OAKI_MIN(pace->pays[0], pace->pays[1]) * (double)pace->base;
-    bool thrifty = oaki_the_heap.config.thrift && pace->full >= OAKI_TUNE_THRIFT_FROM && pays > 0;
-    thrifty = thrifty && oaki_dirty_may();
+    bool thrifty = oaki_the_heap.config.thrift && pays > 0 && oaki_dirty_may();
+    thrifty = thrifty && AO_load(&pace->full) >= OAKI_TUNE_THRIFT_FROM;
     return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / OAKI_TUNE_THRIFT_LEAST)) : most;
 }
 
@@ -135,6 +136,7 @@ OAKI_AT_START void oaki_pace_refresh(void)
 /* In a fork's child: its processor time starts at zero. */
 void oaki_pace_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     oaki_lock_reset(&pace->lock);
     AO_store(&pace->cpu_end, oaki_os_cpu_ns());
 }
@@ -158,7 +160,7 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
     AO_store(&pace->waited, oaki_finalizers_waiting());
     if (!minor) {
         size_t all = AO_load(&oaki_the_heap.live);
-        pace->full = live;
+        AO_store(&pace->full, live);
         pace->base = live - OAKI_MIN(unknown, live / OAKI_TUNE_FLOATING_MOST);
         pace->lived = live < all ? (double)live / (double)all : 1;
     }
@@ -198,7 +200,7 @@ void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns,
     oaki_lock_acquire(&pace->lock);
     if (!asked) pace->rate = rate_before(before, begin_ns);
     oaki_lock_release(&pace->lock);
-    if (!minor) oaki_plan_note_pause(ns, pace->full, true);
+    if (!minor) oaki_plan_note_pause(ns, AO_load(&pace->full), true);
 }
 
 void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t during,
@@ -207,14 +209,14 @@ void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t d
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_ASSERT(end_ns >= begin_ns);
     double took = (double)(end_ns - begin_ns);
-    if (!minor) oaki_plan_note_pause(cpu_ns / oaki_workers_count(), pace->full, false);
+    if (!minor) oaki_plan_note_pause(cpu_ns / oaki_workers_count(), AO_load(&pace->full), false);
     oaki_lock_acquire(&pace->lock);
     pace->rate = OAKI_MAX(rate_before(before, begin_ns), took > 0 ? (double)during / took : 0);
     pace->took[minor] = end_ns - begin_ns;
     if (!minor) {
         pace->pays[1] = pace->pays[0];
         pace->pays[0] = pace->rate * (double)cpu_ns * OAKI_TUNE_THRIFT_SHARE /
-                        (double)OAKI_MAX(pace->full, OAKI_TUNE_TELLING);
+                        (double)OAKI_MAX(AO_load(&pace->full), OAKI_TUNE_TELLING);
     }
     refresh();
     oaki_lock_release(&pace->lock);
@@ -275,16 +277,11 @@ static bool may_collect(void)
     return false;
 }
 
-void oaki_pace_by_finalizers(void)
-{
-    AO_store(&pace->by_finalizers, 1);
-}
-
 /* The bytes that finalizers count as. */
 OAKI_AT_START static size_t finalizer_bytes(void)
 {
     size_t percent = AO_load(&pace->percent);
-    if (OAKI_LIKELY(!AO_load(&pace->by_finalizers)) || percent == (AO_t)-1) return 0;
+    if (OAKI_LIKELY(!oaki_gc_paces_by_finalizers()) || percent == (AO_t)-1) return 0;
     double waited = (double)AO_load(&pace->waited);
     double fresh = (double)oaki_finalizers_waiting() - waited;
     double counted = fresh - waited * (double)percent / 100;
@@ -311,9 +308,9 @@ void oaki_gc_dropped(size_t bytes)
 {
     OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&pace->lock);
-    size_t live = AO_load(&pace->live);
+    size_t live = AO_load(&pace->live), full = AO_load(&pace->full);
     AO_store(&pace->live, live - OAKI_MIN(bytes, live));
-    pace->full -= OAKI_MIN(bytes, pace->full);
+    AO_store(&pace->full, full - OAKI_MIN(bytes, full));
     pace->base -= OAKI_MIN(bytes, pace->base);
     refresh();
     oaki_lock_release(&pace->lock);

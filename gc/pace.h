@@ -10,10 +10,9 @@ typedef struct oaki_pace {
     AO_t percent;       /* as unsigned; (AO_t)-1: never */
     AO_t live;          /* bytes, of the last mark */
     size_t roots;       /* the same */
-    size_t full;        /* live bytes of the last full mark, */
+    AO_t full;          /* live bytes of the last full mark, */
     size_t base;        /* and the live bytes that set the goal */
     AO_t goal;
-    AO_t by_finalizers; /* 1: they make a cycle due, too */
     AO_t waited;        /* finalizers that waited after the last mark */
     /* bytes per ns that the program allocated around the last mark it didn't ask for; 0: not
      * known */
@@ -73,9 +72,6 @@ size_t oaki_pace_live(void);
 bool oaki_pace_due(void);
 /* It will be soon: a driver with a budget may begin. */
 bool oaki_pace_nears(void);
-
-/* From now on finalizers that were set since the last cycle make the next one due earlier. */
-void oaki_pace_by_finalizers(void);
 
 /* The goal, for the log. */
 size_t oaki_pace_goal(void);

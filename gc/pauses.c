@@ -147,12 +147,12 @@ static void end_mark(oaki_driver *d, bool concurrent, bool minor)
  * objects, and from then on words count up to the heap's end as it is now. */
 oaki_stepped oaki_step_final_pause(oaki_driver *d)
 {
-    bool concurrent = oaki_gc.mode == OAKI_CONCURRENT, minor = oaki_gc.kind == OAKI_MINOR;
     if (!d->paused) return wait_for_other(d);
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_PHASE(FINAL_PAUSE);
     OAKI_REQUIRES_REST();
+    bool concurrent = oaki_gc.mode == OAKI_CONCURRENT, minor = oaki_gc.kind == OAKI_MINOR;
     if (concurrent) {
         oaki_concurrent_final_pause();
         mark_from_roots(d);

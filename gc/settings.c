@@ -64,6 +64,13 @@ void oaki_gc_set_notify_each(bool each)
     unlock(t);
 }
 
+void oaki_gc_set_pace_by_finalizers(bool by)
+{
+    oaki_thread *t = lock();
+    AO_store(&self->pace_by_finalizers, by);
+    unlock(t);
+}
+
 bool oaki_gc_set_finalizer_thread(bool may)
 {
     oaki_thread *t = lock();
@@ -86,6 +93,11 @@ OAKI_AT_START bool oaki_gc_may_be_concurrent(void)
 OAKI_AT_START bool oaki_gc_prefers_stops(void)
 {
     return AO_load(&self->prefer_stops) != 0;
+}
+
+OAKI_AT_START bool oaki_gc_paces_by_finalizers(void)
+{
+    return AO_load(&self->pace_by_finalizers) != 0;
 }
 
 bool oaki_gc_notifies_each(void)
@@ -114,9 +126,11 @@ OAKI_AT_START void oaki_settings_init(void)
     AO_store(&self->min_heap, c->min_heap);
     AO_store(&self->prefer_stops, 0);
     AO_store(&self->notify_each, 0);
+    AO_store(&self->pace_by_finalizers, 0);
 }
 
 void oaki_settings_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     oaki_lock_reset(&self->lock);
 }

@@ -6,7 +6,7 @@
 
 #include "runtime/lock.h"
 
-/* Lock: `lock` for a change, so that it and what follows from it are one; any thread may read. */
+/* Lock: `lock` for a change; any thread may read. */
 typedef struct oaki_settings {
     oaki_lock lock;
     AO_t concurrent; /* marks may be concurrent */
@@ -15,6 +15,7 @@ typedef struct oaki_settings {
     AO_t min_heap;   /* bytes; the goal is at least that, times percent / 100 */
     AO_t prefer_stops; /* marks are concurrent only where a pause would be long */
     AO_t notify_each;  /* the notifier is called for each cycle that leaves finalizers ready */
+    AO_t pace_by_finalizers; /* those set since the last cycle make the next one due earlier */
 } oaki_settings;
 
 /* May marks be concurrent, from the next one on? A mark that is under way goes on. */
@@ -35,11 +36,15 @@ void oaki_gc_set_prefer_stops(bool prefer);
  * finalizers ready, and not only after one that has made some ready. False at first. */
 void oaki_gc_set_notify_each(bool each);
 
+/* Finalizers that were set since the last cycle make the next one due earlier. False at first. */
+void oaki_gc_set_pace_by_finalizers(bool by);
+
 bool oaki_gc_may_be_concurrent(void);
 bool oaki_gc_has_finalizer_thread(void);
 unsigned oaki_gc_markers(void);
 bool oaki_gc_prefers_stops(void);
 bool oaki_gc_notifies_each(void);
+bool oaki_gc_paces_by_finalizers(void);
 size_t oaki_gc_min_heap(void);
 
 void oaki_settings_init(void);

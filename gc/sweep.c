@@ -260,6 +260,7 @@ static void *background(void *arg)
 
 void oaki_sweep_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     sweeper->started = false;
 }
 

@@ -1,7 +1,8 @@
 /* tuning.h - the constants of pacing and of the concurrent mark.
  *
- * Sizes of data structures are not here. Each constant has its unit, what it trades, and after
- * "Measured:" the measurement that chose it. Figures are of the machine with two processors of
+ * Sizes of data structures are not here. Constants of runtime/, which includes nothing of gc/,
+ * stand in its files. Each constant has its unit, what it trades, and after "Measured:" the
+ * measurement that chose it. Figures are of the machine with two processors of
  * docs/measurements/pause.md. "Not measured" is an estimate, or a bound that was not compared with
  * others. */
 #ifndef OAKI_TUNING_H
@@ -463,6 +464,26 @@
 /* Minor cycles in a row before a full one. Floating garbage, and late finalizers, against work.
  * Not measured. */
 #define OAKI_TUNE_STICKY_ROW 64
+
+/* ---- object tables and walks (refs/, disclaim.c, walk.c) ---- */
+
+/* Records that are reclaimed while other threads wait for the table's lock. Not measured. */
+#define OAKI_TUNE_RECLAIMED 256
+
+/* Part of the ephemerons left, 1/n: a pass that resolves fewer was poor, and the next one visits
+ * them in another way. Not measured alone. */
+#define OAKI_TUNE_POOR_PASS 32
+
+/* Part of a table's links, 1/n: where more are dead, the others are moved and indexed anew.
+ * Not measured. */
+#define OAKI_TUNE_LINKS_DEAD 8
+
+/* Objects whose words are queued before the marker drains. The worklist's memory against the cost
+ * of a drain. Not measured. */
+#define OAKI_TUNE_DRAIN_EVERY 512
+
+/* Slots and free pages that a step of a heap walk visits in its pause. Not measured. */
+#define OAKI_TUNE_WALK_BATCH 4096
 
 /* ---- finalizers and listeners (finalrun.c, finalall.c, zone.c, event.c) ---- */
 

@@ -2,17 +2,17 @@
  *
  * Owns: nothing. Lock: gc_lock, in a pause. Caches are flushed first, so that each slot in A is an
  * object, and no thread can allocate from its cache unnoticed.
- * Bound: a pause of a step visits BATCH slots and free pages. */
+ * Bound: a pause of a step visits OAKI_TUNE_WALK_BATCH slots and free pages. */
 #include "contract.h"
 #include "gc.h"
 #include "runtime/contain.h"
 #include "runtime/guard.h"
 #include "runtime/type.h"
+#include "tuning.h"
 
 #include <errno.h>
 #include <oakum/walk.h>
 
-#define BATCH 4096
 
 _Static_assert((int)OAK_KIND_SCAN == OAKI_SCAN && (int)OAK_KIND_NOSCAN == OAKI_NOSCAN &&
                    (int)OAK_KIND_TYPED == OAKI_TYPED && (int)OAK_KIND_PINNED == OAKI_PINNED,
@@ -184,7 +184,7 @@ size_t oak_heap_step(oak_heap_cursor *c, oak_object *out, size_t max)
     if (!oaki_heap_ready()) return 0;
     walk w = { .at = c->at, .out = out, .max = max };
     do {
-        w.left = BATCH;
+        w.left = OAKI_TUNE_WALK_BATCH;
         more = pause_and_visit(&w, &failed);
     } while (more && w.n == 0);
     c->at = w.at;

@@ -575,6 +575,7 @@ void oaki_workers_spawn(unsigned processors)
  * dropped too. The lock may have been held, as no fork waits for helpers that join late. */
 void oaki_workers_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     oaki_segments_after_fork();
     oaki_ranges_after_fork();
     shared.lock = 0;

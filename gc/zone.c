@@ -158,5 +158,6 @@ int oaki_zone_destroy(oak_zone *z, size_t *survivor)
 
 void oaki_zones_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     AO_store(&oaki_gc.closing.zones, oaki_zones_reopen());
 }

@@ -91,7 +91,12 @@ bool oak_heap_tells_writes(oak_writes_told *out)
 {
     oaki_thread *t = oaki_enter();
     bool can = t && oaki_dirty_start();
-    if (out) *out = self.reported;
+    if (out) *out = (oak_writes_told){ 0 };
+    if (t && out) {
+        oaki_lock_acquire(&self.lock);
+        *out = self.reported;
+        oaki_lock_release(&self.lock);
+    }
     if (t) oaki_leave(t);
     return can;
 }

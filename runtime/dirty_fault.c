@@ -41,8 +41,8 @@
 #define HELD ((size_t)4 << 20)
 #define RUNS 32
 #define BLOCK_LEAST ((size_t)64 << 10)
-#define LOOKS 10 /* samples of the threads' masks */
-#define LOOK_NS 500000u
+#define SAMPLES 10 /* samples of the threads' masks */
+#define SAMPLE_NS 500000u
 #define LASTS_NS 1000000000u /* a blocked signal is reported after this time */
 
 typedef struct run {
@@ -51,7 +51,7 @@ typedef struct run {
 
 static struct {
     unsigned int *lock; /* AO_int: 0 free, 1 held, 2 held with waiters */
-    AO_t *written_not;  /* P */
+    AO_t *protected;    /* P */
     AO_t changes;       /* of protection, since the start */
     AO_t any;           /* pages protected */
     unsigned shift;     /* of a page of the system */
@@ -119,14 +119,14 @@ static void unlock(uint64_t before)
 
 static bool is_protected(size_t page)
 {
-    return AO_load(&self.written_not[page / 64]) >> (page % 64) & 1;
+    return AO_load(&self.protected[page / 64]) >> (page % 64) & 1;
 }
 
 static void note(run r, bool on)
 {
     for (size_t page = r.from; page < r.to;) {
         size_t n = OAKI_MIN(r.to - page, 64 - page % 64);
-        AO_t mask = ~(AO_t)0 >> (64 - n) << (page % 64), *word = &self.written_not[page / 64];
+        AO_t mask = ~(AO_t)0 >> (64 - n) << (page % 64), *word = &self.protected[page / 64];
         AO_store(word, on ? AO_load(word) | mask : AO_load(word) & ~mask);
         page += n;
     }
@@ -136,7 +136,7 @@ static void note(run r, bool on)
 static size_t next_page(size_t page, size_t end, bool on)
 {
     while (page < end) {
-        AO_t word = AO_load(&self.written_not[page / 64]);
+        AO_t word = AO_load(&self.protected[page / 64]);
         word = (on ? word : ~word) >> (page % 64);
         if (word) return OAKI_MIN(page + oaki_ctz(word), end);
         page = (page / 64 + 1) * 64;
@@ -437,8 +437,8 @@ static int find_blocker(bool *same)
 {
     int first = oaki_faultsignal_blocked(), tid = first;
     *same = true;
-    for (unsigned i = 1; i < LOOKS && tid; i++) {
-        oaki_os_sleep_ns(LOOK_NS);
+    for (unsigned i = 1; i < SAMPLES && tid; i++) {
+        oaki_os_sleep_ns(SAMPLE_NS);
         tid = oaki_faultsignal_blocked();
         *same &= tid == first;
     }
@@ -453,26 +453,24 @@ static bool is_data_limited(void)
     return getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY;
 }
 
-static void tell_limited(void)
+static void report_limited(void)
 {
-    static bool reported;
-    if (!reported) oaki_log("oakum: RLIMIT_DATA is set: collections mark in one pause meanwhile\n");
-    reported = true;
+    static AO_t reported;
+    if (!AO_compare_and_swap(&reported, 0, 1)) return;
+    oaki_log("oakum: RLIMIT_DATA is set: collections mark in one pause meanwhile\n");
 }
 
 /* Logs the thread that blocks the signal, once that has lasted for a second: each sample at each
  * collection found that thread. With many short-lived threads on few processors, libc's brief block
  * lasts as long as a thread waits for a processor. */
-static void tell_blocker(int tid)
+static void report_blocker(int tid)
 {
-    static int last;
-    static bool reported;
-    static uint64_t since;
+    static AO_t last, reported, since;
     uint64_t now = oaki_os_now_ns();
-    if (tid != last) since = now;
-    last = tid;
-    if (!tid || reported || now - since < LASTS_NS) return;
-    reported = true;
+    if ((AO_t)tid != AO_load(&last)) AO_store(&since, now);
+    AO_store(&last, (AO_t)tid);
+    if (!tid || now - AO_load(&since) < LASTS_NS) return;
+    if (!AO_compare_and_swap(&reported, 0, 1)) return;
     if (tid > 0)
         oaki_log("oakum: thread %d blocks SIGSEGV: collections mark in one pause meanwhile\n", tid);
     else
@@ -485,12 +483,12 @@ static const char *begin(bool *gone)
     *gone = lost();
     if (*gone) return oaki_writer_fault.name;
     if (is_data_limited()) {
-        tell_limited();
+        report_limited();
         return "RLIMIT_DATA is set";
     }
     AO_store(&self.full, 0); /* without the lock, which a thread in mprotect may hold for long */
     int tid = find_blocker(&same);
-    tell_blocker(same ? tid : 0);
+    report_blocker(same ? tid : 0);
     return tid ? "SIGSEGV is blocked" : NULL;
 }
 
@@ -514,7 +512,7 @@ static bool make_lock(void)
 
 static bool make_bitmap(void)
 {
-    if (self.written_not) return true;
+    if (self.protected) return true;
     size_t size = OAKI_ALIGN_UP(oaki_the_heap.reserved >> self.shift >> 3, oaki_os_page_size());
     void *p = oaki_os_reserve(size, oaki_os_page_size());
     if (!p) return false;
@@ -523,7 +521,7 @@ static bool make_bitmap(void)
         errno = ENOMEM;
         return false;
     }
-    self.written_not = p;
+    self.protected = p;
     return true;
 }
 

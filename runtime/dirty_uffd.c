@@ -251,7 +251,7 @@ static int open_or_not(const char **what)
     return error;
 }
 
-static void tell_lost(int error)
+static void report_lost(int error)
 {
     static bool reported;
     if (!reported)
@@ -279,7 +279,7 @@ static bool open_again(bool counts)
     close_files(&new);
     errno = error;
     if (opened ? error != EBUSY : counts) return false;
-    tell_lost(error);
+    report_lost(error);
     return true;
 }
 
@@ -290,7 +290,9 @@ static bool mend(bool counts)
 {
     const oaki_heap *h = &oaki_the_heap;
     bool mended = has_both() ? register_range(&self) && can_scan(&self) : open_again(counts);
-    return mended && !oaki_os_is_shared(h->base, h->base + h->reserved);
+    if (!mended || !oaki_os_is_shared(h->base, h->base + h->reserved)) return mended;
+    errno = EBUSY;
+    return false;
 }
 
 void oaki_uffd_end(void)

@@ -10,7 +10,7 @@
 
 /* In the order of a cycle. tests/model has the same names; docs/architecture.md has the table. */
 typedef enum oaki_phase {
-    OAKI_PHASE_IDLE,        /* nothing is under way, and all is swept */
+    OAKI_PHASE_IDLE,        /* no cycle is under way, and no span is unswept */
     OAKI_PHASE_PROTECT,     /* pages of scanned objects are write-protected */
     OAKI_PHASE_INIT_PAUSE,  /* stopped: caches flushed, roots queued */
     OAKI_PHASE_PREPARE,     /* M = ~A; in a minor cycle M = M | ~A */

@@ -49,7 +49,7 @@ static struct stopper {
     unsigned int stopped; /* AO_int: 1 while all are parked */
     oaki_thread *gone;    /* off the list, freed when the world runs; threads_lock */
     uint64_t asked_ns;    /* when all were asked to park; gc_lock */
-    uint64_t stood_ns;    /* when all were parked; threads_lock */
+    uint64_t parked_ns;    /* when all were parked; threads_lock */
     uint64_t started_ns;  /* when they were released; threads_lock */
     uint64_t turns_ns;    /* most time from then on to wait for sleeping ones; threads_lock */
     unsigned hasty;       /* stops in a row, see HASTY; threads_lock */
@@ -85,7 +85,7 @@ OAKI_INLINE bool answered(oaki_thread *t, unsigned int epoch)
            AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING;
 }
 
-enum waiting { STANDS, DEAD, LATE };
+enum waiting { PARKED, DEAD, LATE };
 
 static oaki_lateness *lateness_of(oaki_thread *t)
 {
@@ -129,7 +129,7 @@ static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t *left)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     OAKI_ASSERT(epoch & 1);
     for (int i = 0; i < SPINS; i++) {
-        if (answered(t, epoch)) return STANDS;
+        if (answered(t, epoch)) return PARKED;
         oaki_pause();
     }
     AO_store(&oaki_the_stop.awaited, (AO_t)t);
@@ -137,7 +137,7 @@ static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t *left)
     uint64_t waited = 0, last = oaki_os_now_ns();
     for (;;) {
         unsigned int seen = AO_int_load_acquire(&t->stop_epoch);
-        if (answered(t, epoch)) return STANDS;
+        if (answered(t, epoch)) return PARKED;
         if (*left == 0) return LATE;
         oaki_futex_wait(&t->stop_epoch, seen, OAKI_MIN(LOOK_NS, *left));
         uint64_t now = oaki_os_now_ns(), slept = OAKI_MIN(now - last, COUNTS_NS);
@@ -145,7 +145,7 @@ static enum waiting await(oaki_thread *t, unsigned int epoch, uint64_t *left)
         waited += slept;
         *left -= OAKI_MIN(slept, *left);
         if (waited < LOOK_NS) continue;
-        if (answered(t, epoch)) return STANDS;
+        if (answered(t, epoch)) return PARKED;
         if (oaki_stopsignal_dead(t->tid)) return DEAD;
         if (is_another(t) || !press(t, waited)) return DEAD;
         waited = 0;
@@ -258,7 +258,7 @@ static bool halt(oaki_thread *self, uint64_t limit_ns)
         if (t == self || AO_int_load_acquire(&t->state) != OAKI_THREAD_RUNNING) continue;
         if (!signal_thread(t)) put_aside(t);
     }
-    enum waiting w = STANDS;
+    enum waiting w = PARKED;
     uint64_t left = limit_ns;
     for (oaki_thread *t = h->threads; t && w != LATE; t = next) {
         next = t->next;
@@ -266,7 +266,7 @@ static bool halt(oaki_thread *self, uint64_t limit_ns)
         w = await(t, epoch, &left);
         if (w == DEAD) put_aside(t);
     }
-    stopper.stood_ns = oaki_os_now_ns();
+    stopper.parked_ns = oaki_os_now_ns();
     if (w == LATE) {
         note_late(self, epoch);
     } else {
@@ -313,10 +313,10 @@ static int stop_within(oaki_thread *self, uint64_t limit_ns, bool last)
     return all ? EAGAIN : EBUSY;
 }
 
-/* The state of a rest: stood_ns is the length of the try before it, rested_ns that of the rest so
+/* The state of a rest: parked_ns is the length of the try before it, rested_ns that of the rest so
  * far. */
 typedef struct resting {
-    uint64_t stood_ns, rested_ns;
+    uint64_t parked_ns, rested_ns;
     bool late;     /* some late threads still run, so another try would be in vain */
     bool held;     /* the system holds all of these */
     bool released; /* some parked long enough, and were released */
@@ -327,7 +327,7 @@ static void look_at(oaki_thread *t, uint64_t slept_ns, resting *r)
     if (AO_int_load_acquire(&t->state) == OAKI_THREAD_STOPPED) {
         oaki_lateness *l = lateness_of(t);
         l->held_ns += slept_ns;
-        if (l->held_ns < r->stood_ns * HOLD) return;
+        if (l->held_ns < r->parked_ns * HOLD) return;
         AO_int_store_release(&t->late, 0);
         r->released = true;
         return;
@@ -341,7 +341,7 @@ static void look_at(oaki_thread *t, uint64_t slept_ns, resting *r)
 static bool are_late(uint64_t slept_ns, resting *r)
 {
     oaki_heap *h = &oaki_the_heap;
-    bool over = r->rested_ns >= r->stood_ns * REST;
+    bool over = r->rested_ns >= r->parked_ns * REST;
     r->late = r->released = false;
     r->held = over; /* not checked before then */
     oaki_lock_acquire(&h->threads_lock);
@@ -357,16 +357,16 @@ static bool are_late(uint64_t slept_ns, resting *r)
 }
 
 /* Lets the world run at least as long as the vain try has stopped it. Returns for how long. */
-static uint64_t rest(uint64_t stood_ns, uint64_t most_ns)
+static uint64_t rest(uint64_t parked_ns, uint64_t most_ns)
 {
-    resting r = { .stood_ns = stood_ns };
+    resting r = { .parked_ns = parked_ns };
     uint64_t slept, cpu = oaki_os_cpu_ns();
     do {
         uint64_t before = oaki_os_now_ns();
         oaki_os_sleep_ns(REST_NAP_NS);
         slept = OAKI_MIN(oaki_os_now_ns() - before, COUNTS_NS);
         r.rested_ns += slept;
-    } while ((are_late(slept, &r) || r.rested_ns < stood_ns) && r.rested_ns < most_ns);
+    } while ((are_late(slept, &r) || r.rested_ns < parked_ns) && r.rested_ns < most_ns);
     stopper.failed.rest_cpu_ns += oaki_os_cpu_ns() - cpu;
     return r.rested_ns;
 }
@@ -408,7 +408,7 @@ void oaki_world_start(oaki_thread *self)
     OAKI_ASSERT(AO_int_load(&oaki_the_stop.epoch) & 1);
     if (OAKI_UNLIKELY(oaki_debug_switches.verify) && oaki_world_stopped()) oaki_heap_check();
     stopper.masked = false;
-    uint64_t turns = (oaki_os_now_ns() - stopper.stood_ns) / 8;
+    uint64_t turns = (oaki_os_now_ns() - stopper.parked_ns) / 8;
     stopper.turns_ns = OAKI_MIN(OAKI_MAX(turns, TURNS_NS), TURNS_MOST_NS);
     AO_int_store_release(&stopper.stopped, 0);
     AO_int_store_release(&oaki_the_stop.epoch, AO_int_load(&oaki_the_stop.epoch) + 1);

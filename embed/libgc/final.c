@@ -250,5 +250,5 @@ void lgc_final_init(void)
     (void)oaki_finalizers_order(OAKI_ORDERED_FIRST);
     (void)oak_finalizer_notify(ready);
     oaki_gc_set_notify_each(true);
-    oaki_pace_by_finalizers();
+    oaki_gc_set_pace_by_finalizers(true);
 }

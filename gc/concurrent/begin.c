@@ -100,6 +100,13 @@ static oaki_stepped release_pages(oaki_driver *d)
     return over ? OAKI_STEP_OVER : OAKI_STEP_MORE;
 }
 
+/* Once the cycle is over, the pages that it has protected are released. */
+static void release_later(void)
+{
+    self->released = (oaki_progress){ 0, 0 };
+    AO_store(&self->unprotect, 1);
+}
+
 /* ---- the init pause ---- */
 
 /* Where the system has refused to protect pages, the cycle is given up, and the due one is stopped.
@@ -113,7 +120,8 @@ static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
         oaki_roots_refresh(d->thread);
         oaki_lock_acquire_parked(d->thread, &h->gc_lock);
         oaki_thread_save_context(d->thread);
-        bool current = minor ? oaki_cycle_is_at_rest() : oaki_phase_now() == OAKI_PHASE_PROTECT;
+        bool current = minor ? oaki_cycle_is_at_rest() && AO_load(&h->sticky)
+                             : oaki_phase_now() == OAKI_PHASE_PROTECT;
         if (!current || !oaki_dirty_may() || !is_due(d)) a = NOT_NEEDED;
         else if (oaki_gc_is_off()) a = REFUSED;
         done = a != DUE || oaki_init_pause(d->thread);
@@ -156,12 +164,11 @@ oaki_stepped oaki_step_begin(oaki_driver *d)
     if (a != DUE) return a == REFUSED ? OAKI_STEP_REFUSED : OAKI_STEP_OVER;
     if (!oaki_dirty_begin()) return OAKI_STEP_OVER;
     lock();
-    bool mine = oaki_cycle_is_at_rest(), minor = AO_load(&oaki_the_heap.sticky) != 0;
-    if (mine) {
-        self->released = (oaki_progress){ 0, 0 };
-        AO_store(&self->unprotect, 1);
-    }
+    bool mine = oaki_cycle_is_at_rest(), sticky = AO_load(&oaki_the_heap.sticky) != 0;
+    bool minor = sticky && !oaki_zones_closing();
     if (mine && !minor) {
+        AO_store(&oaki_the_heap.sticky, 0); /* kept marks serve a minor cycle alone */
+        release_later();
         self->protecting = true;
         self->progress = (oaki_progress){ 0, AO_load(&oaki_the_heap.used) };
         oaki_cycle_enter(OAKI_PHASE_PROTECT);
@@ -228,6 +235,7 @@ void oaki_concurrent_begin(void)
     OAKI_REQUIRES_STOPPED();
     OAKI_ASSERT(oaki_phase_now() == OAKI_PHASE_INIT_PAUSE);
     AO_store(&oaki_the_heap.sticky, 0);
+    release_later();
     AO_store(&self->large, 0);
     oaki_preclean_begin(oaki_gc.kind == OAKI_MINOR);
     AO_store(&self->number, AO_load(&oaki_the_heap.cycle));

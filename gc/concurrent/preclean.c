@@ -88,7 +88,6 @@ bool oaki_quantum_paused_round(oaki_progress *s, const oaki_driver *d)
         left = (m->left - before) / OAKI_PAGE;
         now = oaki_os_now_ns();
     }
-    OAKI_ASSERT(m->left >= before);
     oaki_mark_drain();
     oaki_workers_concurrent(true);
     learn(left, oaki_os_now_ns() - now);

@@ -56,15 +56,17 @@ void oaki_protect_scanned(size_t from, size_t to)
 typedef struct taking {
     void (*fn)(size_t from, size_t to, void *ctx);
     void *ctx;
-    size_t left; /* most pages to find */
-    size_t at;   /* where the search ended */
+    size_t left;  /* most pages to find */
+    size_t floor; /* where the search began: a page of the system's may be a part of one here */
+    size_t at;    /* where it ended */
     bool refused;
 } taking;
 
 static bool take(size_t from, size_t to, void *ctx)
 {
     taking *t = ctx;
-    t->at = from;
+    t->at = OAKI_MAX(from, t->floor);
+    if (t->at >= to) return true;
     size_t n = oaki_dirty_take_some(&t->at, to, t->left, t->fn, t->ctx);
     t->refused = n == SIZE_MAX;
     OAKI_ASSERT(t->refused || n <= t->left);
@@ -75,7 +77,7 @@ static bool take(size_t from, size_t to, void *ctx)
 size_t oaki_protect_again(size_t *from, size_t to, size_t most,
                        void (*fn)(size_t from, size_t to, void *ctx), void *ctx)
 {
-    taking t = { .fn = fn, .ctx = ctx, .left = most };
+    taking t = { .fn = fn, .ctx = ctx, .left = most, .floor = *from };
     OAKI_REQUIRES_WORKER_ZERO();
     OAKI_REQUIRES_PHASE(PRECLEAN);
     bool all = each_run(*from, to, OAKI_TUNE_GAP, is_scanned, take, &t);

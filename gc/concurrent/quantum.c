@@ -107,10 +107,10 @@ static void run_running(oaki_driver *d, oaki_stage stage)
 /* Noinline, and the context saved in it: as oaki_gc_collect. */
 static OAKI_NOINLINE void run_paused(oaki_driver *d, oaki_stage stage)
 {
-    unsigned part = oaki_gc.preclean.part;
     OAKI_REQUIRES_OUTSIDE();
     OAKI_REQUIRES_NO_LOCK();
     oaki_thread *t = oaki_gc_stop_begin();
+    unsigned part = t ? oaki_gc.preclean.part : OAKI_TUNE_PART;
     uint64_t began = oaki_os_now_ns(), asked = t ? oaki_world_asked_ns() : began;
     if (t && is_current(stage)) work(&oaki_stages[stage], d);
     uint64_t now = oaki_os_now_ns(), worked = now - began;
@@ -172,7 +172,6 @@ bool oaki_quantum_trace(oaki_progress *s, const oaki_driver *d)
 bool oaki_quantum_assist(const oaki_driver *d)
 {
     OAKI_REQUIRES_INSIDE();
-    OAKI_ASSERT(d->thread == oaki_thread_self());
     if (!oaki_lock_try(&self->driver)) return false;
     bool more = false;
     if (oaki_is_marking_concurrently()) {
@@ -201,6 +200,7 @@ bool oaki_worker_zero_is_mine(void)
 
 void oaki_concurrent_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     oaki_lock_reset(&self->driver);
     self->protecting = false;
     AO_store(&self->unprotect, 0);

@@ -129,7 +129,8 @@ static oaki_stepped end(oaki_driver *d)
 static bool rounds_are_due(void)
 {
     oaki_concurrent *c = &oaki_gc.concurrent;
-    return AO_load(&c->final_refused) && ++c->naps % OAKI_TUNE_NAPS_A_ROUND == 0;
+    if (!AO_load(&c->final_refused)) return false;
+    return (AO_fetch_and_add1(&c->naps) + 1) % OAKI_TUNE_NAPS_A_ROUND == 0;
 }
 
 static void start_again(oaki_driver *d)

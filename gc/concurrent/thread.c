@@ -4,6 +4,7 @@
  * Its frames are roots only while it calls functions of the program.
  * Owns: oaki_gc.background. Lock: none; its fields are atomic, and any thread uses them. */
 #include "concurrent.h"
+#include "gc/contract.h"
 #include "gc/off.h"
 #include "gc/pace.h"
 #include "gc/tuning.h"
@@ -173,6 +174,7 @@ void oaki_background_wake(void)
 /* Where a function called by the collector's thread forks, that thread is the child's only one. */
 void oaki_background_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     const oaki_thread *t = oaki_thread_self();
     bool own = t && t->own;
     AO_store(&self->started, own);

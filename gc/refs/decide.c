@@ -31,10 +31,10 @@
 #include "gc/contract.h"
 #include "gc/debug/edges.h"
 #include "gc/host.h"
+#include "gc/tuning.h"
 #include "runtime/contain.h"
 
 #define AGES 8    /* the last one: that long or longer */
-#define BATCH 512 /* objects whose contents are queued before the marker drains */
 
 typedef oaki_final_record record;
 
@@ -241,7 +241,7 @@ static bool mark_group(uint32_t list)
     for (uint32_t i = list; i != OAKI_RECORD_NONE; i = at(i)->next) {
         if (!unreachable(at(i))) continue;
         mark_contents(at(i));
-        if (++batch % BATCH == 0) oaki_mark_drain();
+        if (++batch % OAKI_TUNE_DRAIN_EVERY == 0) oaki_mark_drain();
     }
     oaki_ephemerons_fixpoint(true);
     for (uint32_t i = list; i != OAKI_RECORD_NONE; i = at(i)->next)
@@ -342,7 +342,7 @@ static void decide_cleanups(void)
 /* Call the host's function for all finalizers that were queued behind `last`. */
 static void report_queued(uint32_t last)
 {
-    void (*fn)(void *) = (void (*)(void *))AO_load_acquire(&oaki_final.on_queued);
+    void (*fn)(void *) = (void (*)(void *))AO_load_acquire(&oaki_gc.host.on_queued);
     if (OAKI_LIKELY(!fn)) return;
     for (uint32_t i = first_behind(last); i != OAKI_RECORD_NONE; i = at(i)->next)
         if (at(i)->kind != OAKI_FINAL_CLEANUP) OAKI_CALL_INSIDE(fn(at(i)->link.obj));
@@ -355,7 +355,7 @@ void oaki_finalizers_decide(void)
     OAKI_REQUIRES_REST();
     size_t before = oaki_finalizers_ready();
     uint32_t last = oaki_final.tail;
-    if (oaki_final.ordered_first) {
+    if (oaki_gc.host.ordered_first) {
         decide_ordered_first();
     } else {
         decide_no_order();

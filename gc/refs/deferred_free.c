@@ -188,6 +188,7 @@ const char *oaki_deferred_check(void)
 /* No thread was in the middle of a change. The records stay, for the child's next mark. */
 void oaki_deferred_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     oaki_lock_reset(&self.lock);
 }
 

@@ -28,12 +28,12 @@
 #include "finalizer.h"
 #include "gc/contract.h"
 #include "gc/debug/edges.h"
+#include "gc/tuning.h"
 #include "objtable.h"
 #include "runtime/phase.h"
 #include "tables.h"
 
 #define AHEAD 16 /* records whose memory is fetched ahead */
-#define FEW 32 /* a pass that resolves less than one in so many was poor */
 
 struct oak_ephemeron {
     AO_t key, value; /* 0 once the key has gone */
@@ -275,7 +275,7 @@ void oaki_ephemerons_fixpoint(bool resumes)
     for (size_t before = self.left; before > 0; before = self.left) {
         self.left = pass(before, careful);
         if (self.left == before) break;
-        careful = before - self.left < before / FEW;
+        careful = before - self.left < before / OAKI_TUNE_POOR_PASS;
     }
 }
 

@@ -7,8 +7,8 @@
  * popped; a waiting one does not.
  *
  * Invariants: a waiting finalizer's record is the first of its object's chain; an object has at
- *   most one. A queued cleanup leaves its chain once the world runs (tables.c), as another object
- *   may have its object's address by then. Until then it is flagged as gone.
+ *   most one. A queued cleanup of a dead object leaves its chain once the world runs (tables.c), as
+ *   another object may have the address by then. Until then it is flagged as gone.
  * Lock: finalizer_lock, or the world is stopped. */
 #include "finalrecord.h"
 #include "gc/concurrent/concurrent.h"
@@ -245,14 +245,14 @@ static void table_forget_zone(uint32_t zone)
 int oaki_finalizers_order(oaki_finalizer_order order)
 {
     if (oaki_gc_hold() != 0) return -1;
-    oaki_final.ordered_first = order == OAKI_ORDERED_FIRST;
+    oaki_gc.host.ordered_first = order == OAKI_ORDERED_FIRST;
     oaki_gc_release();
     return 0;
 }
 
 void oaki_finalizers_on_queued(void (*fn)(void *obj))
 {
-    AO_store_release(&oaki_final.on_queued, (AO_t)fn);
+    AO_store_release(&oaki_gc.host.on_queued, (AO_t)fn);
 }
 
 /* ---- for finalrun.c ---- */

@@ -27,9 +27,7 @@ typedef struct oaki_final_state {
     oaki_objtable table;
     uint32_t head, tail; /* of the queue */
     AO_t waiting[OAKI_FINAL_KINDS], ready, stuck, stuck_bytes;
-    AO_t fresh;         /* queued by a collection since oaki_finalizers_fresh was last called */
-    bool ordered_first; /* gc_lock */
-    AO_t on_queued;     /* void (*)(void *obj), or 0 */
+    AO_t fresh; /* queued by a collection since oaki_finalizers_fresh was last called */
 } oaki_final_state;
 
 extern OAKI_HIDDEN oaki_final_state oaki_final;

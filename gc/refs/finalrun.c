@@ -8,6 +8,7 @@
  * Lock: none; what is shared is atomic. */
 #include "finalizer.h"
 #include "gc/collector.h"
+#include "gc/contract.h"
 #include "gc/host.h"
 #include "gc/settings.h"
 #include "gc/tuning.h"
@@ -190,6 +191,7 @@ bool oak_set_finalizer_thread(bool on)
 /* The child has the thread that called fork, and no other. */
 void oaki_finalrun_reset(void)
 {
+    OAKI_REQUIRES_FORKED();
     AO_int_store(&self->thread, THREAD_NONE);
     for (unsigned i = 0; i < OAKI_RUNNERS; i++) AO_store(&self->since[i], 0);
 }

@@ -16,6 +16,7 @@
 #include "link.h"
 
 #include "gc/contract.h"
+#include "gc/tuning.h"
 #include "objtable.h"
 #include "tables.h"
 
@@ -23,7 +24,6 @@
 #include <string.h>
 
 #define MIN_PLACES 64
-#define MANY 8   /* if a larger part is dead, the others are moved and indexed anew */
 #define AHEAD 16 /* records whose object's mark, or whose place, is fetched ahead */
 
 typedef struct record {
@@ -319,7 +319,7 @@ OAKI_INLINE void keep_others(sort *s, holder *h, size_t gone)
 OAKI_INLINE void drop(sort *s, holder *h)
 {
     size_t left = count_gone(s, h);
-    if (left > s->table.records.len / MANY) {
+    if (left > s->table.records.len / OAKI_TUNE_LINKS_DEAD) {
         keep_others(s, h, left);
         return;
     }

@@ -10,6 +10,7 @@
 #include "objtable.h"
 
 #include "gc/collector.h"
+#include "gc/tuning.h"
 #include "runtime/contract.h"
 #include <errno.h>
 #include <string.h>
@@ -17,7 +18,6 @@
 #define MIN_SLOTS 64
 #define MIN_RECORDS 32
 #define AHEAD 16    /* records whose memory is fetched ahead */
-#define RECLAIMED 256 /* records, while others wait for the lock */
 
 static oaki_record *link_at(const oaki_objtable *t, uint32_t i)
 {
@@ -138,6 +138,7 @@ int oaki_objtable_index(oaki_objtable *t)
 
 void oaki_objtable_rechain(oaki_objtable *t)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     if (t->plain) return;
     memset(t->slots, 0, t->nslots * sizeof *t->slots);
     t->nkeys = 0;
@@ -296,6 +297,7 @@ static uint32_t find_other(const oaki_objtable *t, uint32_t from, unsigned mask,
 
 uint32_t oaki_objtable_next_uncertain(const oaki_objtable *t, uint32_t from)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     uint32_t i = find_other(t, from, OAKI_RECORD_CERTAIN, OAKI_RECORD_CERTAIN);
     oaki_gc.debug.visits += i < t->records.len;
     return i;
@@ -361,7 +363,7 @@ uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned mo
 bool oaki_objtable_reclaim(oaki_objtable *t, uint32_t *from, void (*fn)(uint32_t i))
 {
     OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
-    for (unsigned n = 0; n < RECLAIMED && t->flagged > 0; n++) {
+    for (unsigned n = 0; n < OAKI_TUNE_RECLAIMED && t->flagged > 0; n++) {
         uint32_t i = find_other(t, *from, OAKI_RECORD_FLAGGED, 0);
         OAKI_INVARIANT(i < t->records.len || *from > 0, "a flagged record of a table is not found");
         *from = i < t->records.len ? i : 0;
@@ -375,6 +377,7 @@ bool oaki_objtable_reclaim(oaki_objtable *t, uint32_t *from, void (*fn)(uint32_t
 
 void oaki_objtable_move(oaki_objtable *t, uint32_t from, uint32_t to)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     OAKI_ASSERT(to <= from && from < t->records.len);
     memmove(link_at(t, to), link_at(t, from), t->records.item);
     t->state[to] = t->state[from];

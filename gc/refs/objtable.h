@@ -18,6 +18,7 @@
 #ifndef OAKI_OBJTABLE_H
 #define OAKI_OBJTABLE_H
 
+#include "runtime/contract.h"
 #include "runtime/heap.h"
 #include "runtime/meta.h"
 
@@ -140,6 +141,7 @@ size_t oaki_objtable_visits(void);
 /* Record i is no longer certain. */
 OAKI_INLINE void oaki_objtable_uncertain(oaki_objtable *t, uint32_t i)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     OAKI_ASSERT(i < t->records.len);
     t->state[i] &= (uint8_t)~OAKI_RECORD_CERTAIN;
 }

@@ -28,9 +28,10 @@ OAK_API void oak_collect(void);
  * fits the budget, the pause is the whole mark. None is possible if oak_config.concurrent is 0, or
  * the system reports no dirty pages.
  *
- * Other threads collect as without steps: a thread that allocates past the heap goal completes the
- * cycle. Any thread; two that step at once take turns. While collections are disabled a cycle is
- * not completed. Finalizers run as after any other collection. */
+ * Other threads collect as without steps: once a cycle is due, their allocations start the
+ * collector's own thread, or collect in a pause. Any thread; two that step at once take turns.
+ * While collections are disabled a cycle is not completed. Finalizers run as after any other
+ * collection. */
 OAK_API bool oak_collect_step(unsigned budget_us);
 
 /** Set the growth of the heap between two collections, in percent of live bytes and roots. The heap
@@ -281,10 +282,10 @@ OAK_API int oak_finalize_all(size_t *left);
  * called from a finalizer, a callback or a listener, on a fiber, in a blocking region, or in a
  * signal handler that interrupted Oakum. ENOTSUP: metadata is jemalloc's.
  *
- * Two things keep the library loaded, though the heap is gone: libraries that Oakum has loaded
- * (libmicrohttpd, libdw), and a handler of SIGSEGV that the program has put on top of Oakum's. With
- * the static library the heap can't be started again: oak_init and allocations fail with
- * ENOTSUP. */
+ * Two things keep the library loaded, though the heap is gone. One is libraries that Oakum has
+ * loaded (libmicrohttpd, libdw). The other is a handler of SIGSEGV that the program has put on top
+ * of Oakum's. With the static library the heap can't be started again: oak_init and allocations
+ * fail with ENOTSUP. */
 OAK_API int oak_shutdown(void);
 
 /** Let finalizers run on a thread of their own, or only in oak_finalizers_run and

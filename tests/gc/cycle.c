@@ -262,6 +262,37 @@ START_TEST(a_phase_follows_only_where_it_may)
 }
 END_TEST
 
+typedef struct leap {
+    oaki_phase from, to;
+} leap;
+
+static void enter_from(void *arg)
+{
+    const leap *l = arg;
+    if (oaki_gc_hold() != 0) return;
+    AO_store(&oaki_the_heap.phase, l->from);
+    oaki_cycle_enter(l->to);
+    oaki_gc_release();
+}
+
+START_TEST(no_phase_is_passed_over)
+{
+    static const leap never[] = { { OAKI_PHASE_PROTECT, OAKI_PHASE_MARK },
+                                  { OAKI_PHASE_INIT_PAUSE, OAKI_PHASE_MARK },
+                                  { OAKI_PHASE_PREPARE, OAKI_PHASE_FINAL_PAUSE },
+                                  { OAKI_PHASE_MARK, OAKI_PHASE_RECLAIM },
+                                  { OAKI_PHASE_PRECLEAN, OAKI_PHASE_MARK },
+                                  { OAKI_PHASE_FINAL_PAUSE, OAKI_PHASE_SWEEP },
+                                  { OAKI_PHASE_RECLAIM, OAKI_PHASE_PROTECT },
+                                  { OAKI_PHASE_SWEEP, OAKI_PHASE_MARK } };
+    oak_collect();
+    for (size_t i = 0; i < OAKI_COUNT(never); i++) {
+        leap l = never[i];
+        test_dies(enter_from, &l, "a phase follows one that it may not follow");
+    }
+}
+END_TEST
+
 START_TEST(each_phase_of_a_cycle_has_its_time)
 {
     oak_collect();
@@ -290,6 +321,7 @@ Suite *suite_gc_cycle(void)
     tcase_add_test(c, a_due_collection_is_done_once);
     tcase_add_test(c, threads_may_end_while_the_world_stops);
     tcase_add_test(c, a_phase_follows_only_where_it_may);
+    tcase_add_test(c, no_phase_is_passed_over);
     tcase_add_test(c, each_phase_of_a_cycle_has_its_time);
     suite_add_tcase(s, c);
     return s;

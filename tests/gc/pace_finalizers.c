@@ -1,6 +1,6 @@
 /* pace_finalizers.c - tests of gc/pace.c: finalizers that make collections due, where a host asks
  * for it; by counts of collections. */
-#include "gc/pace.h"
+#include "gc/settings.h"
 #include "gc/refs/finalizer.h"
 #include "gc/tuning.h"
 #include "runtime/collector.h"
@@ -35,7 +35,7 @@ static void start(bool counted)
     test_heap_start(c);
     test_no_beside();
     test_only_root(&held, sizeof held); /* others' data would raise the goal */
-    if (counted) oaki_pace_by_finalizers();
+    if (counted) oaki_gc_set_pace_by_finalizers(true);
 }
 
 static size_t cycles(void)

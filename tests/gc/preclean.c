@@ -122,7 +122,8 @@ static void count_pages(size_t from, size_t to, void *ctx)
     *(size_t *)ctx += (to - from) / SYSTEM_PAGE;
 }
 
-/* The pages of a table, a few at a time: none is left out, and each is protected. */
+/* The calling thread drives a mark. A table's pages come a few at a time: none is left out, and
+ * each is protected. */
 START_TEST(all_that_was_written_is_taken_in_parts)
 {
     enum { MOST = 100 };
@@ -131,7 +132,10 @@ START_TEST(all_that_was_written_is_taken_in_parts)
     table = oak_alloc(SLOTS * sizeof *table);
     size_t from = oaki_heap_offset(table), to = from + pages * SYSTEM_PAGE, at = from, all = 0;
     memset(table, 0, pages * SYSTEM_PAGE);
+    oaki_thread *t = oaki_enter();
+    oaki_lock_acquire(&oaki_gc.concurrent.driver);
     oaki_protect_scanned(from, to);
+    AO_store(&oaki_the_heap.phase, OAKI_PHASE_PRECLEAN);
     for (size_t i = 0; i < pages; i++) table[i * (SYSTEM_PAGE / sizeof *table)] = NULL;
     for (size_t n = MOST; at < to; all += n) {
         size_t told = 0;
@@ -143,6 +147,9 @@ START_TEST(all_that_was_written_is_taken_in_parts)
     ck_assert_uint_eq(all, pages);
     ck_assert_uint_eq(oaki_protect_again(&from, to, MOST, count_pages, &all), 0);
     ck_assert_uint_eq(from, to);
+    AO_store(&oaki_the_heap.phase, OAKI_PHASE_IDLE);
+    oaki_lock_release(&oaki_gc.concurrent.driver);
+    oaki_leave(t);
 }
 END_TEST
 

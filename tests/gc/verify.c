@@ -2,6 +2,7 @@
  * error. */
 #include "gc/debug/verify.h"
 
+#include "gc/collector.h"
 #include "gc/gc.h"
 #include "gc/host.h"
 #include "gc/refs/link.h"
@@ -177,6 +178,33 @@ static void verify_end(void *arg)
     oaki_gc_stop_end(t);
     __asm__ __volatile__("" : : "r"(end) : "memory");
 }
+
+/* In other marks than a full one in one pause, a word to memory freed by hand may be stale. */
+static void verify_other(void *arg)
+{
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_gc_collect(t, OAKI_GC_NEEDED));
+    oaki_leave(t);
+    t = oaki_gc_stop_begin();
+    oaki_gc.mode = OAKI_CONCURRENT;
+    oaki_mark_clear(oaki_heap_offset(*(void **)arg));
+    oaki_verify(false);
+    oaki_gc_stop_end(t);
+}
+
+START_TEST(what_was_freed_by_hand_excuses_no_other_word)
+{
+    oaki_debug_switches.verify = 1;
+    size_t excused = 0, freed = oaki_heap_offset(victim);
+    array[50000] = NULL;
+    oak_free(victim);
+    ck_assert(oaki_freed_has(freed));
+    for (size_t i = 1; i <= 1000; i++) excused += oaki_freed_has(freed + i * 10 * OAKI_PAGE);
+    ck_assert_uint_le(excused, 5);
+    test_dies(verify_other, &root, "refers to an object that is not marked");
+    test_dies(verify_other, &array, "refers to an object that is not marked");
+}
+END_TEST
 
 START_TEST(an_object_whose_end_is_on_a_stack_is_told)
 {
@@ -493,6 +521,7 @@ Suite *suite_gc_verify(void)
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, a_sound_mark_is_sound);
     tcase_add_test(c, a_root_without_its_object_is_told);
+    tcase_add_test(c, what_was_freed_by_hand_excuses_no_other_word);
     tcase_add_test(c, an_object_whose_end_is_on_a_stack_is_told);
     tcase_add_test(c, an_object_without_what_it_refers_to_is_told);
     tcase_add_test(c, what_pairs_and_finalizers_keep_is_told);
