@@ -173,7 +173,7 @@ bool oak_collect_step(unsigned budget_us)
 
 OAKI_AT_START int oaki_gc_init(void)
 {
-    oaki_gc.totals.start_ns = oaki_os_now_ns();
+    oaki_collector_init();
     oaki_fork_register(oaki_collector_reset);
     oaki_mark_init();
     oaki_settings_init();

@@ -20,10 +20,7 @@
 #include "sweep.h"
 #include "tuning.h"
 
-oaki_collector oaki_gc = {
-    .concurrent.driver = OAKI_LOCK_INIT(OAKI_RANK_MARKER),
-    .sticky = { .skip = OAKI_TUNE_STICKY_UNPROVEN, .next_skip = OAKI_TUNE_STICKY_UNPROVEN },
-};
+oaki_collector oaki_gc; /* all zero in the file: an empty program touches few of its pages */
 
 #define BIT(phase) OAKI_PHASE_BIT(phase)
 
@@ -147,6 +144,14 @@ void oaki_cycle_abort(void)
         AO_store(&oaki_gc.concurrent.done, 0);
         oaki_cycle_enter(OAKI_PHASE_IDLE);
     }
+}
+
+OAKI_AT_START void oaki_collector_init(void)
+{
+    OAKI_REQUIRES_STARTING();
+    oaki_lock_init(&oaki_gc.concurrent.driver, OAKI_RANK_MARKER);
+    oaki_gc.sticky.skip = oaki_gc.sticky.next_skip = OAKI_TUNE_STICKY_UNPROVEN;
+    oaki_gc.totals.start_ns = oaki_os_now_ns();
 }
 
 void oaki_collector_reset(void)

@@ -50,6 +50,8 @@ void oaki_cycle_abort(void);
 /* Marks that the last cycle has kept are not to be used: the next one is full. Callers as above. */
 void oaki_cycle_drop_marks(void);
 
+/* Once, before the heap is started. */
+void oaki_collector_init(void);
 /* In the child of a fork, where the caller is the only thread: no cycle is under way. */
 void oaki_collector_reset(void);
 
