@@ -1,8 +1,8 @@
 /* host.c - hooks of a host with marking rules of its own, and periods without a collection.
  *
  * Owns: oaki_gc.host, with the rules for words, which the marker reads (trace/reading.h).
- * With verify=1, also the lists of objects that hooks have marked unscanned, as the verifier
- * skips the words of these, and of those that hooks have unmarked, as these are missed by none.
+ * With verify=1, also two lists for the verifier. It skips the words of objects that hooks have
+ * marked unscanned, and it does not miss those that hooks have unmarked.
  * Lock: gc_lock, or the world is stopped. Memory for the lists is mapped from the system. Without
  * it the verifier could report correct marks, so a failure is fatal. */
 #include "contract.h"

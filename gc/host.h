@@ -125,8 +125,8 @@ bool oaki_is_held(const void *obj);
 /* ---- objects that are asked for before they are reclaimed (disclaim.c) ---- */
 
 /* From the end of the next mark on, fn is called for each dead object of the type before it is
- * reclaimed. That is with gc_lock held, while mutators run, by the thread that ends the cycle, and
- * in each cycle anew if fn returns true: then the object is kept this time. fn must return, and
+ * reclaimed. The thread that ends the cycle calls it, with gc_lock held, while mutators run. If fn
+ * returns true, the object is kept, and fn is called again in the next cycle. fn must return, and
  * calls nothing that enters the runtime. oak_base and the like know the objects that are yet to be
  * asked for. oak_free does not ask.
  * protects: what a dead object refers to is kept until fn was called for it, also in circles, which

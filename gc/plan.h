@@ -97,8 +97,8 @@ void oaki_plan_log(unsigned long long cycle, unsigned plan);
 /* oaki_cost_probe, and by what it finds: is the heap to have huge pages? Outside of oaki_enter. */
 void oaki_plan_probe(void);
 
-/* After a cycle, outside of oaki_enter: measures the host, mends what tracking has slowed down, or
- * reads limits, on a thread of its own, if there is need. */
+/* After a cycle, outside of oaki_enter. If there is need, a thread of its own measures the host,
+ * mends what tracking has slowed down, or reads limits. */
 void oaki_plan_attend(void);
 
 #endif

@@ -1,10 +1,9 @@
 /* ahead.c - touches memory that will be needed soon, before any thread has to wait for it.
  *
- * The first write to a fresh page costs its thread the system's work. That is 0.5 us for a small
- * page, and 100 to 400 us for a huge one, which has to be cleared. It is 2 to 8 ms where the host
- * of a virtual machine has to find memory for the page. A growing heap leaves this work to a helper
- * thread. As soon as an allocation comes near the end of the touched pages, the thread touches the
- * next huge page. A map that is about to grow announces its demand.
+ * The first write to a fresh page costs its thread the system's work: most for a huge page, which
+ * has to be cleared, and where a virtual machine's host has to find its memory. A growing heap
+ * leaves this work to a helper thread. As soon as an allocation comes near the end of the touched
+ * pages, the thread touches the next huge page. A map that is about to grow announces its demand.
  *
  * During a concurrent mark on a machine with few processors, the marker's thread leads: it does the
  * steps that a growing heap requests. The marker already occupies a processor. A third thread would

@@ -1,12 +1,12 @@
 /* crew.c - the threads that Oakum starts, and their end (crew.h).
  *
- * The threads are detached, so that one that ends by itself leaves nothing behind. Who waits for an
- * end asks the system whether there is such a thread: after that it runs no code of Oakum's, not
+ * The threads are detached, so that one that ends by itself leaves nothing behind. A wait for an
+ * end asks the system whether the thread exists. Once it doesn't, it runs no code of Oakum's, not
  * even the end of its function.
  *
  * Owns: the seats, each thread's pointer to its own, the threads that have just left.
- * Invariant: a thread notes its waker before it looks at `ending`, and sleeps after that. Who ends
- * the crew sets `ending` before it looks at the wakers. So the thread sees it, or is woken.
+ * Invariant: a thread notes its waker before it looks at `ending`, and sleeps after that. The crew's
+ * end sets `ending` before it looks at the wakers. So the thread sees it, or is woken.
  * Lock: none; all is atomic. Bound: O(seats). */
 #include "crew.h"
 

@@ -10,7 +10,7 @@
  *
  * Lock: the driver's; for tables also finalizer_lock, for registered ranges roots_lock.
  * Bound: a quantum is PINNED_PAGES of the heap, PINNED_OBJECTS, RECORDS of a table, ROOT_BYTES of a
- * range or SLICE_NS of a pause (OAKI_TUNE_..., gc/tuning.h), and the tracing from there. */
+ * range or SLICE_NS of a pause (gc/tuning.h). The tracing from there is added. */
 #include "gc/contract.h"
 #include "gc/host.h"
 #include "gc/refs/link.h"

@@ -1,9 +1,9 @@
 /* external.c - external bytes: memory outside the heap that goes with an object, as the program
  * says.
  *
- * They count as live bytes of the object: in the pacing, in the goal, in its zone's limit. They are
- * allocated as the object's own bytes are: the call that adds some pays for a collection that is
- * due, and may be sampled by the heap profile.
+ * They count as live bytes of the object: in the pacing, in the goal, in its zone's limit. A call
+ * that adds some is as an allocation: it pays for a collection that is due, and the heap profile may
+ * sample it.
  *
  * Owns: the table of objects with such bytes, by their address; the sums `total` and
  *   oak_zone.external.

@@ -512,8 +512,8 @@ OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t 
     return e + value_offset;
 }
 
-/* Removes the entry whose tag is at `at`, and ends the write. The library does this in three cases:
- * the entry is outside its home, a resize is under way or due, or the latest deletes are near this
+/* Removes the entry whose tag is at `at`, and ends the write. The library does this for an entry
+ * outside its home, while a resize is under way or due, and where the latest deletes are near this
  * one. Out of line, so that it takes no registers from a lookup that finds nothing. */
 OAK_MAP_OUTLINE_ bool oak_map_remove_here_(oak_map *m, uint64_t hash, char *at)
 {
