@@ -5,8 +5,8 @@
  * even the end of its function.
  *
  * Owns: the seats, each thread's pointer to its own, the threads that have just left.
- * Invariant: a thread notes its waker before it looks at `ending`, and sleeps after that. The crew's
- * end sets `ending` before it looks at the wakers. So the thread sees it, or is woken.
+ * Invariant: a thread notes its waker before it looks at `ending`, and sleeps after that. The
+ * crew's end sets `ending` before it looks at the wakers. So the thread sees it, or is woken.
  * Lock: none; all is atomic. Bound: O(seats). */
 #include "crew.h"
 

@@ -2,8 +2,8 @@
  * says.
  *
  * They count as live bytes of the object: in the pacing, in the goal, in its zone's limit. A call
- * that adds some is as an allocation: it pays for a collection that is due, and the heap profile may
- * sample it.
+ * that adds some is as an allocation: it pays for a collection that is due, and the heap profile
+ * may sample it.
  *
  * Owns: the table of objects with such bytes, by their address; the sums `total` and
  *   oak_zone.external.

@@ -133,8 +133,9 @@ OAK_LUA_API size_t oak_lua_collect(lua_State *L);
 /* ---- external bytes ---- */
 
 /** Add delta bytes, which may be negative, to the external memory of a state: memory outside of
- * Lua's heap that its objects keep. Lua's collector paces itself by both. A cycle is due when Lua's
- * heap has grown by the pause parameter, or external memory by that part of the total. So 1 MB in Lua with 1 GB outside isn't collected all the time.
+ * Lua's heap that its objects keep. Lua's collector paces itself by both. A cycle is due when
+ * Lua's heap has grown by the pause parameter, or external memory by that part of the total. So 1
+ * MB in Lua with 1 GB outside isn't collected all the time.
  *
  * The call may collect, and so run finalizers. It may be made where Lua's own functions may be. L
  * is a state of oak_lua_newstate. */
