@@ -101,8 +101,7 @@ oaki_stepped oaki_collector_step(oaki_driver *d)
     OAKI_REQUIRES_SELF(d->thread);
     OAKI_ASSERT(d->paused || d->assists || !d->thread->in_runtime);
     oaki_phase phase = oaki_phase_now(); /* read once: it may change meanwhile */
-    if (d->assists && phase != OAKI_PHASE_MARK && phase != OAKI_PHASE_PRECLEAN)
-        return OAKI_STEP_OVER;
+    if (d->assists && !oaki_phase_is_concurrent_mark(phase)) return OAKI_STEP_OVER;
     switch (phase) {
     case OAKI_PHASE_IDLE:
     case OAKI_PHASE_SWEEP: return oaki_step_begin(d);

@@ -40,11 +40,15 @@ OAKI_INLINE bool oaki_is_preparing(void)
     return oaki_phase_now() == OAKI_PHASE_PREPARE;
 }
 
-/* Objects are being marked while mutators run. */
+/* Objects are marked in this phase while mutators run. */
+OAKI_INLINE bool oaki_phase_is_concurrent_mark(oaki_phase phase)
+{
+    return phase == OAKI_PHASE_MARK || phase == OAKI_PHASE_PRECLEAN;
+}
+
 OAKI_INLINE bool oaki_is_marking_concurrently(void)
 {
-    oaki_phase phase = oaki_phase_now();
-    return phase == OAKI_PHASE_MARK || phase == OAKI_PHASE_PRECLEAN;
+    return oaki_phase_is_concurrent_mark(oaki_phase_now());
 }
 
 #endif

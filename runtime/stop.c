@@ -49,7 +49,7 @@ static struct stopper {
     unsigned int stopped; /* AO_int: 1 while all are parked */
     oaki_thread *gone;    /* off the list, freed when the world runs; threads_lock */
     uint64_t asked_ns;    /* when all were asked to park; gc_lock */
-    uint64_t parked_ns;    /* when all were parked; threads_lock */
+    uint64_t parked_ns;   /* when all were parked; threads_lock */
     uint64_t started_ns;  /* when they were released; threads_lock */
     uint64_t turns_ns;    /* most time from then on to wait for sleeping ones; threads_lock */
     unsigned hasty;       /* stops in a row, see HASTY; threads_lock */
@@ -313,10 +313,10 @@ static int stop_within(oaki_thread *self, uint64_t limit_ns, bool last)
     return all ? EAGAIN : EBUSY;
 }
 
-/* The state of a rest: parked_ns is the length of the try before it, rested_ns that of the rest so
+/* The state of a rest: vain_ns is the length of the try before it, rested_ns that of the rest so
  * far. */
 typedef struct resting {
-    uint64_t parked_ns, rested_ns;
+    uint64_t vain_ns, rested_ns;
     bool late;     /* some late threads still run, so another try would be in vain */
     bool held;     /* the system holds all of these */
     bool released; /* some parked long enough, and were released */
@@ -327,7 +327,7 @@ static void look_at(oaki_thread *t, uint64_t slept_ns, resting *r)
     if (AO_int_load_acquire(&t->state) == OAKI_THREAD_STOPPED) {
         oaki_lateness *l = lateness_of(t);
         l->held_ns += slept_ns;
-        if (l->held_ns < r->parked_ns * HOLD) return;
+        if (l->held_ns < r->vain_ns * HOLD) return;
         AO_int_store_release(&t->late, 0);
         r->released = true;
         return;
@@ -341,7 +341,7 @@ static void look_at(oaki_thread *t, uint64_t slept_ns, resting *r)
 static bool are_late(uint64_t slept_ns, resting *r)
 {
     oaki_heap *h = &oaki_the_heap;
-    bool over = r->rested_ns >= r->parked_ns * REST;
+    bool over = r->rested_ns >= r->vain_ns * REST;
     r->late = r->released = false;
     r->held = over; /* not checked before then */
     oaki_lock_acquire(&h->threads_lock);
@@ -357,16 +357,16 @@ static bool are_late(uint64_t slept_ns, resting *r)
 }
 
 /* Lets the world run at least as long as the vain try has stopped it. Returns for how long. */
-static uint64_t rest(uint64_t parked_ns, uint64_t most_ns)
+static uint64_t rest(uint64_t vain_ns, uint64_t most_ns)
 {
-    resting r = { .parked_ns = parked_ns };
+    resting r = { .vain_ns = vain_ns };
     uint64_t slept, cpu = oaki_os_cpu_ns();
     do {
         uint64_t before = oaki_os_now_ns();
         oaki_os_sleep_ns(REST_NAP_NS);
         slept = OAKI_MIN(oaki_os_now_ns() - before, COUNTS_NS);
         r.rested_ns += slept;
-    } while ((are_late(slept, &r) || r.rested_ns < parked_ns) && r.rested_ns < most_ns);
+    } while ((are_late(slept, &r) || r.rested_ns < vain_ns) && r.rested_ns < most_ns);
     stopper.failed.rest_cpu_ns += oaki_os_cpu_ns() - cpu;
     return r.rested_ns;
 }

@@ -57,7 +57,7 @@ bool oaki_task_read(int tid, oaki_task *task)
 
 /* ---- texts of lines ---- */
 
-#define HEAD 64   /* bytes that are kept of a line: a label and its value */
+#define HEAD 64    /* bytes that are kept of a line: a label and its value */
 #define BUFFER 256 /* bytes that are read at a time */
 
 static void match(const char *head, oaki_task_line *line, size_t n)

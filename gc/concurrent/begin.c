@@ -155,6 +155,12 @@ bool oaki_step_clear_up(const oaki_driver *d)
 
 /* ---- steps ---- */
 
+/* A zone that closes needs a full mark. */
+static bool may_be_minor(void)
+{
+    return AO_load(&oaki_the_heap.sticky) && !oaki_zones_closing();
+}
+
 oaki_stepped oaki_step_begin(oaki_driver *d)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -164,8 +170,7 @@ oaki_stepped oaki_step_begin(oaki_driver *d)
     if (a != DUE) return a == REFUSED ? OAKI_STEP_REFUSED : OAKI_STEP_OVER;
     if (!oaki_dirty_begin()) return OAKI_STEP_OVER;
     lock();
-    bool mine = oaki_cycle_is_at_rest(), sticky = AO_load(&oaki_the_heap.sticky) != 0;
-    bool minor = sticky && !oaki_zones_closing();
+    bool mine = oaki_cycle_is_at_rest(), minor = may_be_minor();
     if (mine && !minor) {
         AO_store(&oaki_the_heap.sticky, 0); /* kept marks serve a minor cycle alone */
         release_later();
@@ -227,7 +232,7 @@ oaki_stepped oaki_step_prepare(oaki_driver *d)
 bool oaki_concurrent_begins_minor(void)
 {
     OAKI_REQUIRES_STOPPED();
-    return !self->protecting && AO_load(&oaki_the_heap.sticky) && !oaki_zones_closing();
+    return !self->protecting && may_be_minor();
 }
 
 void oaki_concurrent_begin(void)

@@ -16,7 +16,7 @@
 #define LOG 23 /* of the bits */
 #define BYTES ((size_t)1 << LOG >> 3)
 #define WORD_BITS 64
-#define SMALL ((size_t)512) /* bytes; larger ones are noted by the page */
+#define SMALL ((size_t)512) /* bytes; more are noted by the page */
 
 static oaki_freed *const self = &oaki_gc.debug.freed;
 

@@ -20,7 +20,6 @@
 #include "tables.h"
 #include <string.h>
 
-
 enum { THREAD_NONE = 0, THREAD_STARTED };
 
 static oaki_finalrun *const self = &oaki_gc.finalrun;

@@ -17,7 +17,7 @@
 
 #define MIN_SLOTS 64
 #define MIN_RECORDS 32
-#define AHEAD 16    /* records whose memory is fetched ahead */
+#define AHEAD 16 /* records whose memory is fetched ahead */
 
 static oaki_record *link_at(const oaki_objtable *t, uint32_t i)
 {

@@ -240,33 +240,11 @@ END_TEST
 
 /* ---- the phase ---- */
 
-static void enter(void *arg)
-{
-    if (oaki_gc_hold() != 0) return;
-    oaki_cycle_enter(*(oaki_phase *)arg);
-    oaki_gc_release();
-}
-
-START_TEST(a_phase_follows_only_where_it_may)
-{
-    static const oaki_phase never[] = { OAKI_PHASE_IDLE,        OAKI_PHASE_PREPARE,
-                                        OAKI_PHASE_MARK,        OAKI_PHASE_PRECLEAN,
-                                        OAKI_PHASE_FINAL_PAUSE, OAKI_PHASE_RECLAIM,
-                                        OAKI_PHASE_SWEEP };
-    oak_collect();
-    ck_assert_uint_eq(oaki_phase_now(), OAKI_PHASE_IDLE);
-    for (size_t i = 0; i < OAKI_COUNT(never); i++) {
-        oaki_phase next = never[i];
-        test_dies(enter, &next, "a phase follows one that it may not follow");
-    }
-}
-END_TEST
-
 typedef struct leap {
     oaki_phase from, to;
 } leap;
 
-static void enter_from(void *arg)
+static void enter(void *arg)
 {
     const leap *l = arg;
     if (oaki_gc_hold() != 0) return;
@@ -275,9 +253,16 @@ static void enter_from(void *arg)
     oaki_gc_release();
 }
 
-START_TEST(no_phase_is_passed_over)
+START_TEST(a_phase_follows_only_where_it_may)
 {
-    static const leap never[] = { { OAKI_PHASE_PROTECT, OAKI_PHASE_MARK },
+    static const leap never[] = { { OAKI_PHASE_IDLE, OAKI_PHASE_IDLE },
+                                  { OAKI_PHASE_IDLE, OAKI_PHASE_PREPARE },
+                                  { OAKI_PHASE_IDLE, OAKI_PHASE_MARK },
+                                  { OAKI_PHASE_IDLE, OAKI_PHASE_PRECLEAN },
+                                  { OAKI_PHASE_IDLE, OAKI_PHASE_FINAL_PAUSE },
+                                  { OAKI_PHASE_IDLE, OAKI_PHASE_RECLAIM },
+                                  { OAKI_PHASE_IDLE, OAKI_PHASE_SWEEP },
+                                  { OAKI_PHASE_PROTECT, OAKI_PHASE_MARK },
                                   { OAKI_PHASE_INIT_PAUSE, OAKI_PHASE_MARK },
                                   { OAKI_PHASE_PREPARE, OAKI_PHASE_FINAL_PAUSE },
                                   { OAKI_PHASE_MARK, OAKI_PHASE_RECLAIM },
@@ -286,9 +271,10 @@ START_TEST(no_phase_is_passed_over)
                                   { OAKI_PHASE_RECLAIM, OAKI_PHASE_PROTECT },
                                   { OAKI_PHASE_SWEEP, OAKI_PHASE_MARK } };
     oak_collect();
+    ck_assert_uint_eq(oaki_phase_now(), OAKI_PHASE_IDLE);
     for (size_t i = 0; i < OAKI_COUNT(never); i++) {
         leap l = never[i];
-        test_dies(enter_from, &l, "a phase follows one that it may not follow");
+        test_dies(enter, &l, "a phase follows one that it may not follow");
     }
 }
 END_TEST
@@ -321,7 +307,6 @@ Suite *suite_gc_cycle(void)
     tcase_add_test(c, a_due_collection_is_done_once);
     tcase_add_test(c, threads_may_end_while_the_world_stops);
     tcase_add_test(c, a_phase_follows_only_where_it_may);
-    tcase_add_test(c, no_phase_is_passed_over);
     tcase_add_test(c, each_phase_of_a_cycle_has_its_time);
     suite_add_tcase(s, c);
     return s;
