@@ -32,7 +32,7 @@ static struct {
     bool tried;
     void *library;
     Dwfl *dwfl;
-    bool given_up; /* libdw ran out of memory and was left in the middle of a call */
+    bool given_up; /* libdw was left in the middle of a call (oaki_foreign_try) */
     char *debug_path;
     Dwfl_Callbacks callbacks;
 #define POINTER(fn) __typeof__(&fn) fn;

@@ -10,8 +10,10 @@
  * - All its thread keys (pthread_key_create) are used up. Each C library numbers keys for itself,
  *   but a thread has one table. So a library's value would appear under one of the host's keys.
  *
- * A library that calls error() to end the process (libdw without memory) is made to leave the call.
- * error() first calls a hook that prints the program's name: here, oaki_foreign_give_up.
+ * A library that would end the process is made to leave the call instead:
+ * - by error() (libdw without memory), which first calls a hook that prints the program's name.
+ *   The hook is oaki_foreign_give_up.
+ * - by abort, exit or a failed assertion: foreign_exits.c.
  *
  * Owns: struct self, written under its lock before `c` is first set; struct tries.
  * Locks: self.lock is held while a library is loaded. The holder waits for the loader's lock, and
@@ -19,6 +21,7 @@
  * Invariant: a child forked while a library was being loaded loads and calls none, as locks may be
  *   held there for ever. */
 #include "foreign.h"
+#include "foreign_exits.h"
 #include "object.h"
 #include "runtime/print.h"
 #include "runtime/restore.h"
@@ -137,12 +140,23 @@ static bool open_space(void)
 
 /* ---- loading ---- */
 
+/* Redirects the library's exits, and those of all that were loaded with it. The C library's own
+ * calls stay: it is the first object of the namespace, and has no such imports. */
+static void redirect_exits(void *library)
+{
+    struct link_map *m;
+    if (dlinfo(library, RTLD_DI_LINKMAP, &m) != 0) return;
+    while (m->l_prev) m = m->l_prev;
+    for (; m; m = m->l_next) oaki_foreign_exits_redirect(m);
+}
+
 static void *load(const char *library, char why[OAKI_FOREIGN_WHY])
 {
     void *lib = NULL;
     (void)dlerror();
     if (AO_load(&self.c) || open_space())
         lib = dlmopen(self.space, library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (lib) redirect_exits(lib);
     const char *error = lib ? NULL : dlerror();
     if (!lib) oaki_format(why, OAKI_FOREIGN_WHY, "%s", error ? error : library);
     return lib;

@@ -22,19 +22,19 @@
 void *oaki_foreign_load(const char *library, char why[OAKI_FOREIGN_WHY]);
 
 /* A function of a loaded library, or NULL. Callable where oaki_foreign_load is. */
+void *oaki_foreign_find(void *library, const char *function);
+
 /* Libraries that were loaded stay loaded, with what is known of them, beyond the heap's end. false:
  * there is none. */
 bool oaki_foreign_stays(void);
-
-void *oaki_foreign_find(void *library, const char *function);
 
 /* Pairs nest. After a library has been loaded. */
 void oaki_foreign_enter(void);
 void oaki_foreign_leave(void);
 
-/* Calls fn between enter and leave. false: a library was about to end the process, as libdw does
- * without memory. Then fn was left in the middle, and the library's objects that it worked on must
- * not be used any more. Does not nest. */
+/* Calls fn between enter and leave. false: a library was about to end the process, by abort, exit,
+ * a failed assertion, or libdw's error() without memory. Then fn was left in the middle, and the
+ * library's objects that it worked on must not be used any more. Does not nest. */
 bool oaki_foreign_try(void (*fn)(void *ctx), void *ctx);
 /* Ends the calling thread's oaki_foreign_try. For a function that a library calls before it ends
  * the process. Returns if the thread is in no try. */

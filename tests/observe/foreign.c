@@ -2,6 +2,7 @@
  * what of it the program sees. tests/libraries has the programs that it is for. */
 #include "observe/foreign.h"
 #include "observe/symbol.h"
+#include "tests/capture.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,6 +166,55 @@ START_TEST(what_ends_the_process_is_led_out)
 }
 END_TEST
 
+typedef struct ending {
+    const char *file, *function, *said;
+    int status; /* of a call outside of a try */
+} ending;
+
+#define ENDINGS(file)                                              \
+    { file, "ends_by_abort", "again: abort\n", SIGABRT },          \
+        { file, "ends_by_assertion", ": holds == 1\n", SIGABRT },  \
+        { file, "ends_by_exit", "again: exit(4)\n", 4 << 8 },      \
+        { file, "ends_at_once", "again: exit(5)\n", 5 << 8 }
+static const ending endings[] = { ENDINGS(TEST_MODULES "/libendslazy.so"),
+                                  ENDINGS(TEST_MODULES "/libendsnow.so") };
+
+static void call_it(void *fn)
+{
+    ((void (*)(int))fn)(0);
+}
+
+static void *ending_function(const ending *e)
+{
+    void *lib = oaki_foreign_load(e->file, why);
+    ck_assert_msg(lib != NULL, "%s", why);
+    void *fn = oaki_foreign_find(lib, e->function);
+    ck_assert_msg(fn != NULL, "there is no %s", e->function);
+    return fn;
+}
+
+static void end_in_try(void *e)
+{
+    ck_assert(!oaki_foreign_try(call_it, ending_function(e)) && !oaki_fork_is_held());
+}
+
+static void end_outside(void *e)
+{
+    call_it(ending_function(e));
+}
+
+START_TEST(a_library_that_gives_up_is_led_out)
+{
+    ending e = endings[_i];
+    char out[400];
+    ck_assert_msg(test_capture(end_in_try, &e, out, sizeof out) == 0, "%s: %s", e.function, out);
+    ck_assert_msg(strstr(out, e.said) != NULL, "%s: %s", e.function, out);
+    int status = test_capture(end_outside, &e, out, sizeof out) & ~0x80; /* the bit of a core */
+    ck_assert_msg(status == e.status, "%s: status %#x, %s", e.function, (unsigned)status, out);
+    ck_assert_msg(strstr(out, e.said) != NULL, "%s: %s", e.function, out);
+}
+END_TEST
+
 /* ---- forks ---- */
 
 static __typeof__(&malloc) their_malloc;
@@ -294,6 +345,7 @@ Suite *suite_observe_foreign(void)
     tcase_add_test(c, threads_have_tables_of_characters);
     tcase_add_test(c, no_key_of_threads_is_to_be_had);
     tcase_add_test(c, what_ends_the_process_is_led_out);
+    tcase_add_loop_test(c, a_library_that_gives_up_is_led_out, 0, OAKI_COUNT(endings));
     tcase_add_test(c, a_child_can_use_them_too);
     tcase_add_test(c, a_child_that_was_forked_while_one_is_loaded_does_without);
     tcase_add_test(c, without_memory_names_are_missing_and_the_program_goes_on);
