@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #define EXCEPTIONS 16
@@ -113,25 +114,62 @@ static int look(struct dl_phdr_info *info, size_t size, void *ctx)
 
 /* ---- noting ---- */
 
-/* A part of the system's table of pages. */
+/* What the system says of some pages that follow one another. */
 typedef struct window {
-    int pagemap;
-    size_t page, first, n;
-    uint64_t entry[32];
+    size_t page, first, n; /* `first` in pages */
+    uintptr_t end;         /* of the segment */
+    bool swaps;            /* pages may be swapped out */
+    int pagemap;           /* -1: not open; CLOSED: it can't be */
+    bool touched[384];
 } window;
 
-/* Does the page have memory, or is it swapped out? Without /proc it may be either. */
+#define CLOSED (-2)
+
+static bool is_swapping(void)
+{
+    struct sysinfo info;
+    return sysinfo(&info) != 0 || info.totalswap != info.freeswap;
+}
+
+/* mincore calls a page that is swapped out absent. If there was one, the swap is in use now. */
+static bool ask_mincore(window *w)
+{
+    unsigned char in[OAKI_COUNT(w->touched)];
+    uintptr_t at = w->first * w->page;
+    size_t n = OAKI_MIN((w->end - at + w->page - 1) / w->page, OAKI_COUNT(in));
+    if (w->swaps || syscall(SYS_mincore, at, n * w->page, in) != 0) return false;
+    w->swaps = is_swapping();
+    if (w->swaps) return false;
+    for (size_t i = 0; i < n; i++) w->touched[i] = in[i] & 1;
+    w->n = n;
+    return true;
+}
+
+/* The table of pages knows both, and takes five times as long to open as to ask mincore. */
+static bool ask_pagemap(window *w)
+{
+    uint64_t entry[32];
+    if (w->pagemap == -1)
+        w->pagemap =
+            (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (w->pagemap < 0) w->pagemap = CLOSED;
+    if (w->pagemap == CLOSED) return false;
+    long got = syscall(SYS_pread64, w->pagemap, entry, sizeof entry, w->first * sizeof entry[0]);
+    w->n = got > 0 ? (size_t)got / sizeof entry[0] : 0;
+    for (size_t i = 0; i < w->n; i++) w->touched[i] = entry[i] >> 62 != 0;
+    return w->n > 0;
+}
+
+/* Does the page have memory, or is it swapped out? Where the system doesn't say, it may. */
 static bool is_touched(window *w, uintptr_t at)
 {
     size_t i = at / w->page;
     if (i - w->first >= w->n) {
-        long got = w->pagemap < 0 ? 0
-                                  : syscall(SYS_pread64, w->pagemap, w->entry, sizeof w->entry,
-                                            i * sizeof w->entry[0]);
         w->first = i;
-        w->n = got > 0 ? (size_t)got / sizeof w->entry[0] : 0;
+        w->n = 0;
+        if (!ask_mincore(w) && !ask_pagemap(w)) return true;
     }
-    return w->n == 0 || w->entry[i - w->first] >> 62 != 0;
+    return w->touched[i - w->first];
 }
 
 /* Appends the run of words that aren't 0 at *at, and moves that behind it. false: no room. */
@@ -172,9 +210,7 @@ static record *make(const segment *s)
     size_t bytes = OAKI_ALIGN_UP((s->hi - s->lo) / 4 + sizeof(record), oaki_os_page_size());
     record *r = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (r == MAP_FAILED) return NULL;
-    window w = { .page = oaki_os_page_size() };
-    w.pagemap =
-        (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+    window w = { .page = oaki_os_page_size(), .end = s->hi, .pagemap = -1 };
     r->bytes = bytes;
     r->of = *s;
     bool filled = fill(r, s, &w);
