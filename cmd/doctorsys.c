@@ -225,6 +225,8 @@ static void read_group(place *p, const char *folder, group_limits *out)
 
     snprintf(path, sizeof(path), "%s/memory.max", folder);
     if (read_number(p, path, &quota)) lower(&out->memory, quota);
+    snprintf(path, sizeof(path), "%s/memory.high", folder);
+    if (read_number(p, path, &quota)) lower(&out->memory, quota);
     snprintf(path, sizeof(path), "%s/memory.limit_in_bytes", folder);
     if (read_number(p, path, &quota)) lower(&out->memory, quota);
     snprintf(path, sizeof(path), "%s/cpu.max", folder);
@@ -284,7 +286,7 @@ static void groups(place *p, cmd_findings *to)
                  "No control group limits the memory.");
     else
         cmd_find(to, l.memory < MEMORY_LEAST ? CMD_WARN : CMD_FINE, "cgroup-memory", why_memory,
-                 l.memory < MEMORY_LEAST ? "Raise memory.max to 64 MiB or more." : NULL,
+                 l.memory < MEMORY_LEAST ? "Raise memory.max and memory.high to 64 MiB." : NULL,
                  "The control group has %s of memory.", size_text(size, l.memory));
     if (l.cpus == 0)
         cmd_find(to, CMD_FINE, "cgroup-cpu", why_cpu, NULL,

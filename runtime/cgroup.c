@@ -86,6 +86,8 @@ static void read_group(oaki_cgroup *out)
 {
     size_t v[2], period;
     if (read_numbers("memory.max", v, 1)) limit_memory(out, v[0]);
+    /* Beyond it the kernel slows the group down. 0 asks the kernel to reclaim what it can now. */
+    if (read_numbers("memory.high", v, 1) && v[0] > 0) limit_memory(out, v[0]);
     if (read_numbers("memory.limit_in_bytes", v, 1)) limit_memory(out, v[0]);
     if (read_numbers("cpu.max", v, 2)) limit_time(out, v[0], v[1]);
     if (read_numbers("cpu.cfs_quota_us", v, 1) &&

@@ -82,6 +82,7 @@ static const struct {
     { "/proc/sys/kernel/yama/ptrace_scope", "3\n", "ptrace", CMD_WARN, "is 3" },
     { "/sys/fs/cgroup/a/b/memory.max", "1000000000\n", "cgroup-memory", CMD_FINE, "1.0 GB" },
     { "/sys/fs/cgroup/a/memory.max", "1000000\n", "cgroup-memory", CMD_WARN, "1.0 MB" },
+    { "/sys/fs/cgroup/a/memory.high", "2000000\n", "cgroup-memory", CMD_WARN, "2.0 MB" },
     { "/sys/fs/cgroup/a/b/memory.max", "max\n", "cgroup-memory", CMD_FINE, "No control group" },
     { "/sys/fs/cgroup/a/b/cpu.max", "150000 100000\n", "cgroup-cpu", CMD_FINE, "1.5 proc" },
     { "/sys/fs/cgroup/cpu.max", "50000 100000\n", "cgroup-cpu", CMD_WARN, "0.5 proc" },

@@ -77,6 +77,12 @@ START_TEST(version_2)
     assert_limits(100 * MB, 2);
     put("fs/a/cpu.max", "10000 100000\n");
     assert_limits(100 * MB, 1);
+    put("fs/a/b/memory.high", "max\n");
+    assert_limits(100 * MB, 1);
+    put("fs/a/b/memory.high", "83886080\n");
+    assert_limits(80 * MB, 1);
+    put("fs/a/b/memory.high", "0\n");
+    assert_limits(100 * MB, 1);
     put("fs/memory.max", "1048576\n"); /* a container's own root */
     assert_limits(MB, 1);
 }
