@@ -89,7 +89,8 @@ static void help(void)
 static bool tell(const char *name, const char *value)
 {
     if (setenv(name, value, 1) == 0) return true;
-    fprintf(stderr, "%s: no memory\n", command);
+    fprintf(stderr, "%s: no memory for a variable of the program; 'ulimit -v' tells the limit\n",
+            command);
     return false;
 }
 
@@ -304,17 +305,19 @@ static bool preload(void)
     char library[4096], list[8192];
 
     if (!find_library(library, sizeof(library))) {
-        fprintf(stderr, "%s: liboakum-malloc.so is not where it was installed\n", command);
+        fprintf(stderr, "%s: liboakum-malloc.so is not in %s; 'make install' puts it there\n",
+                command, CMD_PKGLIBDIR);
         return false;
     }
     if (strpbrk(library, ": ") != NULL) {
-        cmd_say(stderr, "%s: %s: a path with blanks or colons can't be preloaded\n", command,
-                library);
+        cmd_say(stderr,
+                "%s: %s: a path with blanks or colons can't be preloaded; install it elsewhere\n",
+                command, library);
         return false;
     }
     if (snprintf(list, sizeof(list), "%s%s%s", others ? others : "", others && *others ? ":" : "",
                  library) >= (int)sizeof(list)) {
-        fprintf(stderr, "%s: LD_PRELOAD is too long\n", command);
+        fprintf(stderr, "%s: LD_PRELOAD is too long; make it shorter\n", command);
         return false;
     }
     return tell("LD_PRELOAD", list) && tell("OAKUM_MALLOC_LIBRARY", library);
@@ -390,11 +393,11 @@ static const char *obstacle(int fd, const struct stat *s)
     char interpreter[256];
 
     if ((s->st_mode & S_ISUID) != 0 && s->st_uid != geteuid())
-        return "is set-user-ID: nothing can be loaded into it";
+        return "is set-user-ID: nothing can be loaded into it, unless its owner runs it";
     if ((s->st_mode & S_ISGID) != 0 && (s->st_mode & S_IXGRP) != 0 && s->st_gid != getegid())
-        return "is set-group-ID: nothing can be loaded into it";
+        return "is set-group-ID: nothing can be loaded into it, unless its group runs it";
     if (getuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0)
-        return "has file capabilities: nothing can be loaded into it";
+        return "has file capabilities: nothing can be loaded into it, unless root runs it";
     if (pread(fd, &e, sizeof(e), 0) != sizeof(e) || memcmp(e.e_ident, ELFMAG, SELFMAG) != 0)
         return NULL;
     if (e.e_ident[EI_CLASS] != ELFCLASS64) return "is no 64-bit program";
@@ -444,7 +447,8 @@ static int check_program(const char *name)
     char path[4096];
 
     if (find_program(name, path, sizeof(path))) return check_file(path, true);
-    cmd_say(stderr, "%s: %s: there is no such program\n", command, name);
+    cmd_say(stderr, "%s: %s: there is no such program; check its path, or PATH\n", command,
+            name);
     return RUN_NOT_FOUND;
 }
 

@@ -182,7 +182,7 @@ bool cmd_server_get(const char *command, const cmd_server *s, const char *path, 
     if (!split(text, n, out)) {
         free(text);
         out->body = NULL;
-        return fail(command, s, "what came is no whole answer");
+        return fail(command, s, "the answer is cut short or not HTTP; is it an Oakum server?");
     }
     if (out->status == 200) return true;
     out->body[strcspn(out->body, "\r\n")] = '\0';

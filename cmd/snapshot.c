@@ -30,7 +30,9 @@ oak_snapshot *cmd_snapshot_open(const char *command, const char *path)
     char error[256];
     oak_snapshot *s = oak_snapshot_open(path, error, sizeof(error));
 
-    if (s == NULL) cmd_say(stderr, "%s: %s: %s\n", command, path, error);
+    if (s == NULL)
+        cmd_say(stderr, "%s: %s: %s%s\n", command, path, error,
+                errno == EBADMSG ? "; oak_snapshot_save writes a whole one" : "");
     return s;
 }
 

@@ -99,7 +99,9 @@ static int why(const char *file, const char *word, unsigned long long address, b
     p = oak_snapshot_why(s, address);
     if (p == NULL) {
         if (errno == EINVAL)
-            cmd_say(stderr, "oakum why: %s is in no object of %s\n", word, file);
+            cmd_say(stderr,
+                    "oakum why: %s is in no object of %s; 'oakum snapshot top' lists objects\n",
+                    word, file);
         else
             cmd_say(stderr, "oakum why: %s: %s\n", file, strerror(errno));
         status = CMD_FAILED;
@@ -159,7 +161,7 @@ int cmd_why(int argc, char **argv)
     errno = 0;
     address = strtoull(name[1], &end, 16);
     if (end == name[1] || *end != '\0' || errno != 0 || name[1][0] == '-') {
-        cmd_say(stderr, "oakum why: '%s' is no address\n", name[1]);
+        cmd_say(stderr, "oakum why: '%s' is no address, as 0x7f0010\n", name[1]);
         return CMD_USAGE;
     }
     return why(name[0], name[1], address, r.json);

@@ -265,9 +265,9 @@ static const struct {
     const char *reply;
     const char *why; /* NULL: it is shown, without a control character */
 } strange[] = {
-    { "", "what came is no whole answer" },
-    { "hello\r\n\r\n", "what came is no whole answer" },
-    { "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "what came is no whole answer" },
+    { "", "is it an Oakum server?" },
+    { "hello\r\n\r\n", "is it an Oakum server?" },
+    { "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "is it an Oakum server?" },
     { "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{", "no debug server" },
     { "HTTP/1.1 200 OK\r\n\r\n", "no debug server" },
     { "HTTP/1.1 200 OK\r\n\r\n{\"memory\":", "no debug server" },

@@ -96,7 +96,7 @@ START_TEST(a_command_line_is_repeated_without_its_escapes)
     test_run_oakum(&r, file);
     ck_assert_str_eq(r.err, "oakum why: /?[2J???: No such file or directory\n");
     test_run_oakum(&r, word);
-    ck_assert_str_eq(r.err, "oakum why: '/?[2J?" "?" "?' is no address\n");
+    ck_assert_str_eq(r.err, "oakum why: '/?[2J?" "?" "?' is no address, as 0x7f0010\n");
 }
 END_TEST
 
