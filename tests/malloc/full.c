@@ -130,12 +130,20 @@ static void *lists(void *arg)
     return (void *)(uintptr_t)make_lists(&random);
 }
 
+/* Stacks of the default size would take the half of a limit that the heap leaves. */
+#define STACK MB
+
 static int lost(int threads)
 {
     pthread_t id[16];
+    pthread_attr_t small;
     void *failed;
     size_t all = 0;
-    for (intptr_t i = 0; i < threads; i++) pthread_create(&id[i], NULL, lists, (void *)(i + 1));
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, STACK);
+    for (intptr_t i = 0; i < threads; i++)
+        if (pthread_create(&id[i], &small, lists, (void *)(i + 1)) != 0)
+            return complain("no thread", (size_t)i);
     for (int i = 0; i < threads; i++) {
         pthread_join(id[i], &failed);
         all += (size_t)(uintptr_t)failed;
