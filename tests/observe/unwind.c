@@ -227,16 +227,19 @@ static OAKI_NOINLINE void call_in(const char *path, uintptr_t *where)
     ck_assert_int_eq(dlclose(lib), 0);
 }
 
+/* The loader puts the second one there unless a mapping was made meanwhile. */
 START_TEST(what_came_in_the_place_of_another_has_its_own_rules)
 {
     uintptr_t first, second;
-    for (int i = 0; i < 4; i++) {
+    int met = 0;
+    for (int i = 0; i < 100 && met < 4; i++) {
         call_in(TEST_MODULES "/libframe1.so", &first);
         oak_collect();
         call_in(TEST_MODULES "/libframe2.so", &second);
         oak_collect();
-        ck_assert_uint_eq(first, second);
+        met += first == second;
     }
+    ck_assert_int_eq(met, 4);
 }
 END_TEST
 
