@@ -102,7 +102,7 @@ bool oaki_concurrent_request(oaki_thread *t, size_t bytes)
     OAKI_REQUIRES_INSIDE();
     OAKI_REQUIRES_RUNNING();
     if (!oaki_concurrent_may(t) || is_mine()) return false;
-    if (AO_load(&oaki_the_heap.live) + bytes >= oaki_pace_goal()) assist(t, bytes);
+    if (oaki_pace_is_past(bytes)) assist(t, bytes);
     else oaki_background_wake();
     return true;
 }

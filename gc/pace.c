@@ -247,12 +247,29 @@ size_t oaki_pace_goal(void)
     return OAKI_MAX(goal, live);
 }
 
+/* The bytes that finalizers count as. */
+OAKI_AT_START static size_t finalizer_bytes(void)
+{
+    size_t percent = AO_load(&pace->percent);
+    if (OAKI_LIKELY(!oaki_gc_paces_by_finalizers()) || percent == (AO_t)-1) return 0;
+    double waited = (double)AO_load(&pace->waited);
+    double fresh = (double)oaki_finalizers_waiting() - waited;
+    double counted = fresh - waited * (double)percent / 100;
+    return (size_t)(OAKI_MAX(counted, 0) * (double)OAKI_TUNE_FINALIZER_BYTES);
+}
+
+bool oaki_pace_is_past(size_t bytes)
+{
+    return AO_load(&oaki_the_heap.live) + bytes + finalizer_bytes() >= oaki_pace_goal();
+}
+
 bool oaki_pace_outran(size_t bytes, size_t done, size_t whole)
 {
     size_t goal = oaki_pace_goal(), live = OAKI_MIN(AO_load(&pace->live), goal);
     double room = (double)OAKI_MAX((goal - live) / OAKI_TUNE_LATE, live / OAKI_TUNE_LATE_LEAST);
     double part = whole > done ? (double)done / (double)whole : 1;
-    return (double)AO_load(&oaki_the_heap.live) + (double)bytes > (double)goal + room * part;
+    double counted = (double)AO_load(&oaki_the_heap.live) + (double)finalizer_bytes();
+    return counted + (double)bytes > (double)goal + room * part;
 }
 
 bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, uint64_t blind_ns)
@@ -275,17 +292,6 @@ static bool may_collect(void)
     size_t more = OAKI_MAX(AO_load(&pace->live) / OAKI_TUNE_POSTPONE, OAKI_TUNE_POSTPONE_BYTES);
     oaki_count_add(&oaki_the_heap.trigger, more);
     return false;
-}
-
-/* The bytes that finalizers count as. */
-OAKI_AT_START static size_t finalizer_bytes(void)
-{
-    size_t percent = AO_load(&pace->percent);
-    if (OAKI_LIKELY(!oaki_gc_paces_by_finalizers()) || percent == (AO_t)-1) return 0;
-    double waited = (double)AO_load(&pace->waited);
-    double fresh = (double)oaki_finalizers_waiting() - waited;
-    double counted = fresh - waited * (double)percent / 100;
-    return (size_t)(OAKI_MAX(counted, 0) * (double)OAKI_TUNE_FINALIZER_BYTES);
 }
 
 OAKI_AT_START bool oaki_pace_due(void)

@@ -76,6 +76,9 @@ bool oaki_pace_nears(void);
 /* The goal, for the log. */
 size_t oaki_pace_goal(void);
 
+/* With `bytes` more, is the heap at its goal? Finalizers count (gc/pace.c). */
+bool oaki_pace_is_past(size_t bytes);
+
 /* `done` of `whole` of a concurrent mark is completed, in any unit. With `bytes` more, would
  * mutators be further past the goal than the mark has progressed? */
 bool oaki_pace_outran(size_t bytes, size_t done, size_t whole);

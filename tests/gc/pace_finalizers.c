@@ -1,7 +1,8 @@
 /* pace_finalizers.c - tests of gc/pace.c: finalizers that make collections due, where a host asks
  * for it; by counts of collections. */
-#include "gc/settings.h"
+#include "gc/pace.h"
 #include "gc/refs/finalizer.h"
+#include "gc/settings.h"
 #include "gc/tuning.h"
 #include "runtime/collector.h"
 #include "tests/heap.h"
@@ -134,6 +135,18 @@ START_TEST(nothing_is_due_where_collections_are_off)
 }
 END_TEST
 
+/* A mark that is slower than the program makes them is helped, and the program waits. */
+START_TEST(they_count_towards_the_goal_during_a_mark)
+{
+    start(_i != 0);
+    oak_gc_disable();
+    ck_assert(!oaki_pace_is_past(0) && !oaki_pace_outran(0, 0, 1));
+    for (size_t i = 0; i < 2 * FILLS; i++) (void)make(SIZE);
+    ck_assert_int_eq(oaki_pace_is_past(0), _i != 0);
+    ck_assert_int_eq(oaki_pace_outran(0, 0, 1), _i != 0);
+}
+END_TEST
+
 Suite *suite_gc_pace_finalizers(void)
 {
     Suite *s = suite_create("gc/pace_finalizers");
@@ -145,6 +158,7 @@ Suite *suite_gc_pace_finalizers(void)
     tcase_add_test(t, one_that_is_taken_away_no_longer_counts);
     tcase_add_test(t, a_part_of_a_large_heap_is_allocated_first);
     tcase_add_test(t, nothing_is_due_where_collections_are_off);
+    tcase_add_loop_test(t, they_count_towards_the_goal_during_a_mark, 0, 2);
     suite_add_tcase(s, t);
     return s;
 }
