@@ -9,7 +9,7 @@
 #define LEFT_MOST 12    /* a reference leaves out at most the bits of a place in a page */
 #define SHIFT_MOST 16
 #define SHIFT_LEAST (-8)
-/* Least reach, in bits, of a tag that tests no bits: with less, every word would be a reference. */
+/* Least reach, in bits, of untested halves: with less, every word would be a reference. */
 #define WINDOW_LEAST 32
 #define RESERVE_DEFAULT ((size_t)1 << 40) /* as in space.c */
 
@@ -36,11 +36,12 @@ static bool is_none(const oak_pointer_tag *t)
            t->flags == 0;
 }
 
-/* The bits below a shifted pointer are no part of it. */
+/* What is shifted out, at either end, is no part of the pointer. */
 static uint64_t pointer_bits(const oak_pointer_tag *t)
 {
-    uint64_t low = t->shift > 0 ? all_of((unsigned)t->shift) : 0;
-    return all_of(width_of(t)) & ~(t->mask | t->ignore | low);
+    uint64_t all = all_of(width_of(t));
+    uint64_t kept = t->shift < 0 ? ~(uint64_t)0 >> -t->shift : ~(uint64_t)0 << t->shift;
+    return all & kept & ~(t->mask | t->ignore);
 }
 
 static bool find_field(const oak_pointer_tag *t, field *out)
@@ -75,7 +76,6 @@ static const char *check_reach(const oak_pointer_tag *t, size_t reserve)
     unsigned top = f.bits + f.left;
     uint64_t window = top < 64 ? (uint64_t)1 << top : UINT64_MAX;
     uint64_t away = t->offset < 0 ? -(uint64_t)t->offset : (uint64_t)t->offset;
-    if (!t->mask && top < WINDOW_LEAST) return "every word would be a reference";
     if (t->flags & OAK_TAG_FROM_HEAP) {
         if (t->offset > 0 || away >= window) return "offset leaves out a part of the heap";
         if (window - away < reserve) return "heap_reserve is more than the bits can express";
@@ -83,15 +83,46 @@ static const char *check_reach(const oak_pointer_tag *t, size_t reserve)
     }
     if (top < ADDRESS_BITS) return "the bits can't express an address";
     if (away >> ADDRESS_BITS) return "offset is no distance between addresses";
-    if (!t->mask && !t->ignore && t->shift == 0 && t->offset == 0)
-        return "every word would be a reference, or is one already";
+    if (!t->value && !t->ignore && t->shift == 0 && t->offset == 0)
+        return "its words are plain pointers, which need no tag";
     return NULL;
 }
 
-/* Is there a word, or a half, that both tags take for a reference? */
+/* Does a word fit both tags, where the second tag's fields begin at bit `at`? */
+static bool fits_both(const oak_pointer_tag *a, const oak_pointer_tag *b, unsigned at)
+{
+    return ((a->value ^ b->value << at) & a->mask & b->mask << at) == 0;
+}
+
+/* Is there a word that fits both tags? Tags of halves are compared by half, as each half of a word
+ * is a reference of its own. */
 static bool overlap(const oak_pointer_tag *a, const oak_pointer_tag *b)
 {
-    return width_of(a) == width_of(b) && ((a->value ^ b->value) & a->mask & b->mask) == 0;
+    if (width_of(a) < width_of(b)) return overlap(b, a);
+    return fits_both(a, b, 0) || (width_of(a) > width_of(b) && fits_both(a, b, 32));
+}
+
+/* A tag by which, if it fits all words, each is a reference to some place of the heap. Those that
+ * reach further leave some out, and halves have no bits to spare. */
+static bool is_dense(const oak_pointer_tag *t)
+{
+    field f;
+    if (!(t->flags & OAK_TAG_FROM_HEAP)) return false;
+    return !(t->flags & OAK_TAG_HALVES) || !find_field(t, &f) || f.bits + f.left < WINDOW_LEAST;
+}
+
+/* Do dense tags of a width, none of which overlap, fit every word? A tag fits one word in two to
+ * the power of its tested bits. These shares are counted in 2^-64, so their sum of one is 0. */
+static bool fit_every_word(const oak_pointer_tag *tag, size_t n, unsigned width)
+{
+    uint64_t sum = 0;
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        if (width_of(&tag[i]) != width || !is_dense(&tag[i])) continue;
+        if (tag[i].mask) sum += (uint64_t)1 << (64 - oaki_popcount(tag[i].mask));
+        any = true;
+    }
+    return any && sum == 0;
 }
 
 const char *oaki_tags_check(const oak_pointer_tag *tag, size_t n, size_t reserve, size_t *which)
@@ -107,6 +138,9 @@ const char *oaki_tags_check(const oak_pointer_tag *tag, size_t n, size_t reserve
         if (wrong) return wrong;
         for (size_t k = 0; k < i; k++)
             if (!is_none(&tag[k]) && overlap(t, &tag[k])) return "it overlaps with an earlier one";
+        if (fit_every_word(tag, i + 1, width_of(t)))
+            return t->mask ? "with earlier ones, every word would be a reference"
+                           : "every word would be a reference";
         decoders += t->flags & OAK_TAG_HALVES ? 2 : 1;
         if (decoders > OAKI_TAGS) return "there are too many (one of halves counts as two)";
     }

@@ -119,7 +119,16 @@ enum {
  * A negative shift is one to the left. The bits that are neither in mask nor in ignore, nor shifted
  * out, must be one run: the pointer's bits. Without OAK_TAG_FROM_HEAP they have to express every
  * address (47 bits). offset is a multiple of the value of the lowest of these bits. A tag whose
- * fields are all zero is no tag. */
+ * fields are all zero is no tag.
+ *
+ * No word, and no half of it, may fit two tags. Nor may a tag only repeat plain pointers: those
+ * always count, and so do their low bits, as they are addresses in the object.
+ *
+ * A tag that tests no bits (mask is 0) fits every word. An address may be one, as few words are
+ * addresses in the heap. An offset of OAK_TAG_FROM_HEAP must have a tested bit, or every number
+ * below the heap's size would be a reference. Halves have no bits to spare: they may do without if
+ * they express at least 4 GiB, as OAK_TAG_COMPRESSED does. The same holds for tags that together
+ * fit every word. */
 typedef struct oak_pointer_tag {
     uint64_t mask, value;
     uint64_t ignore; /* bits that are not the pointer's, and may have any value */

@@ -40,13 +40,39 @@ static const struct bad {
       0,
       "mask and ignore are wider than a half" },
     { { { 0, 0, 0x3, 0, 0, HALVES } }, 0, "heap_reserve is more than the bits can express" },
-    { { { 0, 0, 0xffff0000, 0, 0, HALVES } }, 0, "every word would be a reference" },
+    { { { 0, 0, 0, 0, 0, OAK_TAG_FROM_HEAP } }, 0, "every word would be a reference" },
+    { { { 0, 0, (uint64_t)0xff << 56, -16, 3, OAK_TAG_FROM_HEAP } },
+      0,
+      "every word would be a reference" },
+    { { { 1, 0, 0, 0, 0, OAK_TAG_FROM_HEAP }, { 1, 1, 0, 0, 0, OAK_TAG_FROM_HEAP } },
+      1,
+      "with earlier ones, every word would be a reference" },
+    { { { 1, 0, 0, 0, 0, OAK_TAG_FROM_HEAP },
+        { 3, 3, 0, 0, 0, OAK_TAG_FROM_HEAP },
+        { 0, 0, 0, 0, 0, 0 },
+        { 3, 1, (uint64_t)0xff << 56, 0, 2, OAK_TAG_FROM_HEAP } },
+      3,
+      "with earlier ones, every word would be a reference" },
     { { { 0, 0, 0, 16, -4, HALVES } }, 0, "offset leaves out a part of the heap" },
     { { { 0, 0, 0, -((int64_t)1 << 40), -4, HALVES } }, 0, "offset leaves out a part of the heap" },
     { { { (uint64_t)0xfffffff << 36, 0, 0, 0, 0, 0 } }, 0, "the bits can't express an address" },
     { { { 0, 0, 0, 0, -4, OAK_TAG_HALVES } }, 0, "the bits can't express an address" },
     { { { TOP, TOP, 0, (int64_t)1 << 47, 0, 0 } }, 0, "offset is no distance between addresses" },
     { { { TOP, TOP, 0, INT64_MIN, 0, 0 } }, 0, "offset is no distance between addresses" },
+    { { { TOP, 0, 0, 0, 0, 0 } }, 0, "its words are plain pointers, which need no tag" },
+    { { { 7, 0, 0, 0, 0, 0 } }, 0, "its words are plain pointers, which need no tag" },
+    { { { TOP, TOP, 0, 0, 0, 0 }, { 0, 0, 0, 0, -4, HALVES } },
+      1,
+      "it overlaps with an earlier one" },
+    { { { 0, 0, 0, 0, -4, HALVES }, { TOP, TOP, 0, 0, 0, 0 } },
+      1,
+      "it overlaps with an earlier one" },
+    { { { TOP | 1, TOP, 0, 0, 0, 0 }, { 1, 1, 0, 0, -3, HALVES } }, /* in the upper half */
+      1,
+      "it overlaps with an earlier one" },
+    { { { TOP, TOP, 0, 0, 0, 0 }, { (uint64_t)1 << 31, 0, 0, 0, -3, HALVES } }, /* in the lower */
+      1,
+      "it overlaps with an earlier one" },
     { { { TOP, TOP, 0, 0, 0, 0 }, { TOP, TOP, 0, 0, 0, 0 } },
       1,
       "it overlaps with an earlier one" },
@@ -87,6 +113,41 @@ START_TEST(bad_tags_are_refused_with_a_line)
     ck_assert_int_eq(test_capture(start_badly, (void *)&bad[_i], err, sizeof err), 0);
     snprintf(line, sizeof line, "oakum: pointer_tags[%zu]: %s\n", bad[_i].which, bad[_i].line);
     ck_assert_str_eq(err, line);
+}
+END_TEST
+
+START_TEST(tags_that_share_no_word_are_accepted)
+{
+    static const oak_pointer_tag list[][3] = {
+        { { TOP, TOP, 0, 0, 0, 0 }, { TOP, TOP - ((uint64_t)1 << 48), 0, 0, 0, 0 } },
+        { { 1, 0, 0, 0, 0, OAK_TAG_FROM_HEAP }, { 3, 3, 0, 0, 0, OAK_TAG_FROM_HEAP } },
+        { { 1, 0, 0, 0, 1, 0 }, { 1, 1, 0, 0, 1, OAK_TAG_FROM_HEAP } },
+        { { 1, 0, 0, 0, 1, 0 }, { 1, 1, 0, 0, 1, 0 } },
+        { { 1, 0, 0, 0, 0, HALVES }, { 1, 1, 0, 0, 0, HALVES } },
+        { { TOP | 1, TOP, 0, 0, 0, 0 }, { 0x80000001, 1, 0, 0, -3, HALVES } },
+        { { 7, 5, 0, 0, 0, 0 } },
+    };
+    size_t which;
+    for (size_t i = 0; i < OAKI_COUNT(list); i++)
+        ck_assert_ptr_null(oaki_tags_check(list[i], 3, (size_t)1 << 30, &which));
+}
+END_TEST
+
+/* With 4 GiB or more they are what compressed pointers are. */
+START_TEST(halves_without_tested_bits_must_express_4_gib)
+{
+    size_t which;
+    const oak_pointer_tag wide[] = { OAK_TAG_COMPRESSED(0) },
+                          narrow[] = { { 0, 0, (uint32_t)1 << 31, 0, 0, HALVES } },
+                          both[] = { { (uint32_t)1 << 31, 0, 0, 0, 0, HALVES },
+                                     { (uint32_t)1 << 31, (uint32_t)1 << 31, 0, 0, 0, HALVES } };
+    ck_assert_ptr_null(oaki_tags_check(wide, 1, (size_t)1 << 30, &which));
+    ck_assert_str_eq(oaki_tags_check(narrow, 1, (size_t)1 << 30, &which),
+                     "every word would be a reference");
+    ck_assert_ptr_null(oaki_tags_check(both, 1, (size_t)1 << 30, &which));
+    ck_assert_str_eq(oaki_tags_check(both, 2, (size_t)1 << 30, &which),
+                     "with earlier ones, every word would be a reference");
+    ck_assert_uint_eq(which, 1);
 }
 END_TEST
 
@@ -137,6 +198,8 @@ static const oak_pointer_tag good[] = {
     { TOP | 7, (uint64_t)0xfff8 << 48 | 1, 0, 0, 0, 0 },
     { 0xf, 3, 0, 0, 2, 0 },
     { 0, 0, 0, 8, 0, 0 },
+    { 0, 0, 0, 0, -8, 0 },
+    { (uint64_t)0xf << 60, (uint64_t)5 << 60, 0, 0, -4, 0 },
     { 0, 0, 0, 0, -4, HALVES },
     { 0, 0, 0, -16, -4, HALVES },
     { 3, 1, 0, 0, -3, HALVES },
@@ -269,6 +332,8 @@ START_TEST(the_environment_names_tags)
         { "", "" },
         { "nan-fffc,top-byte", "oakum: OAKUM_POINTER_TAGS=nan-fffc,top-byte is ignored: it "
                                "overlaps with an earlier one\n" },
+        { "nan-0000", "oakum: OAKUM_POINTER_TAGS=nan-0000 is ignored: its words are plain "
+                      "pointers, which need no tag\n" },
         { "compressed-4", "oakum: OAKUM_POINTER_TAGS=compressed-4 is ignored: heap_reserve is more "
                           "than the bits can express\n" },
         { "x", "oakum: OAKUM_POINTER_TAGS=x is ignored: it must be a list of nan-XXXX (four "
@@ -289,12 +354,14 @@ Suite *suite_runtime_tags(void)
     TCase *t = tcase_create("tags");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, bad_tags_are_refused_with_a_line, 0, (int)OAKI_COUNT(bad));
+    tcase_add_test(t, tags_that_share_no_word_are_accepted);
+    tcase_add_test(t, halves_without_tested_bits_must_express_4_gib);
     tcase_add_test(t, more_heap_than_halves_express_is_refused);
     tcase_add_loop_test(t, a_prepared_tag_decodes_as_the_header_says, 0, (int)OAKI_COUNT(good));
     tcase_add_loop_test(t, a_simple_tag_never_hides_a_pointer, 0, (int)OAKI_COUNT(good));
     tcase_add_test(t, names_are_the_ready_ones);
     tcase_add_test(t, unknown_names_are_refused);
-    tcase_add_loop_test(t, the_environment_names_tags, 0, 6);
+    tcase_add_loop_test(t, the_environment_names_tags, 0, 7);
     suite_add_tcase(s, t);
     return s;
 }
