@@ -89,5 +89,9 @@ void test_leaks(void);
 void test_smashing(void);
 void test_huge(void);
 void test_libraries(void);
+void test_maximum(void);
+void test_subthreads(void);
+void test_loading(void);
+void test_locked(void);
 
 #endif
