@@ -87,7 +87,7 @@ typedef void (*oak_start_fn)(void *ctx);
  * again.
  *
  * fn runs on the collecting thread, with all other threads stopped, at any instruction of theirs.
- * So a thread raises the top of its stack before it stores above it (docs/embedding.md). fn may
+ * So a thread raises the top of its stack before it stores above it (examples/operands.c). fn may
  * read and write memory, objects too. A call of Oakum from fn is fatal. fn may not wait for another
  * thread, as malloc and stdio may. It may not be left by longjmp or an exception, which is fatal.
  * ctx keeps no object alive.

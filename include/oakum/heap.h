@@ -87,7 +87,10 @@ typedef void (*oak_mark_fn)(oak_marker *m, void *obj, size_t size);
 OAK_API oak_type *oak_type_bitmap(const char *name, size_t elem_size, const uint64_t *bitmap);
 
 /** Make a type whose objects a mark function marks. name is copied. Returns NULL with EINVAL or
- * ENOMEM. */
+ * ENOMEM.
+ *
+ * The function decides at mark time what counts. So it may mark the live part of another object
+ * whose own type marks nothing, as the slots of an operand stack (examples/operands.c). */
 OAK_API oak_type *oak_type_function(const char *name, size_t elem_size, oak_mark_fn fn);
 
 /** The name of a type. */

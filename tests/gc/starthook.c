@@ -1,5 +1,5 @@
 /* starthook.c - tests of oak_gc_at_start, and of the two ways to keep stale slots of an operand
- * stack from keeping objects alive (docs/embedding.md). */
+ * stack from keeping objects alive (examples/operands.c). */
 #include "gc/concurrent/concurrent.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -14,7 +14,7 @@ Suite *suite_gc_starthook(void);
 #define SLOTS 1000
 #define LIVE 10
 
-/* As in docs/embedding.md. */
+/* As in examples/operands.c. */
 typedef struct operands {
     void **slot; /* an object of its own */
     size_t top;
@@ -113,6 +113,44 @@ START_TEST(a_type_reads_the_live_length_from_another_object)
     assert_live(SLOTS - 5 + 2, SLOTS - 5 + 2 + LOOSE);
     stack->top = 0;
     assert_live(2, 2 + LOOSE);
+}
+END_TEST
+
+static oak_weak **values; /* of the slots, in a pinned object */
+static size_t lost, stale;
+
+static void watch_values(void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < SLOTS; i++) values[i] = oak_weak_new(stack->slot[i]);
+}
+
+static void count_values(void *arg)
+{
+    (void)arg;
+    lost = stale = 0;
+    for (size_t i = 0; i < SLOTS; i++) {
+        bool there = oak_weak_get(values[i]) != NULL;
+        lost += i < stack->top && !there;
+        stale += i >= stack->top && there;
+    }
+}
+
+/* Whatever else refers to them ends with its thread. */
+START_TEST(exactly_the_live_part_is_kept)
+{
+    static const size_t tops[] = { SLOTS, SLOTS - 1, 512, 511, LIVE, 1, 0 };
+    test_away(make_typed, NULL);
+    values = oak_alloc_pinned(SLOTS * sizeof *values);
+    test_away(watch_values, NULL);
+    stack->top = SLOTS;
+    for (size_t i = 0; i < OAKI_COUNT(tops); i++) {
+        stack->top = tops[i];
+        oak_collect();
+        test_away(count_values, NULL);
+        ck_assert_uint_eq(lost, 0);
+        ck_assert_uint_eq(stale, 0);
+    }
 }
 END_TEST
 
@@ -250,6 +288,7 @@ Suite *suite_gc_starthook(void)
     tcase_add_checked_fixture(c, set_up, NULL);
     tcase_add_test(c, stale_slots_are_cleared_by_a_hook);
     tcase_add_test(c, a_type_reads_the_live_length_from_another_object);
+    tcase_add_test(c, exactly_the_live_part_is_kept);
     tcase_add_loop_test(c, nothing_pushed_is_lost, 0, 2);
     tcase_add_test(c, each_is_called_once_a_collection_in_order);
     tcase_add_test(c, misuse_is_one_fatal_line);
