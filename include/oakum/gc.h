@@ -277,10 +277,11 @@ OAK_API int oak_finalize_all(size_t *left);
  * that Oakum has called, nor in a thread of oak_thread_create. A program whose malloc is this heap
  * can't end it.
  *
- * Returns 0, also when there is no heap. Otherwise returns -1 with errno, and the heap goes on.
- * EBUSY: another thread is attached, or a finalizer has not returned within 10 seconds. EDEADLK:
- * called from a finalizer, a callback or a listener, on a fiber, in a blocking region, or in a
- * signal handler that interrupted Oakum. ENOTSUP: metadata is jemalloc's.
+ * Returns 0, also when there is no heap. Otherwise returns -1 with errno, and the heap goes on. A
+ * plugin then stays loaded while Oakum has functions of it, such as finalizers. EBUSY: another
+ * thread is attached, or a finalizer has not returned within 10 seconds. EDEADLK: called from a
+ * finalizer, a callback or a listener, on a fiber, in a blocking region, or in a signal handler
+ * that interrupted Oakum. ENOTSUP: metadata is jemalloc's.
  *
  * Two things keep the library loaded, though the heap is gone. One is libraries that Oakum has
  * loaded (libmicrohttpd, libdw). The other is a handler of SIGSEGV that the program has put on top

@@ -2,10 +2,13 @@
  * Nothing of it may be left: unloadhost PLUGIN ROUNDS MODE
  *
  * MODE `unload`; `pinned`: the plugin doesn't end the heap, and the library stays, as it must;
- * `late`: a thread that was attached ends after the unloading. */
+ * `late`: a thread that was attached ends after the unloading; `inside`: one is inside when the
+ * plugin ends the heap, which is refused, and when it is unloaded, which leaves the library. */
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +86,61 @@ static void visit(void *plugin, pthread_t *thread)
     pthread_join(other, NULL);
 }
 
+/* ---- a thread that is inside all the while ---- */
+
+static void *(*alloc)(size_t);
+static atomic_long allocated, over;
+
+static void *resident(void *arg)
+{
+    void **kept = NULL;
+    long n = 0, found = 0;
+    while (!over) {
+        void **p = alloc(64);
+        if (!p) exit(1);
+        if (allocated++ % 100 != 0) continue;
+        *p = kept;
+        kept = p;
+        n++;
+    }
+    for (; kept; kept = *kept) found++;
+    if (found != n) exit(1);
+    detach();
+    return arg;
+}
+
+static void await(long more)
+{
+    for (long until = allocated + more; allocated < until;) usleep(100);
+}
+
+/* No function of the plugin's is left in the heap, as it goes first. It comes back to end the heap
+ * once the thread has left. */
+static int unload_around(const char *path, void *plugin, int (*end)(void))
+{
+    pthread_t thread;
+    int (*finalize)(size_t *);
+    over = 0;
+    *(void **)&finalize = dlsym(plugin, "oak_finalize_all");
+    *(void **)&alloc = dlsym(plugin, "oak_alloc");
+    *(void **)&detach = dlsym(plugin, "oak_thread_detach");
+    if (!finalize || !alloc || !detach || finalize(NULL) != 0) exit(1);
+    if (pthread_create(&thread, NULL, resident, NULL)) exit(1);
+    await(1000);
+    int refused = end();
+    await(200000);
+    dlclose(plugin);
+    if (refused != EBUSY || !is_mapped("liboakum.so")) return 1;
+    await(200000);
+    over = 1;
+    pthread_join(thread, NULL);
+    if (!(plugin = dlopen(path, RTLD_NOW))) return 1;
+    *(void **)&end = dlsym(plugin, "plugin_end");
+    int r = end();
+    dlclose(plugin);
+    return r;
+}
+
 /* ---- rounds ---- */
 
 /* One that was joined may be in the list for a moment. */
@@ -132,6 +190,7 @@ static int run(const char *path, const char *mode)
     if ((r = fn()) != 0) return fail("plugin_run", 0, r, 0);
     if (late) visit(plugin, &thread);
     *(void **)&fn = dlsym(plugin, "plugin_end");
+    if (strcmp(mode, "inside") == 0) return unload_around(path, plugin, fn);
     if (strcmp(mode, "pinned") != 0 && (r = fn()) != 0) return fail("oak_shutdown", 0, r, 0);
     dlclose(plugin);
     if (!late) return 0;

@@ -184,24 +184,71 @@ START_TEST(those_that_set_themselves_again_are_bounded_and_told)
 }
 END_TEST
 
-static int nested, nested_errno;
+static oak_zone *inside; /* NULL: all */
+static AO_t refused, allowed;
+static size_t left_inside;
+
+static void finalize_all(void)
+{
+    errno = 0;
+    left_inside = 99;
+    int r = inside ? oak_zone_finalize(inside, &left_inside) : oak_finalize_all(&left_inside);
+    (void)AO_fetch_and_add1_full(r == -1 && errno == EDEADLK ? &refused : &allowed);
+}
 
 static void finalize_inside(void *obj, void *ctx)
 {
     note(obj, ctx);
-    errno = 0;
-    nested = oak_finalize_all(NULL);
-    nested_errno = errno;
+    finalize_all();
 }
 
+static void clean_up_inside(void *ctx)
+{
+    note_cleanup(ctx);
+    finalize_all();
+}
+
+/* Of all and of a zone; by a finalizer and by a cleanup. The call outside of it goes on. */
 START_TEST(from_a_finalizer_it_is_refused)
 {
+    inside = _i / 2 ? oak_zone_new(NULL) : NULL;
+    if (inside) ck_assert_int_eq(oak_zone_enter(inside), 0);
     make(0, NULL, OAK_FINALIZER_ORDERED);
     make(1, NULL, OAK_FINALIZER_ORDERED);
-    ck_assert_int_eq(oak_finalizer_set(kept[0], finalize_inside, NULL), 0);
-    assert_all(2);
-    ck_assert_int_eq(nested, -1);
-    ck_assert_int_eq(nested_errno, EDEADLK);
+    node *cleaned = kept[2] = oak_alloc(sizeof *cleaned);
+    if (_i % 2)
+        ck_assert_int_eq(oak_cleanup_add(cleaned, clean_up_inside, (void *)2), 0);
+    else
+        ck_assert_int_eq(oak_finalizer_set(kept[0], finalize_inside, NULL), 0);
+    if (inside) oak_zone_leave(inside);
+    assert_all(_i % 2 ? 3 : 2);
+    ck_assert_uint_eq(AO_load(&refused), 1);
+    ck_assert_uint_eq(AO_load(&allowed), 0);
+    ck_assert_uint_le(left_inside, 2);
+}
+END_TEST
+
+static void make_refused_garbage(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 50; i++) {
+        node *n = oak_alloc(sizeof *n);
+        ck_assert_int_eq(oak_finalizer_set(n, finalize_inside, NULL), 0);
+    }
+}
+
+/* After a collection: where the program runs them, and on their own thread. */
+START_TEST(from_one_that_a_collection_has_found_it_is_refused)
+{
+    test_away(make_refused_garbage, NULL);
+    (void)oak_set_finalizer_thread(_i == 1);
+    oak_collect();
+    if (_i == 0) ck_assert_uint_ge(oak_finalizers_run(), 45);
+    test_wait(&refused, 45);
+    ck_assert_uint_eq(AO_load(&allowed), 0);
+    ck_assert(oak_set_finalizer_thread(false) == (_i == 1));
+    ck_assert_int_eq(oak_finalize_all(NULL), 0);
+    ck_assert_uint_eq(AO_load(&refused), 50);
 }
 END_TEST
 
@@ -293,7 +340,8 @@ Suite *suite_gc_finalall(void)
     tcase_add_test(c, an_object_that_its_context_refers_to_runs);
     tcase_add_test(c, a_cycle_is_told);
     tcase_add_test(c, those_that_set_themselves_again_are_bounded_and_told);
-    tcase_add_test(c, from_a_finalizer_it_is_refused);
+    tcase_add_loop_test(c, from_a_finalizer_it_is_refused, 0, 4);
+    tcase_add_loop_test(c, from_one_that_a_collection_has_found_it_is_refused, 0, 2);
     tcase_add_test(c, a_zone_runs_its_own);
     tcase_add_test(c, a_thread_that_was_not_to_be_can_be_had_later);
     suite_add_tcase(s, c);

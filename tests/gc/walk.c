@@ -347,18 +347,63 @@ END_TEST
 
 /* ---- misuse ---- */
 
-static bool allocate(const oak_object *o, void *ctx)
+static void *given; /* an object */
+static oak_map *map;
+
+#define CALLS 12
+
+static void *call(int which)
+{
+    switch (which) {
+    case 0:
+        return oak_alloc(32);
+    case 1:
+        return oak_alloc_noscan(32);
+    case 2:
+        return oak_alloc_typed(pair, 1);
+    case 3:
+        return oak_alloc_pinned(32);
+    case 4:
+        return oak_alloc(100000);
+    case 5:
+        return oak_zone_alloc(zone, 32);
+    case 6:
+        return oak_weak_new(given);
+    case 7:
+        return oak_map_put(map, &(uint64_t){ 1000 });
+    case 8:
+        return oak_realloc(given, 1000);
+    case 9:
+        return oak_free(given), given;
+    case 10:
+        return oak_collect(), given;
+    default:
+        return oak_collect_step(1000) ? given : NULL;
+    }
+}
+
+static bool call_one(const oak_object *o, void *ctx)
 {
     (void)o;
-    *(void **)ctx = oak_alloc(32);
+    given = call(*(int *)ctx);
     return true;
 }
 
-static void walk_and_allocate(void *arg)
+static void walk_and_call(void *arg)
 {
-    for (int i = 0; i < 100; i++) *(void **)arg = oak_alloc(32); /* there is a run to take from */
-    oak_heap_each(allocate, arg, 0);
+    map = oak_map_new(&oak_map_u64_ptr, 0);
+    for (uint64_t i = 0; i < 100; i++) { /* there is a run to take from */
+        for (int k = 0; k < 4; k++) given = call(k);
+        (void)oak_map_put(map, &i);
+    }
+    oak_heap_each(call_one, arg, 0);
 }
+
+START_TEST(a_walk_that_allocates_or_frees_is_one_fatal_line)
+{
+    test_dies(walk_and_call, &_i, "oakum: called ");
+}
+END_TEST
 
 static bool walk_again(const oak_object *o, void *ctx)
 {
@@ -387,7 +432,6 @@ static void walk_and_jump(void *arg)
 START_TEST(misuse_is_one_fatal_line)
 {
     void *p = NULL;
-    test_dies(walk_and_allocate, &p, "oakum: called ");
     test_dies(walk_in_walk, &p, "oakum: called ");
     test_dies(walk_and_jump, &p, "oakum: a function that has to return");
 }
@@ -430,6 +474,7 @@ Suite *suite_gc_walk(void)
     tcase_add_test(c, threads_may_allocate_meanwhile);
     tcase_add_test(c, the_dead_come_only_where_asked_for);
     tcase_add_test(c, one_object_is_read_as_a_walk_reads_it);
+    tcase_add_loop_test(c, a_walk_that_allocates_or_frees_is_one_fatal_line, 0, CALLS);
     tcase_add_test(c, misuse_is_one_fatal_line);
     tcase_add_test(c, bad_arguments_are_refused);
     suite_add_tcase(s, c);
