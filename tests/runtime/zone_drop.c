@@ -179,6 +179,17 @@ static void use_weak(void *p)
     (void)oak_weak_new(p);
 }
 
+/* One of them, from `which` on, that is in no object of the zone that has the pages now. A weak
+ * reference may be to the middle of an object. */
+static void *stale_from(int which)
+{
+    for (int i = which; i < STALE; i++)
+        if (!oak_base(stale[i])) return stale[i];
+    for (int i = which; i < STALE; i++)
+        if (oak_base(stale[i]) != stale[i]) return stale[i];
+    abort();
+}
+
 /* The pages come to a zone whose cache takes them all for its run, and hands out one slot; or to
  * objects of another size, whose slots begin elsewhere. */
 static void misuse_stale(void *arg)
@@ -191,12 +202,9 @@ static void misuse_stale(void *arg)
     oak_zone *next = m->moment >= USED_AGAIN ? oak_zone_new(NULL) : NULL;
     for (int i = 0; next && i < 100; i++) {
         size_t other = m->size < 1000 ? 72 : 2 * m->size;
-        char *p = oak_zone_alloc(next, m->moment == USED_AGAIN ? m->size : other);
-        for (int k = 0; k < STALE; k++)
-            if (stale[k] == p) stale[k] = NULL; /* which is right to be used */
+        if (!oak_zone_alloc(next, m->moment == USED_AGAIN ? m->size : other)) abort();
     }
-    for (int i = m->which; i < STALE; i++)
-        if (stale[i]) m->use(stale[i]);
+    m->use(stale_from(m->which));
 }
 
 /* That the zone's cache has taken for its run is in A, and yet no object. */
@@ -208,18 +216,33 @@ static void free_what_is_in_a_run(void *arg)
     if (oak_zone_discard(z) != 0) abort();
     wait_until_gone();
     char *p = oak_zone_alloc(oak_zone_new(NULL), 64);
-    for (int i = 0; i < STALE; i++)
-        if (stale[i] != p && oaki_bit_get(oaki_the_heap.alloc, oaki_heap_offset(stale[i])))
-            oak_free(stale[i]);
+    for (int i = 0; i < STALE; i++) {
+        bool in_a = oaki_bit_get(oaki_the_heap.alloc, oaki_heap_offset(stale[i]));
+        if (stale[i] == p || !in_a) continue;
+        oak_free(stale[i]);
+        return;
+    }
 }
 
+/* Each use, with no other before it. The line names the call, and says what is known of the place;
+ * at once that depends on how far the background is. */
 START_TEST(what_lay_in_a_discarded_zone_is_fatal)
 {
-    static void (*const use[])(void *p) = { use_free, use_resize, use_move, use_hold,
-                                            use_finalizer, use_weak };
-    misuse m = { use[_i % 6], _i < 6 ? 64 : 40000, AT_ONCE, 0 };
+    static const struct { void (*use)(void *p); const char *says; } uses[] = {
+        { use_free, "oakum: oak_free: 0x" },
+        { use_resize, "oakum: oak_realloc: 0x" },
+        { use_move, "oakum: oak_realloc: 0x" },
+        { use_hold, "oakum: hold: 0x" },
+        { use_finalizer, "oakum: oak_finalizer_set: 0x" },
+        { use_weak, "oakum: oak_weak_new: 0x" },
+    };
+    misuse m = { uses[_i % 6].use, _i < 6 ? 64 : 40000, AT_ONCE, 0 };
     for (m.moment = AT_ONCE; m.moment < MOMENTS; m.moment++)
-        for (m.which = 0; m.which < STALE; m.which += 333) test_dies(misuse_stale, &m, "oakum: ");
+        for (m.which = 0; m.which < STALE; m.which += 333) {
+            test_dies(misuse_stale, &m, uses[_i % 6].says);
+            if (_i % 6 >= 3) test_dies(misuse_stale, &m, "a live object");
+            else if (m.moment == LATER) test_dies(misuse_stale, &m, "points to free memory");
+        }
 }
 END_TEST
 
