@@ -1,18 +1,21 @@
 /* check.c - make check-faults: every system call that Oakum's libraries make fails, once at each
  * place and from each place on, with the errors that its manual page names, in nine programs.
  *
- * usage: check [-j JOBS] [-p PROGRAM] [-c CALL] [-e ERROR] [-n AT] [-f] [-v] BUILDDIR
- *   -j  runs at a time; -p, -c, -e, -n, -f  only those, -f: from AT on; -v  says each run
+ * usage: check [-j JOBS] [-t SECONDS] [-p PROGRAM] [-c CALL] [-e ERROR] [-n AT] [-f] [-v] BUILDDIR
+ *   -j  runs at a time; -t  stop after so many seconds (600)
+ *   -p, -c, -e, -n, -f  only those, -f: from AT on; -v  says each run
  *
- * A run is right where the program says and exits as without a failure; told where it exits with
- * another status after a line on stderr. It is a fault where it ends by a signal, hangs, says
- * something else than it should, or nothing. The table at the end has a row for each call and
- * error. Where a call is made more often than MOST times, the places are spread over all of them.
+ * judge.h says what is right and what is a fault. All runs are planned before the first one. They
+ * are in order of depth: each call and error is tried at its first place, then at the next. So what
+ * is tried in the time is the same in each run, but for its end; what is left is said. A call that
+ * is not in calls.h is a fault, also where another one's failure has led to it.
  *
  * Owns: the list of jobs; results come through a pipe from one process for each run. */
 #include "asker.h"
 #include "calls.h"
 #include "inject.h"
+#include "judge.h"
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,19 +29,23 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#define MOST 128u       /* places where a call fails once */
-#define MOST_ONWARDS 4u /* ... and from which on it fails */
-#define SECONDS 30u     /* that a run may take */
-#define TEXT 4096
+#define OFTEN 128u /* places where a call fails once with an error that a caller may tell apart */
+#define OFTEN_ONWARDS 4u
+#define SELDOM 8u /* ... and with others */
+#define SELDOM_ONWARDS 2u
+#define SECONDS 30u   /* that a run may take */
+#define LIMIT_S 600u  /* that all may take */
+#define REASON 160    /* bytes of a line */
+#define REASONS 400
 
 typedef struct program {
     const char *name;
     const char *argv[10]; /* "@/" is the build's folder */
     const char *env[4];   /* NAME=VALUE */
-    bool reports;         /* its stderr is a report, whose figures count */
-    bool serves;          /* the check is its client */
+    judge_kind kind;      /* JUDGE_SERVER: the check is its client */
     bool counts_start;
     long relies; /* a call that doesn't fail for good, or 0: pages that it made read only would stay
                   * so, and the program's next write can only end it */
@@ -48,23 +55,29 @@ typedef struct program {
 #define LIBRARY "LD_LIBRARY_PATH=@/.libs:@/embed/libgc/.libs"
 
 static const program programs[] = {
-    { "collect", { NATIVE, "collect" }, { LIBRARY, "OAKUM_DEBUG=verify=1" }, .reports = false },
+    { "collect",
+      { NATIVE, "collect" },
+      { LIBRARY, "OAKUM_DEBUG=verify=1" },
+      .kind = JUDGE_PROGRAM },
     { "beside",
       { NATIVE, "collect" },
       { LIBRARY, "OAKUM_DEBUG=beside=1,twice=1" },
-      .reports = false },
+      .kind = JUDGE_PROGRAM },
     { "tracked",
       { NATIVE, "collect" },
       { LIBRARY, "OAKUM_DEBUG=beside=1,twice=1", "OAKUM_TRACKING=faults" },
       .relies = SYS_mprotect },
-    { "threads", { NATIVE, "threads" }, { LIBRARY, "OAKUM_DEBUG=beside=1" }, .reports = false },
-    { "fork", { NATIVE, "fork" }, { LIBRARY }, .reports = false },
-    { "libgc", { "@/tests/faults/client" }, { LIBRARY }, .reports = false },
+    { "threads",
+      { NATIVE, "threads" },
+      { LIBRARY, "OAKUM_DEBUG=beside=1" },
+      .kind = JUDGE_PROGRAM },
+    { "fork", { NATIVE, "fork" }, { LIBRARY }, .kind = JUDGE_PROGRAM },
+    { "libgc", { "@/tests/faults/client" }, { LIBRARY }, .kind = JUDGE_PROGRAM },
     { "leaks",
       { "@/.libs/oakum", "run", "--leaks", "--error-exitcode=9", "@/tests/malloc/shapes", "cache",
         "leaky" },
       { LIBRARY },
-      .reports = true,
+      .kind = JUDGE_REPORT,
       .counts_start = true },
     { "malloc",
       { "@/.libs/oakum", "run", "--collect", "@/tests/faults/plain" },
@@ -73,32 +86,26 @@ static const program programs[] = {
     { "serve",
       { NATIVE, "serve", "1" },
       { LIBRARY },
-      .serves = true },
+      .kind = JUDGE_SERVER },
 };
 
 #define PROGRAMS (sizeof programs / sizeof programs[0])
 
-typedef enum outcome { RIGHT, TOLD, SIGNALLED, HANGS, WRONG, SILENT, UNMET, OUTCOMES } outcome;
-
-static const char *const outcome_names[] = { "right", "told",   "SIGNAL", "HANG",
-                                             "WRONG", "SILENT", "not met" };
-
 static const char *const asker_answer_names[] = { "not asked", "right", "refused", "late",
                                                   "WRONG" };
-
-typedef struct said {
-    int status;
-    bool hangs, muted;
-    unsigned char answers[ASKER_QUESTIONS]; /* asker_answer of each, of a program that serves */
-    char out[TEXT], err[TEXT];
-} said;
 
 typedef struct job {
     const program *program;
     size_t call, error;
     unsigned at;
     bool onwards;
+    unsigned depth; /* place in the order of those of its call and error */
 } job;
+
+typedef struct reason {
+    char text[REASON];
+    unsigned times;
+} reason;
 
 static struct {
     const char *build;
@@ -107,13 +114,20 @@ static struct {
     bool only_onwards, verbose;
     said usual[PROGRAMS];
     unsigned count[PROGRAMS][INJECT_CALLS][INJECT_ERRORS]; /* as in struct injected */
-    unsigned results[CALLS][ERRORS][OUTCOMES];
-    unsigned runs, faults;
+    unsigned results[CALLS][CALL_ERRORS][OUTCOMES];
+    unsigned once[CALLS][CALL_ERRORS], onwards[CALLS][CALL_ERRORS]; /* places that were tried */
+    job *plan;
+    size_t nplan, roomplan, tried;
+    reason reasons[REASONS];
+    size_t nreasons;
+    bool unlisted[INJECT_CALLS];
+    unsigned runs, faults, seconds;
+    time_t begun;
 } check;
 
 static const char *error_name(int error)
 {
-    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
+    for (size_t i = 0; i < ERRORS; i++)
         if (errors[i].error == error) return errors[i].name;
     return "?";
 }
@@ -151,8 +165,17 @@ static char *expand(const char *text)
 
 static void read_all(int fd, char *text)
 {
-    ssize_t n = pread(fd, text, TEXT - 1, 0);
+    ssize_t n = pread(fd, text, JUDGE_TEXT - 1, 0);
     text[n > 0 ? n : 0] = '\0';
+}
+
+/* The calls that may be made. */
+static size_t known_calls(long *known)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < CALLS; i++) known[n++] = calls[i].nr;
+    for (size_t i = 0; i < HARMLESS; i++) known[n++] = harmless[i];
+    return n;
 }
 
 /* In a process of its own. */
@@ -161,121 +184,57 @@ static void run_program(const program *p, const job *j, said *s, injected *resul
     char folder[] = "/tmp/oakum-faults.XXXXXX", remove[PATH_MAX];
     char *argv[11] = { NULL };
     int ends[2] = { -1, -1 };
+    long known[INJECT_KNOWN];
+    bool serves = p->kind == JUDGE_SERVER;
     if (!mkdtemp(folder)) die("no folder in /tmp");
     for (int i = 0; p->argv[i]; i++) argv[i] = expand(p->argv[i]);
     for (int i = 0; i < 4 && p->env[i]; i++) putenv(expand(p->env[i]));
     setenv("XDG_RUNTIME_DIR", folder, 1);
     asker a = { .folder = folder };
-    if (p->serves && !asker_begin(&a)) die("no memory");
-    if (p->serves && pipe2(ends, O_CLOEXEC) != 0) die("no pipe");
+    if (serves && !asker_begin(&a)) die("no memory");
+    if (serves && pipe2(ends, O_CLOEXEC) != 0) die("no pipe");
     a.input = ends[1];
     injection in = {
         .argv = argv,
         .folder = folder,
         .call = j ? calls[j->call].nr : -1,
+        .known = known,
+        .nknown = known_calls(known),
         .error = j ? calls[j->call].errors[j->error] : 0,
         .at = j ? j->at : 0,
         .onwards = j && j->onwards,
         .counts_start = p->counts_start,
         .seconds = SECONDS,
-        .input = p->serves ? ends[0] : open("/dev/null", O_RDONLY | O_CLOEXEC),
+        .input = serves ? ends[0] : open("/dev/null", O_RDONLY | O_CLOEXEC),
         .out = memfd_create("out", MFD_CLOEXEC),
         .err = memfd_create("err", MFD_CLOEXEC),
     };
-    if (inject_run(&in, result, p->serves ? asker_start : NULL, &a) != 0)
+    if (inject_run(&in, result, serves ? asker_start : NULL, &a) != 0)
         die("programs can't be traced here");
     s->status = result->status;
     s->hangs = result->hangs;
-    s->muted = result->muted;
-    if (p->serves) memcpy(s->answers, a.answers, sizeof s->answers);
+    /* a line that is only interrupted can still be said */
+    s->muted = result->muted && (in.onwards || (in.error != EINTR && in.error != EAGAIN));
+    if (serves) memcpy(s->answers, a.answers, sizeof s->answers);
     read_all(in.out, s->out);
     read_all(in.err, s->err);
     snprintf(remove, sizeof remove, "rm -rf %s", folder);
-    if (system(remove) != 0) s->hangs = s->hangs;
+    if (system(remove) != 0) die("%s is left", folder);
 }
 
-/* ---- what a run shows ---- */
-
-/* The figures of a report, in the order that it has them. */
-static void figures(const char *text, char *out)
-{
-    size_t n = 0;
-    for (const char *line = text; *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : "") {
-        const char *at = strstr(line, "lost: "), *end = strchr(line, '\n');
-        if (!end) break;
-        if (!at || at > end) continue;
-        n += (size_t)snprintf(out + n, TEXT - n, "%.*s;", (int)(end - at), at);
-    }
-    out[n] = '\0';
-}
-
-/* What can't be said on standard error is told by the status alone. */
-static bool tells_by_status(const said *s)
-{
-    return s->muted && WEXITSTATUS(s->status) != 0;
-}
-
-static outcome judge_report(const said *usual, const said *s)
-{
-    char was[TEXT], is[TEXT];
-    figures(usual->err, was);
-    figures(s->err, is);
-    if (!strcmp(was, is) && s->status == usual->status) return RIGHT;
-    if (!*s->err) return tells_by_status(s) ? TOLD : SILENT;
-    bool excused = strstr(s->err, "was not looked at") || strstr(s->err, "told as lost");
-    return *is && !excused && strcmp(was, is) ? WRONG : TOLD;
-}
-
-static unsigned answers_of(const said *s, asker_answer answer)
-{
-    unsigned n = 0;
-    for (int i = 0; i < ASKER_QUESTIONS; i++) n += s->answers[i] == answer;
-    return n;
-}
-
-/* A client that gets no answer is told by the end of its connection; one that gets neither hangs,
- * unless the server has said on standard error why clients wait.
- * Where the program itself is right and the server isn't, that is told, too. */
-static outcome judge_server(const said *s, outcome program)
-{
-    if (answers_of(s, ASKER_WRONG)) return WRONG;
-    if (answers_of(s, ASKER_LATE)) return strstr(s->err, "clients wait") ? TOLD : HANGS;
-    if (program != RIGHT || answers_of(s, ASKER_RIGHT) == ASKER_QUESTIONS) return program;
-    return answers_of(s, ASKER_REFUSED) ? TOLD : SILENT;
-}
-
-static outcome judge_program(const said *usual, const said *s)
-{
-    if (s->status == usual->status) return strcmp(s->out, usual->out) ? WRONG : RIGHT;
-    return *s->err || tells_by_status(s) ? TOLD : SILENT;
-}
-
-static outcome judge(const program *p, const said *usual, const said *s)
-{
-    if (s->hangs) return HANGS;
-    if (strstr(s->err, "WRONG")) return WRONG;
-    if (WIFSIGNALED(s->status)) return SIGNALLED;
-    if (p->reports) return judge_report(usual, s);
-    outcome o = judge_program(usual, s);
-    return p->serves ? judge_server(s, o) : o;
-}
-
-static bool is_fault(outcome o)
-{
-    return o != RIGHT && o != TOLD && o != UNMET;
-}
+/* ---- all runs ---- */
 
 static void describe(const job *j, outcome o, const said *s)
 {
-    printf("%s: %s, %s: -p %s -c %s -e %s -n %u%s\n", is_fault(o) ? "FAULT" : "ok",
-           j->program->name, outcome_names[o], j->program->name, calls[j->call].name,
+    printf("%s: %s, %s: -p %s -c %s -e %s -n %u%s\n", judge_is_fault(o) ? "FAULT" : "ok",
+           j->program->name, judge_name(o), j->program->name, calls[j->call].name,
            error_name(calls[j->call].errors[j->error]), j->at, j->onwards ? " -f" : "");
     if (WIFSIGNALED(s->status))
         printf("    signal %d\n", WTERMSIG(s->status));
     else if (!s->hangs)
         printf("    status %d\n", WEXITSTATUS(s->status));
     if (o == WRONG && *s->out) printf("    says: %.60s\n", s->out);
-    for (int i = 0; j->program->serves && i < ASKER_QUESTIONS; i++)
+    for (int i = 0; j->program->kind == JUDGE_SERVER && i < ASKER_QUESTIONS; i++)
         if (s->answers[i] != ASKER_RIGHT)
             printf("    %s: %s\n", asker_path(i), asker_answer_names[s->answers[i]]);
     const char *line = s->err;
@@ -286,12 +245,26 @@ static void describe(const job *j, outcome o, const said *s)
     }
 }
 
-/* ---- all runs ---- */
-
 typedef struct answer {
     job job;
     outcome outcome;
+    long unknown; /* as in struct injected */
+    char reason[REASON];
 } answer;
+
+/* The line that tells, with a 0 for each number. */
+static void note_reason(answer *a, const said *s)
+{
+    int n = 0, to = 0;
+    bool number = false;
+    const char *line = a->outcome == TOLD ? judge_reason(s->err, &n) : NULL;
+    for (int i = 0; line && i < n && to < REASON - 1; i++) {
+        bool digit = isdigit((unsigned char)line[i]);
+        number = digit || (number && isxdigit((unsigned char)line[i]));
+        if (number && to > 0 && a->reason[to - 1] == '0') continue;
+        a->reason[to++] = number ? '0' : line[i];
+    }
+}
 
 /* The job's process: traces it, prints what is wrong, and says how it ended. */
 static void do_job(const job *j, int to)
@@ -299,9 +272,11 @@ static void do_job(const job *j, int to)
     said s;
     injected result;
     run_program(j->program, j, &s, &result);
-    answer a = { *j, judge(j->program, &check.usual[j->program - programs], &s) };
+    answer a = { .job = *j, .unknown = result.unknown };
+    a.outcome = judge(j->program->kind, &check.usual[j->program - programs], &s);
     if (a.outcome == RIGHT && result.met == 0) a.outcome = UNMET;
-    if (check.verbose || is_fault(a.outcome))
+    note_reason(&a, &s);
+    if (check.verbose || judge_is_fault(a.outcome))
         describe(j, a.outcome, &s);
     fflush(stdout);
     if (write(to, &a, sizeof a) != sizeof a) _exit(2);
@@ -313,6 +288,16 @@ static struct {
     int from, to;
 } pool;
 
+static void count_reason(const char *text)
+{
+    size_t i = 0;
+    if (!*text) return;
+    while (i < check.nreasons && strcmp(check.reasons[i].text, text) != 0) i++;
+    if (i == REASONS) return;
+    if (i == check.nreasons) memcpy(check.reasons[check.nreasons++].text, text, REASON);
+    check.reasons[i].times++;
+}
+
 static void take_answer(void)
 {
     answer a;
@@ -323,7 +308,11 @@ static void take_answer(void)
     pool.running--;
     check.runs++;
     check.results[a.job.call][a.job.error][a.outcome]++;
-    check.faults += is_fault(a.outcome);
+    if (a.job.onwards) check.onwards[a.job.call][a.job.error]++;
+    else check.once[a.job.call][a.job.error]++;
+    check.faults += judge_is_fault(a.outcome);
+    if (a.unknown >= 0) check.unlisted[a.unknown] = true;
+    count_reason(a.reason);
 }
 
 static void submit(const job *j)
@@ -353,21 +342,78 @@ static bool may_last(long nr, int error)
     return error != EINTR && !(error == EAGAIN && is_wait);
 }
 
-static void submit_all(const program *p, size_t call, size_t error)
+static void plan(const job *j)
+{
+    if (check.nplan == check.roomplan) {
+        check.roomplan = 2 * check.roomplan + 1024;
+        check.plan = realloc(check.plan, check.roomplan * sizeof *check.plan);
+        if (!check.plan) die("no memory");
+    }
+    check.plan[check.nplan++] = *j;
+}
+
+static void plan_error(const program *p, size_t call, size_t error)
 {
     unsigned count = check.count[p - programs][calls[call].nr][calls[call].errors[error]];
+    bool often = error < calls[call].often;
     if (check.only_at) {
-        submit(&(job){ p, call, error, check.only_at, check.only_onwards });
+        plan(&(job){ p, call, error, check.only_at, check.only_onwards, 0 });
         return;
     }
     bool lasts = may_last(calls[call].nr, calls[call].errors[error]);
     lasts &= !p->relies || p->relies != calls[call].nr;
     for (int onwards = 0; onwards <= lasts; onwards++) {
-        unsigned n = onwards ? MOST_ONWARDS : MOST;
+        unsigned n = often ? OFTEN : SELDOM;
+        if (onwards) n = often ? OFTEN_ONWARDS : SELDOM_ONWARDS;
         if (n > count) n = count;
         for (unsigned i = 0; i < n; i++)
-            submit(&(job){ p, call, error, place(i, n, count), onwards });
+            plan(&(job){ p, call, error, place(i, n, count), onwards, i });
     }
+}
+
+static int compare_jobs(const void *x, const void *y)
+{
+    const job *a = x, *b = y;
+    if (a->depth != b->depth) return a->depth < b->depth ? -1 : 1;
+    if (a->onwards != b->onwards) return a->onwards ? 1 : -1;
+    if (a->program != b->program) return a->program < b->program ? -1 : 1;
+    if (a->call != b->call) return a->call < b->call ? -1 : 1;
+    return a->error < b->error ? -1 : a->error > b->error;
+}
+
+static bool wanted(const char *only, const char *name)
+{
+    return !only || !strcmp(only, name);
+}
+
+static void plan_all(void)
+{
+    for (const program *p = programs; p < programs + PROGRAMS; p++) {
+        if (!wanted(check.only_program, p->name)) continue;
+        size_t before = check.nplan;
+        for (size_t c = 0; c < CALLS; c++) {
+            if (!wanted(check.only_call, calls[c].name)) continue;
+            for (size_t e = 0; calls[c].errors[e]; e++)
+                if (wanted(check.only_error, error_name(calls[c].errors[e]))) plan_error(p, c, e);
+        }
+        printf("%s: %zu runs\n", p->name, check.nplan - before);
+    }
+    if (check.nplan) qsort(check.plan, check.nplan, sizeof *check.plan, compare_jobs);
+}
+
+static time_t seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec;
+}
+
+/* The last run has its own time within that of all. */
+static void run_plan(void)
+{
+    time_t last = check.begun + check.seconds - (check.seconds > 2 * SECONDS ? SECONDS : 0);
+    while (check.tried < check.nplan && seconds_now() < last) submit(&check.plan[check.tried++]);
+    while (pool.running > 0) take_answer();
 }
 
 /* Without a failure: what it says, and how often it makes each call. */
@@ -393,11 +439,11 @@ static void learn(const program *p)
     memcpy(check.count[i], shared->count, sizeof shared->count);
     munmap(shared, sizeof *shared);
     const said *s = &check.usual[i];
-    int want = p->reports ? 9 : 0;
+    int want = p->kind == JUDGE_REPORT ? 9 : 0;
     if (status != 0 || s->hangs || !WIFEXITED(s->status) || WEXITSTATUS(s->status) != want)
         die("%s does not do its work without any failure: status %x\n%s%s", p->name, s->status,
             s->out, s->err);
-    for (int q = 0; p->serves && q < ASKER_QUESTIONS; q++)
+    for (int q = 0; p->kind == JUDGE_SERVER && q < ASKER_QUESTIONS; q++)
         if (s->answers[q] != ASKER_RIGHT)
             die("%s: %s is %s without any failure\n%s", p->name, asker_path(q),
                 asker_answer_names[s->answers[q]], s->err);
@@ -412,75 +458,78 @@ static unsigned calls_made(size_t call, size_t error)
     return n;
 }
 
+static void print_row(size_t c, size_t e)
+{
+    const unsigned *o = check.results[c][e];
+    if (!check.once[c][e] && !check.onwards[c][e]) return;
+    printf("%-18s %-15s %6u %6u %7u", calls[c].name, error_name(calls[c].errors[e]),
+           calls_made(c, e), check.once[c][e], check.onwards[c][e]);
+    for (int i = 0; i < OUTCOMES; i++) o[i] ? printf(" %7u", o[i]) : printf(" %7s", "-");
+    putchar('\n');
+}
+
 static void print_table(void)
 {
-    printf("\n%-18s %-12s %6s %6s", "call", "error", "calls", "runs");
-    for (int o = 0; o < OUTCOMES; o++) printf(" %8s", outcome_names[o]);
+    printf("\n%-18s %-15s %6s %6s %7s", "call", "error", "calls", "once", "onwards");
+    for (int o = 0; o < OUTCOMES; o++) printf(" %7s", judge_name(o));
     putchar('\n');
+    for (size_t c = 0; c < CALLS; c++)
+        for (size_t e = 0; calls[c].errors[e]; e++) print_row(c, e);
+}
+
+static void print_reasons(void)
+{
+    if (check.nreasons) printf("\nwhat was told, and how often:\n");
+    for (size_t i = 0; i < check.nreasons; i++)
+        printf("%6u  %s\n", check.reasons[i].times, check.reasons[i].text);
+}
+
+/* What there was no time for. A call and an error that were not tried at all are a fault. */
+static void print_untried(void)
+{
+    if (check.tried == check.nplan) return;
+    printf("\nnot tried in %u s: %zu of %zu runs\n", check.seconds, check.nplan - check.tried,
+           check.nplan);
     for (size_t c = 0; c < CALLS; c++) {
-        for (size_t e = 0; e < ERRORS && calls[c].errors[e]; e++) {
-            unsigned all = 0;
-            for (int o = 0; o < OUTCOMES; o++) all += check.results[c][e][o];
-            if (!all) continue;
-            printf("%-18s %-12s %6u %6u", calls[c].name, error_name(calls[c].errors[e]),
-                   calls_made(c, e), all);
-            for (int o = 0; o < OUTCOMES; o++)
-                check.results[c][e][o] ? printf(" %8u", check.results[c][e][o])
-                                       : printf(" %8s", "-");
-            putchar('\n');
-        }
+        unsigned left = 0;
+        for (size_t i = check.tried; i < check.nplan; i++) left += check.plan[i].call == c;
+        if (left) printf("  %-18s %u\n", calls[c].name, left);
+    }
+    for (size_t i = check.tried; i < check.nplan; i++) {
+        const job *j = &check.plan[i];
+        if (j->depth || j->onwards) continue;
+        printf("FAULT: not tried: %s, %s, %s\n", j->program->name, calls[j->call].name,
+               error_name(calls[j->call].errors[j->error]));
+        check.faults++;
     }
 }
 
-/* Calls that are made and not in the list: they are told, so that none is forgotten. */
 static void print_unlisted(void)
 {
-    static const long harmless[] = {
-        SYS_exit,
-        SYS_exit_group,
-        SYS_getpid,
-        SYS_gettid,
-        SYS_getuid,
-        SYS_geteuid,
-        SYS_getgid,
-        SYS_getegid,
-        SYS_sched_yield,
-        SYS_execve,
-        SYS_arch_prctl,
-        SYS_set_tid_address,
-        SYS_set_robust_list,
-        SYS_rseq,
-        SYS_rt_sigreturn,
-        SYS_rt_sigaction,   /* these two refuse arguments only that are wrong each time */
-        SYS_rt_sigprocmask,
-        SYS_rt_sigpending,
-        SYS_restart_syscall,
-        SYS_getppid,
-        SYS_clock_gettime,
-        SYS_uname,
-        SYS_sysinfo,
-        SYS_gettimeofday,
-        SYS_umask,
-        SYS_getcpu,
-    };
+    long known[INJECT_KNOWN];
+    size_t n = known_calls(known);
     for (long nr = 0; nr < INJECT_CALLS; nr++) {
-        unsigned made = 0;
-        bool listed = false;
-        for (size_t p = 0; p < PROGRAMS; p++) made += check.count[p][nr][0];
-        for (size_t c = 0; c < CALLS; c++) listed |= calls[c].nr == nr;
-        for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) listed |= harmless[i] == nr;
-        if (made && !listed) printf("system call %ld is made, but never fails here\n", nr);
+        bool listed = false, made = check.unlisted[nr];
+        for (size_t p = 0; p < PROGRAMS; p++) made |= check.count[p][nr][0] > 0;
+        for (size_t i = 0; i < n; i++) listed |= known[i] == nr;
+        if (!made || listed) continue;
+        printf("FAULT: system call %ld is made, and is not in tests/faults/calls.h\n", nr);
+        check.faults++;
     }
 }
 
 static void parse(int argc, char **argv)
 {
     int c;
+    check.seconds = LIMIT_S;
     check.jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-    while ((c = getopt(argc, argv, "j:p:c:e:n:fv")) != -1) {
+    while ((c = getopt(argc, argv, "j:t:p:c:e:n:fv")) != -1) {
         switch (c) {
         case 'j':
             check.jobs = (unsigned)atoi(optarg);
+            break;
+        case 't':
+            check.seconds = (unsigned)atoi(optarg);
             break;
         case 'p':
             check.only_program = optarg;
@@ -505,38 +554,28 @@ static void parse(int argc, char **argv)
         }
     }
     if (optind + 1 != argc || !(check.build = realpath(argv[optind], NULL)))
-        die("usage: check [-j JOBS] [-p PROGRAM] [-c CALL] [-e ERROR] [-n AT] [-f] [-v] BUILDDIR");
+        die("usage: check [-j JOBS] [-t SECONDS] [-p PROGRAM] [-c CALL] [-e ERROR] [-n AT] [-f] "
+            "[-v] BUILDDIR");
     if (!check.jobs) check.jobs = 1;
-}
-
-static bool wanted(const char *only, const char *name)
-{
-    return !only || !strcmp(only, name);
 }
 
 int main(int argc, char **argv)
 {
     int ends[2];
     parse(argc, argv);
+    check.begun = seconds_now();
     signal(SIGPIPE, SIG_IGN);
     if (pipe2(ends, O_CLOEXEC) != 0) die("no pipe");
     pool.from = ends[0];
     pool.to = ends[1];
     for (const program *p = programs; p < programs + PROGRAMS; p++)
         if (wanted(check.only_program, p->name)) learn(p);
-    for (const program *p = programs; p < programs + PROGRAMS; p++) {
-        if (!wanted(check.only_program, p->name)) continue;
-        unsigned before = check.runs + pool.running;
-        for (size_t c = 0; c < CALLS; c++) {
-            if (!wanted(check.only_call, calls[c].name)) continue;
-            for (size_t e = 0; e < ERRORS && calls[c].errors[e]; e++)
-                if (wanted(check.only_error, error_name(calls[c].errors[e]))) submit_all(p, c, e);
-        }
-        printf("%s: %u runs\n", p->name, check.runs + pool.running - before);
-        fflush(stdout);
-    }
-    while (pool.running > 0) take_answer();
+    plan_all();
+    if (!check.nplan) die("nothing is as wanted");
+    run_plan();
     print_table();
+    print_reasons();
+    print_untried();
     print_unlisted();
     printf("\ncheck-faults: %u runs, %u faults\n", check.runs, check.faults);
     return check.faults > 0;

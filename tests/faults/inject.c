@@ -1,6 +1,6 @@
 /* inject.c - makes system calls fail, raw ones included: the program's own filter (seccomp) hands
  * the wanted call to its tracer, which skips it and puts the error in its place. All other calls
- * run at full speed.
+ * that are known run at full speed; of the rest the tracer takes a note.
  *
  * Owns: struct run, of the one program that is traced at a time. */
 #include "inject.h"
@@ -50,18 +50,21 @@ static void on_alarm(int sig)
 #define STATEMENT(...) ((struct sock_filter)BPF_STMT(__VA_ARGS__))
 #define JUMP(...) ((struct sock_filter)BPF_JUMP(__VA_ARGS__))
 
-/* The call and the marks go to the tracer; with none that is to fail, all calls do. */
-static int filter_calls(long call)
+/* The call, the marks and what isn't known go to the tracer; with none that is to fail, all do. */
+static int filter_calls(const injection *in)
 {
-    struct sock_filter rule[] = {
-        STATEMENT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 3, 0),
-        JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 1),
-        STATEMENT(BPF_RET | BPF_K, SECCOMP_RET_TRACE),
-        STATEMENT(BPF_RET | BPF_K, call < 0 ? SECCOMP_RET_TRACE : SECCOMP_RET_ALLOW),
-        STATEMENT(BPF_RET | BPF_K, SECCOMP_RET_TRACE),
-    };
-    struct sock_fprog program = { .len = sizeof rule / sizeof rule[0], .filter = rule };
+    struct sock_filter rule[INJECT_KNOWN + 3];
+    size_t n = 0;
+    rule[n++] = STATEMENT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    for (size_t i = 0; in->call >= 0 && i < in->nknown; i++) {
+        if (in->known[i] == in->call || in->known[i] == SYS_prctl) continue;
+        rule[n] = JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)in->known[i], 0, 0);
+        n++;
+    }
+    for (size_t i = 1; i < n; i++) rule[i].jt = (unsigned char)(n - i);
+    rule[n++] = STATEMENT(BPF_RET | BPF_K, SECCOMP_RET_TRACE);
+    rule[n++] = STATEMENT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = { .len = (unsigned short)n, .filter = rule };
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
@@ -76,7 +79,7 @@ static void be_program(const injection *in)
     (void)personality(ADDR_NO_RANDOMIZE); /* the same calls in each run */
     if (ptrace(PTRACE_TRACEME, 0, 0, 0) != 0) _exit(124);
     raise(SIGSTOP);
-    if (filter_calls(in->call) != 0) _exit(124);
+    if (filter_calls(in) != 0) _exit(124);
     execv(in->argv[0], in->argv);
     _exit(126);
 }
@@ -114,12 +117,40 @@ static bool may_receive_nothing(const chance *c)
     return c->error != EAGAIN || (c->regs->r10 & MSG_PEEK && may_again(c, c->regs->r10));
 }
 
+static bool may_map(const struct user_regs_struct *regs, int error)
+{
+    bool is_file = !(regs->r10 & MAP_ANONYMOUS);
+    switch (error) {
+    case EACCES:
+    case ENODEV:
+    case ENFILE: return is_file;
+    case EEXIST: return regs->r10 & MAP_FIXED_NOREPLACE;
+    case EPERM: return regs->rdx & PROT_EXEC;
+    default: return true;
+    }
+}
+
+static bool may_open(const struct user_regs_struct *regs, int error)
+{
+    switch (error) {
+    case EEXIST: return regs->rdx & O_EXCL;
+    case EDQUOT:
+    case ENOSPC: return regs->rdx & O_CREAT;
+    case EISDIR:
+    case EROFS:
+    case ETXTBSY: return regs->rdx & (O_WRONLY | O_RDWR);
+    default: return true;
+    }
+}
+
 /* Where not, the kernel gives no such error, and a program that relies on this is right:
  * - A futex's errors are those of waits. A wake-up has none.
  * - Only a non-blocking file answers EAGAIN to reading and writing; one with data doesn't.
  * - Only real-time signals need room in the user's queue of signals.
- * - Only a file is of a kind that can't be mapped, and only one that must be new can be there.
- * - A file that is open has no path to be looked up.
+ * - Only a file is of a kind that can't be mapped or be open otherwise, and only one that must be
+ *   new can be there; only a fixed place can be taken.
+ * - A file that is open has no path to be looked up; only one that may be made needs room, and only
+ *   one that is to be written may be protected from that.
  * - Mappings and protections that are not for execution need no permission: all that is mapped is
  *   anonymous or read from a file.
  * - A few descriptors are polled without memory for them. */
@@ -148,10 +179,9 @@ static bool may_fail(const chance *c)
     case SYS_newfstatat:
         return !(regs->r10 & AT_EMPTY_PATH);
     case SYS_mmap:
-        if (c->error == ENODEV) return !(regs->r10 & MAP_ANONYMOUS);
-        return c->error != EPERM || regs->rdx & PROT_EXEC;
+        return may_map(regs, c->error);
     case SYS_openat:
-        return c->error != EEXIST || regs->rdx & O_EXCL;
+        return may_open(regs, c->error);
     case SYS_mprotect:
         return c->error != EACCES || regs->rdx & PROT_EXEC;
     case SYS_poll:
@@ -251,12 +281,13 @@ static void at_call(pid_t pid)
         run.counts = regs.rsi != 0;
         return;
     }
-    if (!run.counts || call < 0 || call >= INJECT_CALLS ) return;
+    if (!run.counts || call < 0 || call >= INJECT_CALLS) return;
     if (call == SYS_mmap && is_loaders_first()) return;
     if (run.in->call < 0) {
         count_call(pid, &regs);
         return;
     }
+    if (call != run.in->call && call != SYS_prctl) run.out->unknown = call;
     if (call != run.in->call || !may_fail(&(chance){ pid, &regs, run.in->error })) return;
     run.seen++;
     if (run.in->onwards ? run.seen < run.in->at : run.seen != run.in->at) return;
@@ -268,7 +299,10 @@ static void go_on(pid_t pid, int status)
 {
     int event = status >> 16, sig = WSTOPSIG(status);
     if (event == PTRACE_EVENT_SECCOMP) at_call(pid);
-    if (event == PTRACE_EVENT_EXEC) run.loading = true;
+    if (event == PTRACE_EVENT_EXEC) {
+        run.loading = true;
+        run.counts |= run.in->counts_start;
+    }
     bool program_signal = event == 0 && sig != SIGTRAP && sig != SIGSTOP;
     (void)ptrace(PTRACE_CONT, pid, 0, program_signal ? sig : 0);
 }
@@ -300,7 +334,7 @@ int inject_run(const injection *in, injected *out, void (*started)(int pid, void
     memset(&run, 0, sizeof run);
     run.in = in;
     run.out = out;
-    run.counts = in->counts_start;
+    out->unknown = -1;
     too_long = 0;
     struct sigaction sa = { .sa_handler = on_alarm };
     sigaction(SIGALRM, &sa, NULL);

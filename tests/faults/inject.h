@@ -10,16 +10,19 @@
 #define INJECT_MARK 0x4f414b55
 
 #define INJECT_CALLS 512  /* numbers of system calls are below */
+#define INJECT_KNOWN 200  /* a jump of the filter goes so far */
 #define INJECT_ERRORS 134 /* and so are errors'; 0 is none */
 
 typedef struct injection {
     char *const *argv;
     const char *folder; /* for what the program writes; its working folder */
     long call;          /* -1: none fails, all are counted */
+    const long *known;  /* with it, all calls that are expected */
+    size_t nknown;      /* at most INJECT_KNOWN */
     int error;
     unsigned at;       /* which of them, from 1 */
     bool onwards;      /* that one and all that follow */
-    bool counts_start; /* counts from exec on, not from the first mark */
+    bool counts_start; /* counts from its exec on, not from the first mark */
     unsigned seconds;  /* then it hangs */
     int input;         /* standard input, or -1 */
     int out, err;      /* files for what it says */
@@ -31,6 +34,7 @@ typedef struct injected {
     unsigned count[INJECT_CALLS][INJECT_ERRORS]; /* where none fails: of 0 all, of an error those
                                                   * that could give it */
     unsigned met;                                /* calls that have failed */
+    long unknown; /* where one fails: a call that isn't known and was made, or -1 */
     bool muted;                                  /* one of these was a write to standard error */
 } injected;
 
