@@ -64,6 +64,11 @@ bool test_slow(void)
     return (preload && strstr(preload, "vgpreload")) || (debug && strstr(debug, "stress"));
 }
 
+bool test_skip_slow(void)
+{
+    return test_skip(test_slow(), "tools and OAKUM_DEBUG=stress take too much for it");
+}
+
 size_t test_scale(size_t n)
 {
     const char *longer = getenv("OAKUM_TEST_LONG");
@@ -116,6 +121,11 @@ bool test_written_start(void)
     bool told = oaki_dirty_start();
     oaki_leave(t);
     return told;
+}
+
+bool test_skip_untracked(void)
+{
+    return test_skip(!test_written_start(), "this system does not tell of written pages");
 }
 
 void test_sweep_all(void)
@@ -180,9 +190,7 @@ bool test_heap_tracked(oak_config c, size_t minors)
     oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
     oaki_debug_switches.minor = minors;
     oaki_debug_switches.markers = c.gc_threads;
-    if (test_written_start()) return true;
-    printf("skipped: this system doesn't tell of written pages\n");
-    return false;
+    return !test_skip_untracked();
 }
 
 /* ---- roots ---- */

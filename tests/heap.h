@@ -4,6 +4,7 @@
 #define TESTS_HEAP_H
 
 #include "runtime/heap.h"
+#include "tests/skip.h"
 
 #include <oakum/oakum.h>
 
@@ -17,6 +18,7 @@ size_t test_size(size_t max);         /* 1 .. max, every order of magnitude alik
 /* n; ten times as much with OAKUM_TEST_LONG=1; a tenth of it where a tool makes all slow. */
 size_t test_scale(size_t n);
 bool test_slow(void); /* Valgrind, a sanitizer, or OAKUM_DEBUG=stress */
+bool test_skip_slow(void); /* is it, which is said: the test needs time, or addresses */
 
 /* ---- start ---- */
 
@@ -25,6 +27,7 @@ bool test_slow(void); /* Valgrind, a sanitizer, or OAKUM_DEBUG=stress */
  * environment says. */
 oak_config test_config(void);
 bool test_written_start(void); /* oaki_dirty_start, inside */
+bool test_skip_untracked(void); /* the same, where this system cannot: true, which is said */
 void test_sweep_all(void);     /* oaki_gc_sweep_all, inside, be the caller there or not */
 oak_config test_config_beside(oak_tracking tracking); /* marks are beside the program */
 void test_heap_start_stressed(oak_config c); /* heeds OAKUM_DEBUG=stress=N */

@@ -8,6 +8,7 @@
 #include "runtime/os.h"
 #include "runtime/thread.h"
 #include "runtime/track.h"
+#include "tests/skip.h"
 
 #include <check.h>
 #include <oakum/oakum.h>
@@ -32,19 +33,6 @@ OAKI_UNUSED static void test_join(pthread_t id)
 OAKI_UNUSED static void test_wait(AO_t *word, AO_t n)
 {
     while (AO_load_acquire(word) < n) oaki_os_yield();
-}
-
-/* For tests that AddressSanitizer's own runtime doesn't survive, so that they are left out with it.
- * A child inherits the locks of its allocator as they are,
- * and hangs when another thread had one. And a thread that leaves by SYS_exit runs no destructors
- * of thread-specific data, which it checks in the next thread on that stack. */
-OAKI_UNUSED static bool test_breaks_asan(void)
-{
-#ifdef OAKI_ASAN
-    return true;
-#else
-    return false;
-#endif
 }
 
 /* waitpid's status. */

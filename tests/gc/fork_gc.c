@@ -199,7 +199,7 @@ Suite *suite_gc_fork_gc(void)
 {
     Suite *s = suite_create("gc/fork_gc");
     TCase *c = tcase_create("fork");
-    if (!test_breaks_asan()) { /* others may be in malloc at the fork */
+    if (!test_skip_asan()) { /* others may be in malloc at the fork */
         tcase_add_test(c, the_child_of_a_busy_program_works);
         tcase_add_test(c, with_all_of_the_runtimes_own_threads);
         tcase_add_test(c, no_child_finds_the_loader_locked_by_a_collection);

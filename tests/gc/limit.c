@@ -457,7 +457,7 @@ END_TEST
 START_TEST(below_a_limit_of_addresses_neither)
 {
     size_t n = counts[_i % 4];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     model.in_pieces = true;
     test_limit(RLIMIT_AS, 2 * LIMIT);
     start(_i >= 4);
@@ -473,7 +473,7 @@ static void limit_data(void)
 START_TEST(below_a_limit_of_data_neither)
 {
     size_t n = counts[_i % 4];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     model.in_pieces = true;
     start(_i >= 4);
     race_below(n, LIMIT, test_scale(SYSTEM_STEPS) / n, limit_data);
@@ -494,7 +494,7 @@ START_TEST(what_the_range_takes_of_a_limit_leaves_metadata_some)
 {
     enum { EACH = 512, BLOCKS = 640 };
     static const uint64_t bits[] = { 1 };
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     start(false);
     pair = oak_type_bitmap("pair", 16, bits);
     test_limit(RLIMIT_DATA, LIMIT + (size_t)_i * OAKI_CHUNK / 8);
@@ -518,7 +518,7 @@ static void use_up_mappings(void)
 START_TEST(beside_as_many_mappings_as_there_may_be_neither)
 {
     size_t n = counts[_i % 4];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     model.in_pieces = true; /* more of the range may want a mapping */
     start(_i >= 4);
     oak_set_heap_max(LIMIT);

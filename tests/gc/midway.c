@@ -182,7 +182,7 @@ static void collect_without_address_space(void *arg)
 
 START_TEST(out_of_address_space)
 {
-    if (!test_slow()) test_child(collect_without_address_space, NULL);
+    if (!test_skip_slow()) test_child(collect_without_address_space, NULL);
 }
 END_TEST
 
@@ -206,7 +206,7 @@ static void collect_without_thread(void *arg)
 /* The program collects in stops until there can be one. */
 START_TEST(no_thread_to_be_had_for_a_while)
 {
-    if (!test_slow()) test_child(collect_without_thread, NULL);
+    if (!test_skip_slow()) test_child(collect_without_thread, NULL);
 }
 END_TEST
 

@@ -224,7 +224,7 @@ static void under_ulimit(void *arg)
 
 START_TEST(under_ulimit_v_it_runs_out_and_goes_on)
 {
-    if (test_slow()) return; /* tools need address space themselves */
+    if (test_skip_slow()) return; /* tools need address space themselves */
     test_child(under_ulimit, NULL);
 }
 END_TEST

@@ -229,7 +229,7 @@ START_TEST(a_cycle_in_a_stop_begins_at_the_goal)
     test_heap_start(c);
     large_one_beside(200, TOOK);
     ck_assert_uint_eq(AO_load(&oaki_the_heap.trigger), 400 * MB);
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     large_one_beside(200, TOOK);
     ck_assert_uint_lt(AO_load(&oaki_the_heap.trigger), 304 * MB); /* half of the way */
     ck_assert_uint_eq(oaki_pace_goal(), 400 * MB);
@@ -246,7 +246,7 @@ START_TEST(a_large_heap_that_is_cheap_to_mark_has_less_room)
     test_heap_start(c);
     large_one_beside(200, TOOK / 10); /* there is no mark beside the program yet */
     assert_near(oaki_pace_goal(), 400 * MB);
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     large_one_beside(200, TOOK * 2 / 5); /* pays for itself in 160 MB, */
     large_one_beside(200, TOOK * 2 / 5); /* and the one before it, too */
     assert_near(oaki_pace_goal(), 360 * MB);
@@ -417,7 +417,7 @@ static void add_work(const oaki_cycle *c, void *ctx)
  * collector's, and a cycle for which the program has yet to run. */
 START_TEST(an_impossible_limit_takes_half_the_time_at_most)
 {
-    if (test_slow()) return; /* the pauses hold the tool's own time, too */
+    if (test_skip_slow()) return; /* the pauses hold the tool's own time, too */
     start(100, 4 * MB);
     oaki_debug_switches.verify = 0; /* hundreds of cycles, and no part of their time */
     for (void **p = NULL; AO_load(&oaki_the_heap.live) < 40 * MB; live = p) {

@@ -314,7 +314,7 @@ static void raise_told(void)
 
 START_TEST(an_alternate_stack_does_not_hide_it)
 {
-    if (getenv("UNDER_VALGRIND")) return; /* to it, what was a stack once is no memory any more */
+    if (test_skip_valgrind()) return; /* to it, what was a stack once is no memory any more */
     static char alt[65536] __attribute__((aligned(16)));
     stack_t s = { .ss_sp = alt, .ss_size = sizeof alt };
     struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_ONSTACK };

@@ -205,6 +205,7 @@ Suite *suite_gc_roots_regs(void)
 {
     Suite *s = suite_create("gc/roots_regs");
     TCase *c = tcase_create("regs");
+    test_skip(!roots_holders[0].name, "registers are filled for x86-64 alone");
     tcase_add_test(c, a_register_keeps_its_object_across_a_call);
     tcase_add_test(c, one_past_the_end_in_a_register_keeps_the_object);
     tcase_add_test(c, a_register_of_a_stopped_thread_keeps_its_object);

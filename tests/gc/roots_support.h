@@ -6,6 +6,8 @@
 #ifndef TESTS_GC_ROOTS_SUPPORT_H
 #define TESTS_GC_ROOTS_SUPPORT_H
 
+#include "tests/skip.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -125,7 +125,7 @@ static void *work_with_alternate_stack(void *arg)
 
 START_TEST(handlers_on_an_alternate_stack_change_nothing)
 {
-    if (getenv("UNDER_VALGRIND")) return; /* it has such a stack closed while no handler runs */
+    if (test_skip_valgrind()) return; /* it has such a stack closed while no handler runs */
     pthread_t ids[3];
     oak_config c = test_config();
     c.gc_percent = 50;

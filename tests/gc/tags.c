@@ -346,7 +346,7 @@ START_TEST(marks_beside_the_program_see_tags)
     begin(c);
     oaki_debug_switches.poison = oaki_debug_switches.verify = oaki_debug_switches.beside = 1;
     oaki_debug_switches.minor = (int)minors;
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     for (size_t i = 0; i < OAKI_COUNT(places); i++) check_place(&places[i], true);
 }
 END_TEST
@@ -371,7 +371,7 @@ START_TEST(what_moves_during_a_mark_is_kept)
     begin(test_config_beside(test_tracking));
     oaki_debug_switches.poison = oaki_debug_switches.verify = oaki_debug_switches.beside = 1;
     oaki_debug_switches.minor = _i * 4;
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     for (uint64_t i = 0; i < LENGTH; i++) {
         node *l = oak_alloc(sizeof *l);
         *l = (node){ first, i };

@@ -498,7 +498,7 @@ START_TEST(a_stale_word_is_no_missed_reference)
     size_t objects = OBJECTS * sizes[0] / sizes[_i];
     oaki_debug_switches.verify = oaki_debug_switches.beside = 1;
     oaki_gc_set_concurrent(true);
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     test_only_root(&array, sizeof array);
     array = oak_alloc(objects * sizeof *array);
     for (size_t i = 0; i < objects; i++) array[i] = oak_alloc(sizes[_i]);

@@ -422,6 +422,8 @@ Suite *suite_gc_zone(void)
     tcase_add_test(c, who_has_an_object_of_it_goes_on);
 #ifndef OAKI_ASAN
     tcase_add_test(c, it_is_open_in_the_child_of_a_fork);
+#else
+    test_skip_asan();
 #endif
     suite_add_tcase(s, c);
     return s;

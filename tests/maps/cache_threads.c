@@ -145,7 +145,7 @@ START_TEST(callbacks_of_many_threads_are_not_in_each_other)
 {
     static pthread_t id[AT_ONCE];
     pthread_attr_t small;
-    if (test_slow()) return; /* fewer threads are to be had */
+    if (test_skip_slow()) return; /* fewer threads are to be had */
     test_heap_start(test_config());
     oak_cache_config f = { .keys = &oak_map_u64_ptr, .max_entries = 1, .flags = OAK_CACHE_LOCKED,
                            .evicted = stay };

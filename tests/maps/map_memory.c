@@ -332,7 +332,7 @@ START_TEST(the_peak_while_growing_is_near_what_is_held_at_the_end)
     ck_assert_int_eq(oak_map_settle(w.m), 0);
     size_t end = test_stats().heap_inuse - before, end_rss = test_rss() - rss;
     ck_assert_msg(peak <= end * 115 / 100, "peak %zu, end %zu", peak, end);
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     ck_assert_msg(peak_rss <= end_rss * 115 / 100, "RSS: peak %zu, end %zu", peak_rss, end_rss);
 }
 END_TEST

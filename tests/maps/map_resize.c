@@ -277,7 +277,7 @@ static void end_looking(void)
 
 START_TEST(growing_loses_no_entry_at_any_instruction)
 {
-    if (test_slow()) return; /* who emulates instructions may not trap */
+    if (test_skip_slow()) return; /* who emulates instructions may not trap */
     start(&oak_map_u64_u64);
     for (size_t n = 0; n < HOMES * 10; n++) /* pairs of homes that one home has no room for */
         if (n / 10 % 10 < 2) put(n / 10, n % 10);
@@ -294,7 +294,7 @@ END_TEST
 /* In one step: growing to each size, and shrinking where entries lie apart and side by side. */
 START_TEST(whole_resizes_lose_no_entry_at_any_instruction)
 {
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     each.whole = true;
     start(&oak_map_u64_u64);
     for (size_t n = 0; n < HOMES * 7; n++) {
@@ -319,7 +319,7 @@ END_TEST
  * there. */
 START_TEST(a_tail_that_grows_loses_no_entry_at_any_instruction)
 {
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     start(&oak_map_u64_u64);
     for (size_t n = 0; n < HOMES * 8; n++) put(n % HOMES, n / HOMES);
     ck_assert_int_eq(oak_map_settle(w.m), 0);
@@ -333,7 +333,7 @@ END_TEST
 
 START_TEST(shrinking_and_turning_back_lose_no_entry_at_any_instruction)
 {
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     begin_to_shrink(four_full);
     begin_to_look();
     go_on();

@@ -89,7 +89,7 @@ static int die(oaki_image *im, void *arg)
 START_TEST(a_child_that_crashes_is_an_error)
 {
     oaki_image_answer a;
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     start();
     ck_assert_int_eq(take(die, NULL, 20000, false, &a), -1);
     ck_assert_int_eq(errno, EIO);
@@ -118,7 +118,7 @@ START_TEST(a_child_that_is_late_is_an_error)
     start();
     ck_assert_int_eq(take(hang, NULL, 50, _i == 1, &a), -1);
     ck_assert_int_eq(errno, ETIMEDOUT);
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     ck_assert_int_eq(take(hang_for_ever, NULL, 50, false, &a), -1); /* killed */
     ck_assert_int_eq(errno, ETIMEDOUT);
     ck_assert_int_eq(waitpid(-1, NULL, __WALL | WNOHANG), -1);
@@ -209,7 +209,7 @@ START_TEST(the_child_has_no_files_of_the_program)
 {
     oaki_image_answer a;
     int ends[2];
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     start();
     ck_assert_int_eq(pipe(ends), 0);
     size_t before = open_files(), in_child;
@@ -369,7 +369,7 @@ START_TEST(a_search_in_a_stop_leaves_no_marks_behind)
     oaki_debug_switches.beside = oaki_debug_switches.poison = oaki_debug_switches.verify = 1;
     oaki_debug_switches.minor = _i ? 0 : 1000;
     oaki_the_heap.config.generations = !_i;
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     test_away(make_links, NULL);
     for (int round = 0; round < 20; round++) {
         while (_i ? !oaki_is_marking_concurrently()
@@ -405,7 +405,7 @@ static void take_refused(void *arg)
 START_TEST(it_works_where_parents_are_not_told)
 {
     char text[1024];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     int status = test_capture(take_refused, &_i, text, sizeof text);
     ck_assert_msg(status == 0, "status %#x: %s", status, text);
 }

@@ -206,7 +206,7 @@ START_TEST(endless_values_are_bounded)
 {
     char id[32];
     size_t n = OAKI_SITES_LABELLED + 1000;
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     for (size_t i = 0; i < n; i++) {
         snprintf(id, sizeof id, "request %zu", i);
         OAK_WITH_LABEL("id", id) (void)make(16);

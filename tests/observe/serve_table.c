@@ -59,7 +59,7 @@ static bool can_part_otherwise(void)
 /* By close_range, and where that is refused. */
 START_TEST(a_program_that_closes_all_descriptors)
 {
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return; /* one table for all threads */
+    if (test_skip_asan() || test_skip_valgrind()) return; /* one table for all threads */
     start();
     fflush(NULL);
     pid_t pid = fork();
@@ -104,7 +104,7 @@ static void close_all_and_look(void)
 
 START_TEST(one_table_for_all_and_a_program_that_closes_all)
 {
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     start();
     fflush(NULL);
     pid_t pid = fork();
@@ -123,7 +123,7 @@ END_TEST
 START_TEST(a_file_above_the_limit)
 {
     int ends[2];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     start();
     fflush(NULL);
     pid_t pid = fork();

@@ -215,7 +215,7 @@ static bool is_led(void)
 START_TEST(who_leads_does_it_in_place_of_the_thread)
 {
     static char *held[200]; /* a root */
-    if (oaki_os_cpus() == 1) return; /* there is no such thread */
+    if (test_skip(oaki_os_cpus() == 1, "one processor has no such thread")) return;
     start(true);
     size_t n = 0;
     for (; n < 90; n++) held[n] = oak_alloc_noscan(MB);
@@ -262,7 +262,7 @@ START_TEST(beside_everything_else)
     size_t n = test_scale(400);
     pthread_t other = test_start(allocate, (void *)n);
     allocate((void *)n);
-    if (!test_breaks_asan()) test_child(go_on, (void *)(n / 4));
+    if (!test_skip_asan()) test_child(go_on, (void *)(n / 4));
     test_join(other);
     ck_assert_uint_eq(AO_load(&test_wrong), 0);
     test_assert_sound();
@@ -280,7 +280,7 @@ START_TEST(a_wish_is_fulfilled)
     char *p = oak_alloc_noscan(17 * MB);
     memset(p, 1, 17 * MB);
     oak_collect(); /* starts the thread, where there is a second processor */
-    if (oaki_os_cpus() == 1) return;
+    if (test_skip(oaki_os_cpus() == 1, "one processor has no such thread")) return;
     oaki_ahead_want(30 * MB);
     ck_assert(comes(much_backed));
 }
@@ -298,7 +298,7 @@ START_TEST(what_was_not_taken_decays)
     start(true);
     memset(oak_alloc_noscan(17 * MB), 1, 17 * MB);
     oak_collect();
-    if (oaki_os_cpus() == 1) return;
+    if (test_skip(oaki_os_cpus() == 1, "one processor has no such thread")) return;
     oaki_ahead_want(30 * MB);
     ck_assert(comes(much_backed));
     for (int tick = 0; tick < OAKI_DECAY_TICKS; tick++) (void)oaki_scavenge_tick();
@@ -325,9 +325,9 @@ static void grow(void *arg)
 START_TEST(a_growing_heap_is_touched_ahead_in_a_child_too)
 {
     start(true);
-    if (oaki_os_cpus() == 1) return;
+    if (test_skip(oaki_os_cpus() == 1, "one processor has no such thread")) return;
     grow(NULL);
-    if (!test_breaks_asan()) test_child(grow, NULL);
+    if (!test_skip_asan()) test_child(grow, NULL);
 }
 END_TEST
 

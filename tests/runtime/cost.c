@@ -35,13 +35,13 @@ static void probe_until_known(oaki_cost c)
 START_TEST(a_probe_measures_each_cost)
 {
     setup();
-    bool tracks = test_written_start();
+    bool untracked = test_skip_untracked();
     ck_assert(!oaki_cost_known());
     oaki_cost_probe();
     ck_assert(oaki_cost_known());
     ck_assert_uint_gt(oaki_cost_of(OAKI_COST_fresh), 0);
     probe_until_known(OAKI_COST_wake);
-    if (!tracks || oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS) return;
+    if (untracked || oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS) return;
     probe_until_known(OAKI_COST_write);
     probe_until_known(OAKI_COST_protect);
     probe_until_known(OAKI_COST_ask);
@@ -188,7 +188,7 @@ static void probe_without_memory(void *arg)
 /* Where room is limited it takes none, and ends with nothing known. */
 START_TEST(without_memory_nothing_is_known)
 {
-    if (!test_slow()) test_child(probe_without_memory, NULL);
+    if (!test_skip_slow()) test_child(probe_without_memory, NULL);
 }
 END_TEST
 

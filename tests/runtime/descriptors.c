@@ -332,7 +332,7 @@ Suite *suite_runtime_descriptors(void)
     TCase *t = tcase_create("descriptors");
     tcase_set_timeout(t, 60);
     suite_add_tcase(s, t);
-    if (getenv("UNDER_VALGRIND")) return s; /* it knows no userfaultfd */
+    if (test_skip_valgrind()) return s; /* it knows no userfaultfd */
     tcase_add_loop_test(t, closed_in_mid_mark, 0, OAKI_COUNT(which));
     tcase_add_loop_test(t, closed_between_two, 0, OAKI_COUNT(which));
     tcase_add_test(t, numbers_that_are_the_programs_by_now);

@@ -69,9 +69,8 @@ static bool start(void)
     test_heap_start(c);
     memory = oak_alloc(PAGES * SYSTEM_PAGE);
     memset(memory, 1, PAGES * SYSTEM_PAGE);
-    if (test_written_start() && oaki_os_page_size() == SYSTEM_PAGE) return true;
-    printf("skipped: this system doesn't tell of written pages\n");
-    return false;
+    return !test_skip_untracked() &&
+           !test_skip(oaki_os_page_size() != SYSTEM_PAGE, "pages are not of 4 KiB");
 }
 
 START_TEST(what_is_written_is_told_once)

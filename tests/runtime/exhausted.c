@@ -170,7 +170,7 @@ static void under_a_late_limit(void *arg)
 START_TEST(a_late_limit_on_address_space_is_a_lack_of_memory)
 {
     size_t more[] = { 0, 128 * KB, 512 * KB, 2048 * KB };
-    if (test_slow()) return; /* tools need address space themselves */
+    if (test_skip_slow()) return; /* tools need address space themselves */
     test_child(under_a_late_limit, &more[_i]);
 }
 END_TEST
@@ -208,7 +208,7 @@ static void without_mappings(void *arg)
 START_TEST(mappings_that_are_used_up_are_a_lack_of_memory)
 {
     size_t leave[] = { 0, 4 };
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     test_child(without_mappings, &leave[_i]);
 }
 END_TEST
@@ -248,7 +248,7 @@ static void never_started(void *arg)
 START_TEST(without_a_first_mapping_there_is_no_heap)
 {
     uint32_t up_to[] = { 2 << 20, UINT32_MAX };
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     test_child(never_started, &up_to[_i]);
 }
 END_TEST
@@ -272,7 +272,7 @@ static void without_mmap(void *arg)
 
 START_TEST(a_failing_mmap_is_a_lack_of_memory)
 {
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     test_child(without_mmap, NULL);
 }
 END_TEST

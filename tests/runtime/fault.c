@@ -42,7 +42,7 @@ static bool start(void)
     oak_config c = test_config();
     c.tracking = OAK_TRACKING_FAULTS;
     test_heap_start(c);
-    if (oaki_os_page_size() != PAGE) return false;
+    if (test_skip(oaki_os_page_size() != PAGE, "pages are not of 4 KiB")) return false;
     memory = memset(oak_alloc(PAGES * PAGE), 1, PAGES * PAGE);
     ck_assert(test_written_start());
     own = oaki_os_map(4 * PAGE);
@@ -290,7 +290,7 @@ static void exit_as_first(void *arg)
 
 START_TEST(the_first_thread_has_left)
 {
-    if (test_breaks_asan() || !start()) return;
+    if (test_skip_asan() || !start()) return;
     test_child(exit_as_first, NULL);
 }
 END_TEST
@@ -394,7 +394,7 @@ static size_t max_maps(void)
 START_TEST(mappings_don_t_run_out)
 {
     size_t n = test_scale(6000), size = 40 << 10, most = 0, limit = max_maps();
-    if (!start() || limit > 100000) return;
+    if (!start() || test_skip(limit > 100000, "there is no limit on mappings")) return;
     char **scanned = oak_alloc(n * sizeof *scanned), **other = oak_alloc(n * sizeof *other);
     for (size_t i = 0; i < n; i++) {
         scanned[i] = oak_alloc(size);
@@ -424,7 +424,8 @@ END_TEST
 START_TEST(no_mapping_is_left)
 {
     size_t limit = max_maps();
-    if (!start() || limit > 100000 || getenv("UNDER_VALGRIND")) return; /* its limit is less */
+    if (!start() || test_skip_valgrind()) return;
+    if (test_skip(limit > 100000, "there is no limit on mappings")) return;
     protect_all();
     char *p = oaki_os_map(2 * limit * PAGE);
     ck_assert_ptr_nonnull(p);

@@ -2,6 +2,8 @@
  * limit. */
 #include "runtime/fd.h"
 
+#include "tests/skip.h"
+
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -123,7 +125,7 @@ Suite *suite_runtime_fd(void)
     TCase *t = tcase_create("fd");
     suite_add_tcase(s, t);
     tcase_add_test(t, a_number_that_is_another_files_by_now);
-    if (getenv("UNDER_VALGRIND")) return s; /* it keeps the limit of descriptors to itself */
+    if (test_skip_valgrind()) return s; /* it keeps the limit of descriptors to itself */
     tcase_add_test(t, room_is_made_while_there_is_one_thread);
     tcase_add_test(t, the_heap_starts_with_room);
     tcase_add_test(t, no_room_is_made_among_threads);

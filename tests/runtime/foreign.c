@@ -39,7 +39,7 @@ static bool start(void)
     oak_config c = test_config();
     c.tracking = OAK_TRACKING_FAULTS;
     test_heap_start(c);
-    if (oaki_os_page_size() != PAGE) return false;
+    if (test_skip(oaki_os_page_size() != PAGE, "pages are not of 4 KiB")) return false;
     memory = memset(oak_alloc(PAGES * PAGE), 1, PAGES * PAGE);
     ck_assert(test_written_start());
     return true;
@@ -93,12 +93,17 @@ START_TEST(a_file_over_an_object)
 }
 END_TEST
 
+static bool seal(void)
+{
+    return syscall(SYS_mseal, foreign(), foreign_size(), 0) == 0;
+}
+
 /* While it is read only, or before. */
 START_TEST(sealed_pages_of_an_object)
 {
     if (!start()) return;
     if (_i) protect_all();
-    if (syscall(SYS_mseal, foreign(), foreign_size(), 0) != 0) return;
+    if (test_skip(!seal(), "there is no mseal")) return;
     others_work();
 }
 END_TEST
@@ -115,7 +120,7 @@ START_TEST(a_write_to_a_sealed_page)
     signal(SIGSEGV, write_foreign);
     if (!start()) _exit(3);
     protect_all();
-    if (syscall(SYS_mseal, foreign(), foreign_size(), 0) != 0) _exit(3);
+    if (!seal()) _exit(3);
     memory[FIRST * PAGE] = 1;
 }
 END_TEST
@@ -136,7 +141,7 @@ START_TEST(a_write_while_protecting_is_refused)
     static AO_t over;
     signal(SIGSEGV, write_foreign);
     if (!start()) return;
-    if (syscall(SYS_mseal, foreign(), foreign_size(), 0) != 0) return;
+    if (test_skip(!seal(), "there is no mseal")) return;
     size_t from = oaki_heap_offset(memory);
     pthread_t id = test_start(write_first, &over);
     for (int i = 0; i < ATTEMPTS; i++)
@@ -171,7 +176,7 @@ START_TEST(pages_that_open_before_others_fail)
     protect_all();
     ck_assert_uint_eq(oaki_dirty_take(from, from + some, false, NULL, NULL), 0);
     char *all = use_up_mappings(&n);
-    if (!all) return;
+    if (test_skip(!all, "there is no limit on mappings")) return;
     oaki_dirty_unprotect(from, from + some);
     munmap(all, n);
     ck_assert_uint_eq(oaki_dirty_take(from, from + some, false, NULL, NULL), 32);
@@ -207,7 +212,7 @@ END_TEST
 START_TEST(no_faults_where_data_is_limited_at_the_start)
 {
     oak_writes_told told;
-    if (test_breaks_asan()) return; /* it maps memory of its own */
+    if (test_skip_asan()) return; /* it maps memory of its own */
     oak_config c = test_config();
     c.tracking = OAK_TRACKING_FAULTS;
     test_heap_start(c);
@@ -241,7 +246,7 @@ Suite *suite_runtime_foreign(void)
     TCase *t = tcase_create("foreign");
     tcase_set_timeout(t, 60);
     suite_add_tcase(s, t);
-    if (getenv("UNDER_VALGRIND")) return s; /* it has mappings and limits of its own */
+    if (test_skip_valgrind()) return s; /* it has mappings and limits of its own */
     tcase_add_test(t, a_file_over_an_object);
     tcase_add_loop_test(t, sealed_pages_of_an_object, 0, 2);
     tcase_add_exit_test(t, a_write_to_a_sealed_page, 3);

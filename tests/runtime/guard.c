@@ -424,7 +424,7 @@ START_TEST(pages_behind_stay_closed_where_faults_tell_of_writes)
     oak_config c = test_config();
     c.tracking = OAK_TRACKING_FAULTS;
     test_heap_start(c);
-    if (oaki_os_page_size() > OAKI_PAGE) return;
+    if (test_skip(oaki_os_page_size() > OAKI_PAGE, "pages are not small")) return;
     oaki_guard.page = true;
     oaki_thread *t = oaki_enter();
     ck_assert(oaki_dirty_start());

@@ -190,7 +190,9 @@ END_TEST
 START_TEST(without_mappings_objects_end_in_a_gap)
 {
     char *p[MANY];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND") || !test_use_up_mappings(16)) return;
+    if (test_skip_asan() || test_skip_valgrind() ||
+        test_skip(!test_use_up_mappings(16), "there is no limit on mappings"))
+        return;
     allocate_many(p);
     size_t closed = count_closed(p, MANY, EACH);
     ck_assert_uint_lt(closed, MANY);

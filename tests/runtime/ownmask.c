@@ -33,7 +33,8 @@ static bool start(void)
     oak_config c = test_config();
     c.tracking = OAK_TRACKING_FAULTS;
     test_heap_start(c);
-    if (oaki_os_page_size() != 4096 || getenv("UNDER_VALGRIND")) return false;
+    if (test_skip(oaki_os_page_size() != 4096, "pages are not of 4 KiB") || test_skip_valgrind())
+        return false;
     ck_assert(test_written_start());
     return true;
 }

@@ -112,7 +112,7 @@ static void compare_first(void *arg)
 START_TEST(the_first_thread)
 {
     char text[64];
-    if (getenv("UNDER_VALGRIND")) return;
+    if (test_skip_valgrind()) return;
     ck_assert_int_eq(test_capture(compare_first, NULL, text, sizeof text), 0);
 }
 END_TEST
@@ -131,7 +131,7 @@ static void *fork_and_compare(void *arg)
 
 START_TEST(a_child_of_another_thread)
 {
-    if (!test_breaks_asan()) test_join(test_start(fork_and_compare, NULL));
+    if (!test_skip_asan()) test_join(test_start(fork_and_compare, NULL));
 }
 END_TEST
 
@@ -223,7 +223,7 @@ START_TEST(threads_of_clone)
 {
     static char gap;
     ck_assert_int_eq(oak_init(NULL), 0); /* which learns the layout */
-    if (getenv("UNDER_VALGRIND")) return;
+    if (test_skip_valgrind()) return;
     test_join(test_start(start_unknown, _i ? &gap : NULL));
 }
 END_TEST

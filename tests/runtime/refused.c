@@ -132,7 +132,7 @@ START_TEST(a_call_that_is_refused)
 {
     char text[4096];
     const struct refusal *r = &refusals[_i];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     for (size_t e = 0; e < OAKI_COUNT(errors); e++) {
         how h = { r->nr, errors[e] };
         int status = test_capture(refuse_and_work, &h, text, sizeof text);
@@ -169,7 +169,7 @@ START_TEST(without_any_signal_a_line_says_so)
 {
     char text[1024];
     int error = errors[_i];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     int status = test_capture(refuse_signals, &error, text, sizeof text);
     ck_assert_msg(status != 0 && lines(text) == 1, "status %#x: %s", status, text);
     ck_assert_msg(strstr(text, "the system refuses the signals that stop threads"), "%s", text);
@@ -196,7 +196,7 @@ START_TEST(random_numbers)
 {
     static char guessed;
     char text[256];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     ck_assert_int_eq(test_capture(see_random_numbers, _i ? &guessed : NULL, text, sizeof text), 0);
 }
 END_TEST
@@ -220,7 +220,7 @@ START_TEST(giving_memory_back_without_madvise)
 {
     char text[256];
     how h = { SYS_madvise, errors[_i] };
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     ck_assert_int_eq(test_capture(purge, &h, text, sizeof text), 0);
 }
 END_TEST
@@ -243,10 +243,10 @@ START_TEST(unmapping_is_made_up_for)
 {
     size_t page = oaki_os_page_size();
     char *all, *p = oaki_os_map(64 * page), *other = oaki_os_map(page);
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     memset(p, 1, 64 * page);
     size_t n = use_up_mappings(&all);
-    if (n == 0) return;
+    if (test_skip(n == 0, "there is no limit on mappings")) return;
     errno = 77;
     oaki_os_release(p + 16 * page, 16 * page);
     ck_assert_int_eq(errno, 77);
@@ -263,10 +263,10 @@ END_TEST
 START_TEST(the_heap_beside_many_mappings)
 {
     char *all;
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     if (_i) make_list();
     size_t n = use_up_mappings(&all);
-    if (n == 0) return;
+    if (test_skip(n == 0, "there is no limit on mappings")) return;
     for (int i = 0; i < 2000; i++) {
         void *p = oak_alloc((size_t)1 << (4 + i % 18));
         if (i % 3) oak_free(p);
@@ -285,13 +285,13 @@ START_TEST(growth_needs_no_mapping)
     enum { PIECE = 1 << 20 };
     char *all;
     size_t refused = 0;
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     oak_gc_disable();
     oaki_the_heap.config.huge_pages = 1;
     while (AO_load(&oaki_the_heap.used) < 2 * OAKI_HUGE_FROM) ck_assert(oak_alloc_noscan(PIECE));
     oaki_space_advise();
     size_t n = use_up_mappings(&all);
-    if (n == 0) return;
+    if (test_skip(n == 0, "there is no limit on mappings")) return;
     for (int i = 0; i < 128; i++) refused += !oak_alloc_noscan(PIECE);
     ck_assert_int_eq(munmap(all, n), 0);
     ck_assert_uint_eq(refused, 0);
@@ -309,11 +309,11 @@ START_TEST(no_helper_takes_the_last_mappings)
 {
     static AO_t ran;
     char *all;
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     ck_assert_int_eq(oak_thread_attach(), 0);
     ck_assert(oaki_os_can_map(1000));
     size_t n = use_up_mappings(&all), page = oaki_os_page_size();
-    if (n == 0) return;
+    if (test_skip(n == 0, "there is no limit on mappings")) return;
     for (size_t i = 2; i <= 8; i += 2)
         ck_assert_int_eq(mprotect(all + i * page, page, PROT_NONE), 0);
     bool few = oaki_os_can_map(4), many = oaki_os_can_map(32);
@@ -408,7 +408,7 @@ static void work_locked(void *arg)
 START_TEST(all_that_is_mapped_is_locked)
 {
     char text[1024];
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return;
+    if (test_skip_asan() || test_skip_valgrind()) return;
     int status = test_capture(work_locked, NULL, text, sizeof text);
     ck_assert_msg(status == 0, "status %#x: %s", status, text);
 }

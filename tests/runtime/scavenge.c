@@ -289,7 +289,7 @@ START_TEST(a_map_that_is_filled_again_and_again_faults_once)
 {
     long before = 0;
     size_t released = 0;
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     oak_config c = test_config();
     c.gc_percent = 100;
     test_heap_start(c);

@@ -269,7 +269,7 @@ static void no_whole_step(void *arg)
 
 START_TEST(what_is_needed_can_be_had_where_a_step_cannot)
 {
-    if (!test_slow()) test_child(no_whole_step, NULL);
+    if (!test_skip_slow()) test_child(no_whole_step, NULL);
 }
 END_TEST
 
@@ -281,7 +281,7 @@ TEST_LARGE(runtime_space, all)
 static void limited(void *arg)
 {
     struct rlimit rl = { (size_t)arg, (size_t)arg };
-    if (setrlimit(RLIMIT_AS, &rl) != 0) return;
+    if (test_skip(setrlimit(RLIMIT_AS, &rl) != 0, "addresses are limited already")) return;
     start_with(0);
     size_t reserved = oaki_the_heap.reserved;
     ck_assert_uint_le(reserved, (size_t)arg / 2);
@@ -299,7 +299,7 @@ static void limited(void *arg)
 
 START_TEST(a_small_ulimit_gets_a_small_heap)
 {
-    if (test_slow()) return; /* tools need address space themselves */
+    if (test_skip_slow()) return; /* tools need address space themselves */
     for (size_t mb = 100; mb <= 2000; mb = mb * 2 + 1) test_child(limited, (void *)(mb * MB));
 }
 END_TEST
@@ -326,7 +326,7 @@ static void too_small(void *arg)
 
 START_TEST(none_at_all_is_out_of_memory_and_no_crash)
 {
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     test_child(too_small, NULL);
 }
 END_TEST

@@ -137,7 +137,7 @@ START_TEST(others_run_between_stops_in_a_row)
 {
     int n = _i == 0 ? 1 : RUNNERS, moved = 0;
     pthread_t id[RUNNERS];
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     for (int i = 0; i < n; i++) id[i] = test_start(test_run_on, &steps[i]);
     for (int i = 0; i < n; i++) test_wait(&steps[i], 1);
     (void)moved_until_stop(n);
@@ -431,7 +431,7 @@ OAKI_NO_ASAN OAKI_NOINLINE static void paint(void)
 START_TEST(a_frame_has_nothing_that_was_there_before)
 {
     struct sigaction sa = { .sa_sigaction = look_at_frame, .sa_flags = SA_SIGINFO };
-    if (test_slow()) return;
+    if (test_skip_slow()) return;
     sigaction(SIGUSR1, &sa, NULL);
     paint();
     raise(SIGUSR1);

@@ -98,7 +98,7 @@ OAKI_NO_ASAN static size_t count_words(const uintptr_t *w, const char *end, uint
 START_TEST(the_first_threads_stack_has_the_arguments_and_the_environment_in_it)
 {
     uintptr_t lo, hi;
-    if (getenv("UNDER_VALGRIND")) return; /* the kernel knows Valgrind's stack, not the program's */
+    if (test_skip_valgrind()) return; /* the kernel knows Valgrind's stack, not the program's */
     ck_assert_int_eq(oak_thread_attach(), 0);
     size_t strings = initial_environment(&lo, &hi), found;
     const oaki_thread *t = oaki_thread_self();
@@ -174,7 +174,7 @@ static void *attach_and_count(void *arg)
 START_TEST(attaching_calls_no_malloc)
 {
     pthread_key_t key;
-    if (test_breaks_asan() || getenv("UNDER_VALGRIND")) return; /* other mallocs */
+    if (test_skip_asan() || test_skip_valgrind()) return; /* other mallocs */
     for (int i = 0; i < (_i ? 500 : 0); i++) ck_assert_int_eq(pthread_key_create(&key, NULL), 0);
     ck_assert_int_eq(oak_init(NULL), 0);
     for (int i = 0; i < 10; i++) test_join(test_start(attach_and_count, NULL));
@@ -448,7 +448,8 @@ START_TEST(the_runtimes_own_threads_are_small_where_space_is_little)
     size_t usual;
     ck_assert_int_eq(pthread_attr_init(&attr), 0);
     ck_assert_int_eq(pthread_attr_getstacksize(&attr, &usual), 0);
-    if (_i && setrlimit(RLIMIT_AS, &(struct rlimit){ 900 << 20, RLIM_INFINITY }) != 0) return;
+    struct rlimit limit = { 900 << 20, RLIM_INFINITY };
+    if (_i && test_skip(setrlimit(RLIMIT_AS, &limit) != 0, "addresses are limited already")) return;
     ck_assert_int_eq(oak_thread_attach(), 0);
     ck_assert_uint_eq(stack_of_own(true), usual);
     ck_assert_uint_eq(stack_of_own(false), _i ? OAKI_MIN(usual, (size_t)1 << 20) : usual);
@@ -482,7 +483,7 @@ Suite *suite_runtime_thread(void)
     tcase_add_test(c, thousands_of_short_lived_threads_leave_nothing_behind);
     tcase_add_loop_test(
         c, destructors_that_allocate_come_before_the_detach_or_are_cleaned_up_after, 0, 2);
-    if (!test_breaks_asan()) {
+    if (!test_skip_asan()) {
         tcase_add_test(c, a_thread_that_vanished_is_found_by_the_next_stop);
         tcase_add_test(c, a_dead_thread_whose_id_another_attaches_with_is_dropped);
         tcase_add_test(c, a_dead_thread_whose_id_an_unattached_one_has_is_dropped);
@@ -492,7 +493,7 @@ Suite *suite_runtime_thread(void)
     tcase_add_test(c, the_argument_of_a_new_thread_is_kept);
     tcase_add_test(c, the_descriptor_of_a_new_thread_refers_to_nothing);
     tcase_add_loop_test(c, the_runtimes_own_threads_take_no_signals_and_attach_on_request, 0, 2);
-    if (!test_breaks_asan() && !getenv("UNDER_VALGRIND"))
+    if (!test_skip_asan() && !test_skip_valgrind())
         tcase_add_loop_test(c, the_runtimes_own_threads_are_small_where_space_is_little, 0, 2);
     tcase_add_test(c, oakum_inside_oakum_is_fatal);
     suite_add_tcase(s, c);

@@ -136,7 +136,7 @@ static bool has_userfaultfd(void)
 
 START_TEST(a_kernel_that_lacks_a_part_of_it)
 {
-    if (!has_userfaultfd()) return;
+    if (test_skip(!has_userfaultfd(), "there is no userfaultfd")) return;
     size_t before = count_descriptors();
     test_refuse_ioctl(lacks[_i].request, lacks[_i].error);
     start(OAK_TRACKING_USERFAULTFD);
@@ -147,7 +147,7 @@ END_TEST
 
 START_TEST(faults_where_a_kernel_lacks_a_part_of_it)
 {
-    if (!has_userfaultfd()) return;
+    if (test_skip(!has_userfaultfd(), "there is no userfaultfd")) return;
     test_refuse_ioctl(lacks[_i].request, lacks[_i].error);
     start(OAK_TRACKING_ANY);
     expect_faults(lacks[_i].told, lacks[_i].error);
@@ -224,7 +224,7 @@ static void refuse_scan(void)
 START_TEST(scans_that_are_refused_in_mid_mark)
 {
     start(OAK_TRACKING_USERFAULTFD);
-    if (!oak_heap_tells_writes(NULL)) return;
+    if (test_skip(!oak_heap_tells_writes(NULL), "there is no userfaultfd")) return;
     size_t n = 20000;
     void **list = NULL, **keep = oak_alloc(n * sizeof *keep);
     do {
@@ -321,14 +321,16 @@ static void *fill(void *arg)
 START_TEST(a_program_with_a_userfaultfd_of_its_own)
 {
     filler f = { .fd = open_own() };
-    if (f.fd < 0 || oaki_os_page_size() != PAGE) return;
+    if (test_skip(f.fd < 0, "there is no userfaultfd") ||
+        test_skip(oaki_os_page_size() != PAGE, "pages are not of 4 KiB"))
+        return;
     char *own = oaki_os_map(64 * PAGE);
     struct uffdio_register r = { .range = { (uintptr_t)own, 64 * PAGE },
                                  .mode = UFFDIO_REGISTER_MODE_MISSING };
     ck_assert_int_eq(ioctl(f.fd, UFFDIO_REGISTER, &r), 0);
     pthread_t id = test_start(fill, &f);
     start(both[_i]);
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     for (size_t i = 0; i < 64; i++) {
         ck_assert_uint_eq(*(uint64_t *)(own + i * PAGE), (uintptr_t)(own + i * PAGE));
         if (i % 16 == 0) collect_a_bit();
@@ -358,7 +360,7 @@ START_TEST(an_object_that_a_program_registers_afterwards)
 {
     int own = open_own();
     start(OAK_TRACKING_USERFAULTFD);
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     char *object = memset(oak_alloc(16 * PAGE), 1, 16 * PAGE);
     for (int i = 0; i < 3; i++) {
         ck_assert_int_eq(register_object(own, object), EBUSY);
@@ -375,7 +377,9 @@ static const oak_tracking orders[] = { OAK_TRACKING_USERFAULTFD, OAK_TRACKING_AN
 START_TEST(an_object_that_a_program_has_registered)
 {
     int own = open_own();
-    if (own < 0 || oaki_os_page_size() != PAGE) return;
+    if (test_skip(own < 0, "there is no userfaultfd") ||
+        test_skip(oaki_os_page_size() != PAGE, "pages are not of 4 KiB"))
+        return;
     start(orders[_i]);
     oaki_debug_switches.beside = 0; /* not told before */
     char *object = memset(oak_alloc(16 * PAGE), 1, 16 * PAGE);
@@ -394,7 +398,7 @@ END_TEST
 START_TEST(a_child_of_a_program_whose_own_has_the_same_number)
 {
     start(OAK_TRACKING_USERFAULTFD);
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     int ours = test_descriptor(TEST_UFFD);
     ck_assert_int_ge(ours, 0);
     int own = open_own();
@@ -419,7 +423,7 @@ static void open_in_child(void *left)
 START_TEST(generations_of_children_have_as_many_open)
 {
     start(OAK_TRACKING_USERFAULTFD);
-    if (!test_written_start()) return;
+    if (test_skip_untracked()) return;
     test_child(open_in_child, (char *)3);
 }
 END_TEST
@@ -465,7 +469,7 @@ Suite *suite_runtime_tracking(void)
     tcase_add_test(t, none_is_none);
     /* Valgrind knows no userfaultfd, keeps the limit of descriptors to itself, and now and then
      * can't put a fault's handler on a stack of its own. */
-    if (getenv("UNDER_VALGRIND")) return s;
+    if (test_skip_valgrind()) return s;
     tcase_add_test(t, a_filter_that_refuses_userfaultfd);
     tcase_add_test(t, faults_where_userfaultfd_is_refused);
     tcase_add_loop_test(t, a_kernel_that_lacks_a_part_of_it, 0, OAKI_COUNT(lacks));

@@ -260,7 +260,7 @@ START_TEST(the_child_has_the_zones_and_one_thread)
 {
     pthread_t id[3];
     int tids[4];
-    if (test_breaks_asan()) return;
+    if (test_skip_asan()) return;
     shared = oak_zone_new(NULL);
     oak_zone *dying = oak_zone_new(NULL);
     static void **p;
