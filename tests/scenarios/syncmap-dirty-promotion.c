@@ -11,6 +11,8 @@
  * several maps. */
 #include "readdirty.h"
 
+#include <stdlib.h>
+
 #define ROUNDS 5
 #define COLD ((size_t)64 << 20)
 
