@@ -94,6 +94,7 @@ void *oaki_os_reserve(size_t size, size_t align)
 
 void oaki_os_shorten(void *p, size_t size, size_t keep)
 {
+    keep = OAKI_ALIGN_UP(keep, oaki_os_page_size());
     if (keep >= size) return;
     oaki_mapping_change(p, p, keep);
     oaki_os_release((char *)p + keep, size - keep);
@@ -128,11 +129,28 @@ static bool map_over(void *p, size_t size)
 
 /* MADV_DONTNEED refuses locked memory (mlockall). Such memory stays resident, but must read as zero
  * as well. */
+static void purge_pages(char *p, size_t size)
+{
+    if (madvise(p, size, MADV_DONTNEED) != 0 && (errno == EINVAL || !map_over(p, size)))
+        memset(p, 0, size);
+}
+
+/* Where the system's pages are larger than the heap's, both ends may share one with other memory:
+ * the kernel would round the length up, and zero that, too. */
 void oaki_os_purge(void *p, size_t size)
 {
     int saved = errno;
-    if (madvise(p, size, MADV_DONTNEED) != 0 && (errno == EINVAL || !map_over(p, size)))
-        memset(p, 0, size);
+    size_t page = oaki_os_page_size();
+    char *from = p, *to = from + size;
+    char *lo = (char *)OAKI_ALIGN_UP((uintptr_t)from, page);
+    char *hi = (char *)OAKI_ALIGN_DOWN((uintptr_t)to, page);
+    if (lo >= hi) {
+        memset(from, 0, size);
+    } else {
+        memset(from, 0, (size_t)(lo - from));
+        purge_pages(lo, (size_t)(hi - lo));
+        memset(hi, 0, (size_t)(to - hi));
+    }
     errno = saved;
 }
 
@@ -141,7 +159,8 @@ void oaki_os_touch(void *p, size_t size)
 {
 #ifdef MADV_POPULATE_WRITE
     int saved = errno;
-    (void)madvise(p, size, MADV_POPULATE_WRITE);
+    char *from = (char *)OAKI_ALIGN_DOWN((uintptr_t)p, oaki_os_page_size());
+    (void)madvise(from, size + (size_t)((char *)p - from), MADV_POPULATE_WRITE);
     errno = saved;
 #else
     (void)p;

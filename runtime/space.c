@@ -15,12 +15,13 @@
 #define RESERVE_MIN ((size_t)16 << 20)
 #define RESERVE_LEAST ((size_t)512 << 10) /* where mappings must be locked */
 #define RESERVE_MAX ((size_t)1 << 44) /* as in the table of options */
-#define TABLE_STEP ((size_t)64 << 20) /* heap bytes served by one step of the tables */
+#define TABLE_STEP ((size_t)64 << 20) /* heap bytes served by one step of the tables, or more */
+#define LEAST_SHARE 12 /* the shift of the smallest table */
 #define ROOM_FROM ((size_t)16 << 20)  /* bytes of the range, for sixteen of metadata's regions */
 #define PART 16 /* the range's step is this part of committed, from a chunk to TABLE_STEP */
 
-/* Each table's size is a power-of-two share of the range's, so that TABLE_STEP is whole pages in
- * all of them. */
+/* Each table's size is a power-of-two share of the range's, so that a step is whole pages in all of
+ * them. */
 static const struct table {
     unsigned shift; /* bytes of the range for a byte of the table, as a power of two */
     size_t at;      /* offset in oaki_heap of the pointer */
@@ -33,7 +34,7 @@ static const struct table {
     { 9, offsetof(oaki_heap, mark[2]) },
     { 9, offsetof(oaki_heap, mark[3]) },
     /* 4 bytes per 4 MiB would be enough; 1 KiB, so that a step is whole pages */
-    { 12, offsetof(oaki_heap, chunk_inuse) },
+    { LEAST_SHARE, offsetof(oaki_heap, chunk_inuse) },
 };
 
 /* A page's number + 1 fits the 32 bits that it has in lists and tables. */
@@ -141,8 +142,9 @@ void oaki_space_limit(size_t most)
 static bool commit_tables(size_t from, size_t to)
 {
     oaki_heap *h = &oaki_the_heap;
-    from = OAKI_ALIGN_UP(from, TABLE_STEP);
-    to = OAKI_MIN(OAKI_ALIGN_UP(to, TABLE_STEP), OAKI_ALIGN_UP(h->reserved, OAKI_CHUNK));
+    size_t step = OAKI_MAX(TABLE_STEP, oaki_os_page_size() << LEAST_SHARE);
+    from = OAKI_ALIGN_UP(from, step);
+    to = OAKI_MIN(OAKI_ALIGN_UP(to, step), OAKI_ALIGN_UP(h->reserved, OAKI_CHUNK));
     if (from >= to) return true;
     for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
         char *t = *table_pointer(&tables[i]);
