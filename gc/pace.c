@@ -87,7 +87,7 @@ static double room(double most)
 static double least_goal(double scale)
 {
     size_t set = oaki_gc_min_heap();
-    if (set > 0) return (double)set * scale;
+    if (set > 0) return (double)OAKI_MAX(set, OAKI_TUNE_SMALL_LEAST) * scale;
     double pays = (double)pace->base + OAKI_MIN(pace->affords[0], pace->affords[1]);
     double least = (double)OAKI_TUNE_SMALL_FIRST * scale;
     return OAKI_MIN(OAKI_MAX(pays, least), (double)OAKI_TUNE_SMALL_MOST * scale);

@@ -168,6 +168,9 @@
 #define OAKI_TUNE_SMALL_MOST ((size_t)4 << 20)
 #define OAKI_TUNE_SMALL_SHARE 16
 
+/* Bytes: the least that a program can set. A few spans, of which a collection frees some. */
+#define OAKI_TUNE_SMALL_LEAST ((size_t)64 << 10)
+
 /* Part of the live bytes, 1/n, that mutators allocate at least before a cycle that only finalizers
  * make due. Such cycles against their cost: not measured. */
 #define OAKI_TUNE_FINALIZER_LEAST 32

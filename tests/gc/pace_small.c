@@ -81,6 +81,8 @@ START_TEST(a_least_goal_that_is_set_is_kept_at_any_cost)
     for (int i = 0; i < 4; i++) ck_assert_uint_eq(goal_after(512 * KB, 100000, false), MB);
     oaki_gc_set_min_heap(2 * MB);
     for (int i = 0; i < 4; i++) ck_assert_uint_eq(goal_after(512 * KB, 1, false), 2 * MB);
+    oaki_gc_set_min_heap(1);
+    ck_assert_uint_eq(oaki_pace_goal(), 64 * KB);
 }
 END_TEST
 
@@ -107,7 +109,7 @@ START_TEST(a_program_that_allocates_little_stays_small)
     size_t most = 0;
     for (int i = 0; i < 16; i++) {
         drop(128 * KB);
-        compute(10000000);
+        compute(20000000);
         most = OAKI_MAX(most, test_stats().heap_alloc);
     }
     ck_assert_uint_ge(cycles(), 3);
