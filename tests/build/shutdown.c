@@ -262,6 +262,36 @@ static void finalizers_dont_run(void)
     CHECK(finalized == 1);
 }
 
+static int exit_pipe[2];
+
+static void tell(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+    CHECK(write(exit_pipe[1], "x", 1) == 1);
+}
+
+/* Neither of what lives nor of what a collection has found. */
+static void at_exit_nothing_runs(void)
+{
+    static void *object;
+    char c;
+    int status;
+    CHECK(pipe(exit_pipe) == 0);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        oak_set_finalizer_thread(false);
+        object = oak_alloc(32);
+        CHECK(object && oak_finalizer_set(object, tell, NULL) == 0);
+        garbage_with_finalizer(tell);
+        oak_collect();
+        exit(0);
+    }
+    close(exit_pipe[1]);
+    CHECK(read(exit_pipe[0], &c, 1) == 0);
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void on_start(void *ctx)
 {
     (void)ctx;
@@ -465,6 +495,7 @@ int main(int argc, char **argv)
         CASE(from_finalizer_thread),
         CASE(beside_finalizer),
         CASE(finalizers_dont_run),
+        CASE(at_exit_nothing_runs),
         CASE(from_start_hook),
         CASE(from_notifier),
         CASE(from_finalizer_elsewhere),
