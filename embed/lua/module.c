@@ -169,12 +169,26 @@ static void open_functions(lua_State *L)
     lua_setfield(L, -2, "_VERSION");
 }
 
+/* A copy has a heap of its own, and metatables are found by name. So a second one in the state
+ * would take objects of the first for its own. */
+static void assert_one_copy(lua_State *L)
+{
+    static const char this;
+    if (lua_getfield(L, LUA_REGISTRYINDEX, "oakum.copy") != LUA_TNIL &&
+        lua_touserdata(L, -1) != &this)
+        luaL_error(L, "oakum: another copy of the module is open in this state");
+    lua_pop(L, 1);
+    lua_pushlightuserdata(L, (void *)&this);
+    lua_setfield(L, LUA_REGISTRYINDEX, "oakum.copy");
+}
+
 int luaopen_oakum(lua_State *L)
 {
     static const luaL_Reg functions[] = { { "clear", clear },     { "close", close_object },
                                           { "stats", stats },     { "collect", collect },
                                           { "why", why },         { NULL, NULL } };
     luaL_checkversion(L);
+    assert_one_copy(L);
     if (oak_init(NULL) != 0)
         return luaL_error(L, "oakum: the heap can't be started: %s", strerror(errno));
     luaL_newlib(L, functions);
