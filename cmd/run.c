@@ -349,13 +349,15 @@ static bool may_be_run(const char *path)
     return access(path, X_OK) == 0 && stat(path, &s) == 0 && !S_ISDIR(s.st_mode);
 }
 
-/* Find the file that execvp will run. */
+/* Find the file that execvp will run. Returns false with errno, if the name has a slash. */
 static bool find_program(const char *name, char *path, size_t n)
 {
     const char *folder = getenv("PATH"), *end;
 
-    if (strchr(name, '/') != NULL)
+    if (strchr(name, '/') != NULL) {
+        errno = ENAMETOOLONG;
         return snprintf(path, n, "%s", name) < (int)n && access(path, F_OK) == 0;
+    }
     for (folder = folder ? folder : "/usr/bin:/bin"; ; folder = end + 1) {
         int length;
 
@@ -368,21 +370,22 @@ static bool find_program(const char *name, char *path, size_t n)
     }
 }
 
-/* Read the path of the program's dynamic loader. Returns false if the program has none. */
-static bool read_interpreter(int fd, const Elf64_Ehdr *e, char *out, size_t n)
+/* Read the path of the program's dynamic loader. Returns 0 if the program has none, and -1 if that
+ * can't be found out. */
+static int read_interpreter(int fd, const Elf64_Ehdr *e, char *out, size_t n)
 {
     for (int i = 0; i < e->e_phnum; i++) {
         Elf64_Phdr p;
         ssize_t got;
 
         if (pread(fd, &p, sizeof(p), (off_t)(e->e_phoff + (size_t)i * sizeof(p))) != sizeof(p))
-            return false;
+            return -1;
         if (p.p_type != PT_INTERP) continue;
         got = pread(fd, out, n - 1, (off_t)p.p_offset);
         out[got > 0 ? got : 0] = '\0';
-        return got > 0;
+        return got > 0 ? 1 : -1;
     }
-    return false;
+    return 0;
 }
 
 /* The reason why the library can't be loaded into a file; NULL if it can, or this is no ELF file.
@@ -391,6 +394,7 @@ static const char *obstacle(int fd, const struct stat *s)
 {
     Elf64_Ehdr e;
     char interpreter[256];
+    int found;
 
     if ((s->st_mode & S_ISUID) != 0 && s->st_uid != geteuid())
         return "is set-user-ID: nothing can be loaded into it, unless its owner runs it";
@@ -401,9 +405,10 @@ static const char *obstacle(int fd, const struct stat *s)
     if (pread(fd, &e, sizeof(e), 0) != sizeof(e) || memcmp(e.e_ident, ELFMAG, SELFMAG) != 0)
         return NULL;
     if (e.e_ident[EI_CLASS] != ELFCLASS64) return "is no 64-bit program";
-    if (!read_interpreter(fd, &e, interpreter, sizeof(interpreter)))
-        return "is statically linked: its malloc can't be replaced";
-    if (strstr(interpreter, "musl") != NULL) return "is not linked with the GNU C library";
+    found = read_interpreter(fd, &e, interpreter, sizeof(interpreter));
+    if (found == 0) return "is statically linked: its malloc can't be replaced";
+    if (found > 0 && strstr(interpreter, "musl") != NULL)
+        return "is not linked with the GNU C library";
     return NULL;
 }
 
@@ -442,20 +447,40 @@ static int check_file(const char *path, bool may_be_script)
     return RUN_CANNOT;
 }
 
-static int check_program(const char *name)
+static int check_program(const char *name, char *path, size_t n)
 {
-    char path[4096];
+    bool none;
 
-    if (find_program(name, path, sizeof(path))) return check_file(path, true);
-    cmd_say(stderr, "%s: %s: there is no such program; check its path, or PATH\n", command,
-            name);
-    return RUN_NOT_FOUND;
+    if (find_program(name, path, n)) return check_file(path, true);
+    none = strchr(name, '/') == NULL || errno == ENOENT || errno == ENOTDIR;
+    cmd_say(stderr, "%s: %s: %s\n", command, name,
+            none ? "there is no such program; check its path, or PATH" : strerror(errno));
+    return none ? RUN_NOT_FOUND : RUN_CANNOT;
+}
+
+static bool is_elf(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char start[SELFMAG];
+    bool elf = fd >= 0 && pread(fd, start, SELFMAG, 0) == SELFMAG;
+
+    if (fd >= 0) close(fd);
+    return elf && memcmp(start, ELFMAG, SELFMAG) == 0;
+}
+
+/* Returns with errno. execvp has the shell run a file of unknown format, which for an ELF file of
+ * another machine gives an error of syntax. */
+static void execute(const char *name, const char *path, char **argv)
+{
+    if (is_elf(path)) execv(path, argv);
+    else execvp(name, argv);
 }
 
 int cmd_run(int argc, char **argv)
 {
     request r = { 0 };
     cmd_args args = { command, options, argc, 1, argv, false };
+    char path[4096];
     const char *text;
     int which, status;
 
@@ -471,10 +496,10 @@ int cmd_run(int argc, char **argv)
         return CMD_USAGE;
     }
     if (r.status && !r.checks && !tell("OAKUM_MALLOC_LEAKS", "1")) return CMD_USAGE;
-    status = check_program(text);
+    status = check_program(text, path, sizeof(path));
     if (status != CMD_OK) return status;
     if (!preload() || !make_room(&r)) return RUN_CANNOT;
-    execvp(text, argv + args.at - 1);
+    execute(text, path, argv + args.at - 1);
     status = errno == ENOENT ? RUN_NOT_FOUND : RUN_CANNOT;
     cmd_say(stderr, "%s: %s: %s\n", command, text, strerror(errno));
     return status;

@@ -76,6 +76,7 @@ static const struct {
     CALL(clone, 3, EAGAIN, ENOMEM, EPERM, ENOSPC),
     CALL(clone3, 4, EAGAIN, ENOMEM, EPERM, ENOSYS, ENOSPC),
     CALL(wait4, 2, EINTR, ECHILD),
+    CALL(kill, 1, EPERM, ENOSYS),
     CALL(tgkill, 1, EAGAIN, EPERM, ENOSYS),
     CALL(rt_sigtimedwait, 2, EAGAIN, EINTR),
     CALL(rt_tgsigqueueinfo, 1, EAGAIN, EPERM, ENOSYS),
