@@ -65,6 +65,12 @@ static bool is_loaders(const char *line, size_t n)
            (begins(line, n, "ERROR: ld.so: object '") && ends(line, n, "): ignored."));
 }
 
+/* The drop-in's, in libgc's own words (tests/libgc/compare). */
+static bool is_libgcs(const char *line, size_t n)
+{
+    return begins(line, n, "Can't start up: ") || begins(line, n, "GC Warning: ");
+}
+
 static bool is_reason(const char *line, size_t n)
 {
     if (is_reports(&line, &n)) {
@@ -72,7 +78,7 @@ static bool is_reason(const char *line, size_t n)
         if (has(line, n, "was not looked at") || has(line, n, "told as lost")) return true;
     }
     return begins(line, n, "oakum: ") || begins(line, n, "oakum run: ") || is_guests(line, n) ||
-           is_loaders(line, n);
+           is_libgcs(line, n) || is_loaders(line, n);
 }
 
 static const char *find_line(const char *err, bool (*is)(const char *, size_t), int *length)
