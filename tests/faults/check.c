@@ -335,8 +335,10 @@ static unsigned place(unsigned i, unsigned n, unsigned count)
 /* No signal interrupts every call, and a file that is waited for is ready some time. */
 static bool may_last(long nr, int error)
 {
-    static const long waits[] = { SYS_read,     SYS_write,  SYS_writev,  SYS_connect,
-                                  SYS_recvfrom, SYS_sendto, SYS_sendmsg, SYS_sendfile };
+    static const long waits[] = {
+        SYS_read,    SYS_write,    SYS_writev, SYS_accept,  SYS_accept4,
+        SYS_connect, SYS_recvfrom, SYS_sendto, SYS_sendmsg, SYS_sendfile,
+    };
     bool is_wait = false;
     for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) is_wait |= waits[i] == nr;
     return error != EINTR && !(error == EAGAIN && is_wait);
