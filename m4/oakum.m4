@@ -29,6 +29,17 @@ AC_DEFUN([OAK_LUA], [
     AC_SUBST([LUA_MODULE])
 ])
 
+# OAK_LIBC - what not each C library has, so that it is done in another way, or not at all: libraries
+# in a namespace of their own (observe/foreign.c), cleanups that longjmp runs (runtime/contain.h), the
+# lock of the list of files (runtime/fork.c), and what embed/malloc has to stand in for.
+AC_DEFUN([OAK_LIBC], [
+    AC_CHECK_FUNCS([dlmopen strerrordesc_np _IO_list_lock mallinfo2])
+    AC_CHECK_TYPES([struct _pthread_cleanup_buffer], [], [], [[#include <pthread.h>]])
+    AS_IF([test "$ac_cv_func_mallinfo2" = no],
+          [AC_MSG_NOTICE([this C library is not glibc: no malloc for unmodified programs, no debug server])])
+    AM_CONDITIONAL([OAK_PRELOAD], [test "$ac_cv_func_mallinfo2" = yes && test -z "$OAK_MODE_LDFLAGS"]) # a sanitizer has its own malloc
+])
+
 # OAK_WARNINGS - warnings that every build has, in OAK_WARN_CFLAGS.
 AC_DEFUN([OAK_WARNINGS], [
     AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors])])
@@ -61,7 +72,6 @@ AC_DEFUN([OAK_MODES], [
            OAK_MODE_CFLAGS="-Wno-unknown-warning-option -Wno-tsan"])
     AS_IF([test -n "$OAK_MODE_LDFLAGS"],
           [OAK_MODE_CFLAGS="$OAK_MODE_LDFLAGS $OAK_MODE_CFLAGS -fno-omit-frame-pointer"])
-    AM_CONDITIONAL([OAK_PRELOAD], [test -z "$OAK_MODE_LDFLAGS"]) # a sanitizer has its own malloc
     AC_SUBST([OAK_MODE_CPPFLAGS])
     AC_SUBST([OAK_MODE_CFLAGS])
     AC_SUBST([OAK_MODE_LDFLAGS])

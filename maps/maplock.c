@@ -58,7 +58,7 @@ static bool is_gone(oaki_maplock *l)
     const char *sp = !t ? NULL : t->interrupted_sp ? t->interrupted_sp : t->sp;
     if (t && is_within(t, call) && is_within(t, sp) && sp > (const char *)call) return true;
     if (!oaki_probe(call) || !oaki_probe(&call->of)) return true;
-    return call->buffer.__routine != left || call->buffer.__arg != call || call->of != l;
+    return !oaki_leaving_is(call, left, l);
 }
 
 /* The calling thread has waited for long. */

@@ -40,7 +40,7 @@
 static struct {
     pthread_mutex_t lock;
     AO_t c; /* the namespace's C library; 0 until the namespace is usable */
-    Lmid_t space;
+    long space; /* an Lmid_t */
     bool loading; /* a thread is loading a library */
     bool lost;    /* `loading` was set when this process was forked */
     bool registered;
@@ -72,6 +72,15 @@ static void in_child(void)
     self.loading = false;
 }
 
+static char *copy_of(const char *s)
+{
+    size_t n = strlen(s) + 1;
+    char *copy = self.malloc(n);
+    return copy ? memcpy(copy, s, n) : NULL;
+}
+
+#ifdef HAVE_DLMOPEN
+
 /* ---- the C library ---- */
 
 /* The file of the program's C library. Another file would not match the program's loader. */
@@ -82,13 +91,6 @@ static const char *file_of_libc(void)
     const char *name = c && dlinfo(c, RTLD_DI_LINKMAP, &map) == 0 ? map->l_name : NULL;
     if (c) (void)dlclose(c); /* only lowers the count */
     return name && name[0] ? name : "libc.so.6";
-}
-
-static char *copy_of(const char *s)
-{
-    size_t n = strlen(s) + 1;
-    char *copy = self.malloc(n);
-    return copy ? memcpy(copy, s, n) : NULL;
 }
 
 /* Copies the environment by the second malloc; the copy is never freed. Without memory, variables
@@ -161,6 +163,16 @@ static void *load(const char *library, char why[OAKI_FOREIGN_WHY])
     if (!lib) oaki_format(why, OAKI_FOREIGN_WHY, "%s", error ? error : library);
     return lib;
 }
+
+#else
+
+static void *load(const char *library, char why[OAKI_FOREIGN_WHY])
+{
+    oaki_format(why, OAKI_FOREIGN_WHY, "%s: this C library has no namespaces (dlmopen)", library);
+    return NULL;
+}
+
+#endif
 
 /* A fork waits for a load, but only for a limited time. If a library forks while it is loaded, the
  * forking thread holds the loader's lock itself. */

@@ -7,7 +7,8 @@
  *
  * longjmp does not unwind. But glibc's runs the cleanups of _pthread_cleanup_push whose frames it
  * leaves (nptl/pthread_cleanup_upto.c). So do pthread_exit and cancellation. Such a cleanup costs
- * two calls, and no system call. __builtin_longjmp and a switch of stacks pass unnoticed.
+ * two calls, and no system call. __builtin_longjmp and a switch of stacks pass unnoticed. So does
+ * musl's longjmp, which leaves the thread's list of cleanups as it was.
  *
  * Where the state that is held can be given back, the action does so. Where the heap or a map may
  * be half changed, or the world is stopped, unwinding is fatal. */
@@ -47,15 +48,23 @@
 /* After a call: prevents a tail call, so that the frame exists during the call. */
 #define OAKI_STAY() __asm__ __volatile__("")
 
+#ifdef HAVE_STRUCT__PTHREAD_CLEANUP_BUFFER
 /* pthread.h has the type, but declares the functions no more. */
-extern void _pthread_cleanup_push(struct _pthread_cleanup_buffer *buffer, void (*routine)(void *),
-                                  void *arg);
-extern void _pthread_cleanup_pop(struct _pthread_cleanup_buffer *buffer, int execute);
+typedef struct _pthread_cleanup_buffer oaki_cleanup_buffer;
+extern void _pthread_cleanup_push(oaki_cleanup_buffer *buffer, void (*routine)(void *), void *arg);
+extern void _pthread_cleanup_pop(oaki_cleanup_buffer *buffer, int execute);
+#define OAKI_CLEANUP_ROUTINE __routine
+#define OAKI_CLEANUP_ARG __arg
+#else
+typedef struct __ptcb oaki_cleanup_buffer; /* musl's */
+#define OAKI_CLEANUP_ROUTINE __f
+#define OAKI_CLEANUP_ARG __x
+#endif
 
 /* A call of a function of the program. Where it is left, other than by an exception of C++, a
  * cleanup is called with this struct. The cleanup begins with oaki_leaving_end. */
 typedef struct oaki_leaving {
-    struct _pthread_cleanup_buffer buffer;
+    oaki_cleanup_buffer buffer;
     void *of; /* the cleanup's */
 } oaki_leaving;
 
@@ -68,6 +77,13 @@ OAKI_INLINE void oaki_leaving_begin(oaki_leaving *l, void (*cleanup)(void *), vo
 OAKI_INLINE void oaki_leaving_end(oaki_leaving *l)
 {
     _pthread_cleanup_pop(&l->buffer, 0);
+}
+
+/* Does the memory at l still hold what oaki_leaving_begin put there? */
+OAKI_INLINE bool oaki_leaving_is(const oaki_leaving *l, void (*cleanup)(void *), const void *of)
+{
+    return l->buffer.OAKI_CLEANUP_ROUTINE == cleanup && l->buffer.OAKI_CLEANUP_ARG == l &&
+           l->of == of;
 }
 
 OAKI_HIDDEN void oaki_jumped_inside(void *leaving); /* a cleanup: fatal */

@@ -276,9 +276,15 @@ static void for_each_lock(void (*fn)(oaki_lock *l))
  * lock after Oakum's handler. A thread that holds it may call malloc or Oakum: fflush(NULL), for a
  * file in memory or one of the program (fopencookie). So a fork takes it before it closes the gate.
  * It is recursive. */
+#ifdef HAVE__IO_LIST_LOCK
 void _IO_list_lock(void);
 void _IO_list_unlock(void);
 void _IO_list_resetlock(void);
+#else /* musl has none for others: there a file's own functions must not wait for a fork */
+#define _IO_list_lock() ((void)0)
+static void _IO_list_unlock(void) {}
+static void _IO_list_resetlock(void) {}
+#endif
 
 static __thread bool has_files __attribute__((tls_model("initial-exec")));
 

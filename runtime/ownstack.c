@@ -11,6 +11,8 @@
  * libc or the host has mapped the stack. For the first thread, which the kernel made, the values
  * are 0 and __libc_stack_end.
  *
+ * musl has such words, too, but its pthread_getattr_np only reads them, without a lock or malloc.
+ *
  * If a descriptor has neither, the thread was made by clone alone, or libc has another layout. If
  * the memory from the thread's frame up to its descriptor has no gap, that is its stack. Otherwise
  * its stack is unknown: each stop probes the readable memory above its stack pointer
@@ -25,6 +27,7 @@
 #include "track.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -32,6 +35,14 @@
 #define USUAL ((size_t)8 << 20) /* bytes, where there is no limit */
 #define MOST ((uintptr_t)1 << 46)
 #define GAP_MAX ((uintptr_t)1 << 30) /* between an unknown thread's frame and its descriptor */
+
+typedef struct words {
+    uintptr_t block, size, guard;
+} words;
+
+typedef enum owner { NOBODY, FIRST_THREAD, OTHER_THREAD } owner;
+
+#ifdef __GLIBC__
 
 /* FIRST to LAST: where the words may lie, as distances from the thread pointer. ABOVE: the most
  * from there to the upper end of the stack. */
@@ -46,12 +57,6 @@
 #endif
 
 extern void *__libc_stack_end; /* the first thread's stack pointer at program start */
-
-typedef struct words {
-    uintptr_t block, size, guard;
-} words;
-
-typedef enum owner { NOBODY, FIRST_THREAD, OTHER_THREAD } owner;
 
 static AO_t place; /* of the words, from FIRST on, + 1; 0: unknown so far */
 
@@ -81,13 +86,43 @@ static owner find(const char *tp, words *w)
     return o;
 }
 
+static char *first_frame(void)
+{
+    return __libc_stack_end;
+}
+
+#else
+
+static char *first_frame(void)
+{
+    return NULL; /* the random bytes lie above it */
+}
+
+/* For the first thread, musl tells the part in use. It ends within a page of the random bytes. */
+static owner find(const char *tp, words *w)
+{
+    pthread_attr_t attr;
+    void *block = NULL;
+    uintptr_t random = getauxval(AT_RANDOM), near = 2 * oaki_os_page_size();
+    (void)tp;
+    *w = (words){ 0 };
+    if (pthread_getattr_np(pthread_self(), &attr) != 0 ||
+        pthread_attr_getstack(&attr, &block, &w->size) != 0)
+        return NOBODY;
+    w->block = (uintptr_t)block;
+    uintptr_t end = w->block + w->size;
+    return random + near > end && end + near > random ? FIRST_THREAD : OTHER_THREAD;
+}
+
+#endif
+
 /* Above the first frame, the kernel puts the arrays of arguments and environment, then 16 random
  * bytes, then only strings. The stack grows: its bottom is the lowest address that it may reach. */
 static void bounds_of_first(char **lo, char **hi)
 {
     struct rlimit limit;
     size_t size = USUAL;
-    char *top = __libc_stack_end, *random = (char *)getauxval(AT_RANDOM);
+    char *top = first_frame(), *random = (char *)getauxval(AT_RANDOM);
     if (random > top) top = random;
     top = (char *)OAKI_ALIGN_DOWN((uintptr_t)top, sizeof(void *));
     if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)

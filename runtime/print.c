@@ -7,6 +7,7 @@
 #include "os.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -305,7 +306,12 @@ size_t oaki_format(char *buf, size_t n, const char *format, ...)
 
 const char *oaki_error_text(int error)
 {
+#ifdef HAVE_STRERRORDESC_NP
     const char *text = strerrordesc_np(error);
+#else
+    /* musl's takes no lock, and returns a constant */
+    const char *text = strerror_l(error, uselocale((locale_t)0));
+#endif
     return text ? text : "unknown error";
 }
 

@@ -50,7 +50,7 @@ static void call(struct sigaction *before, int sig, siginfo_t *info, void *conte
     else sa.sa_handler(sig);
 }
 
-static bool is_plain(const struct sigaction *sa, __sighandler_t action)
+static bool is_plain(const struct sigaction *sa, sighandler_t action)
 {
     return !(sa->sa_flags & SA_SIGINFO) && sa->sa_handler == action;
 }

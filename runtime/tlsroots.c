@@ -8,12 +8,13 @@
  * The layout is that of the ELF TLS ABI (Drepper, "ELF Handling For Thread-Local Storage"). On
  * x86-64 (variant II), blocks lie below the thread pointer, which points to the descriptor. On
  * aarch64 (variant I), blocks lie above it, and the descriptor below. The thread pointer leads to
- * the thread's vector (DTV). Element 0 is a generation, element -1 the number of slots, element i
- * the block of module i, or -1.
+ * the thread's vector (DTV), whose element i is the block of module i, or -1. In glibc, element 0
+ * is a generation, element -1 the number of slots. In musl, element 0 is the number of slots.
  *
  * glibc gives sanitizers and debuggers the sizes of the static area and of the descriptor, under
  * names of its own. Where these are missing, the static area is the part that the modules of the
- * start-up use. Then a later library's use of the static surplus is missed.
+ * start-up use. Then a later library's use of the static surplus is missed. musl has no surplus.
+ * There, values of thread keys follow the descriptor, at the end of the thread's memory.
  *
  * A stopped thread may be in the middle of moving its vector: the old one is freed, and the
  * thread's pointer still leads to it. Its elements survive that, as malloc's links only overwrite
@@ -30,9 +31,17 @@
 #define STATIC_MAX 65536     /* a block farther from the thread pointer is not static */
 #define SLOTS_MAX (1u << 24) /* a vector with more has been overwritten */
 
+#ifdef __GLIBC__
 typedef struct dtv_entry {
     size_t value, to_free;
 } dtv_entry;
+#define SLOTS (-1) /* the entry with the number of slots */
+#else
+typedef struct dtv_entry {
+    size_t value;
+} dtv_entry;
+#define SLOTS 0
+#endif
 
 static struct {
     size_t area;       /* bytes of static TLS and descriptor together; 0: unknown */
@@ -60,7 +69,7 @@ void oaki_tlsroots_static(const char *tp, const char **lo, const char **hi)
     *lo = layout.area ? *hi - layout.area : tp - layout.reach;
 }
 
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && defined(__GLIBC__)
 
 OAKI_INLINE const dtv_entry *vector_of(const char *tp)
 {
@@ -78,7 +87,7 @@ void oaki_tlsroots_static(const char *tp, const char **lo, const char **hi)
 }
 
 #else
-#error "tlsroots.c knows x86-64 and aarch64 only"
+#error "tlsroots.c knows x86-64, and aarch64 with glibc, only"
 #endif
 
 static struct {
@@ -125,14 +134,14 @@ bool oaki_tlsroots_learn(const char *tp, const char *data)
 OAKI_NO_ASAN bool oaki_tlsroots_sane(const char *tp)
 {
     const dtv_entry *v = vector_of(tp);
-    return v && (uintptr_t)v % 8 == 0 && oaki_probe(&v[-1]) && oaki_probe(&v[0]) &&
-           v[-1].value < SLOTS_MAX;
+    return v && (uintptr_t)v % 8 == 0 && oaki_probe(&v[SLOTS]) && oaki_probe(&v[0]) &&
+           v[SLOTS].value < SLOTS_MAX;
 }
 
 static OAKI_NO_ASAN const char *block_of(const char *tp, size_t modid)
 {
     const dtv_entry *v = vector_of(tp);
-    if (modid > v[-1].value || !oaki_probe(&v[modid])) return NULL;
+    if (modid > v[SLOTS].value || !oaki_probe(&v[modid])) return NULL;
     size_t value = v[modid].value;
     return value == SIZE_MAX ? NULL : (const char *)value;
 }
@@ -142,6 +151,9 @@ void oaki_tlsroots_visit(const oaki_root_visitor *v, const oaki_thread *t)
     OAKI_REQUIRES_STOPPED();
     const char *lo, *hi;
     oaki_tlsroots_static(t->tp, &lo, &hi);
+#ifndef __GLIBC__
+    hi = oaki_probe_end(t->tp, hi); /* DESCRIPTOR_MAX is more than there is */
+#endif
     oaki_root_emit(v, (oaki_root){ .kind = OAKI_ROOT_TLS, .lo = lo, .hi = hi, .thread = t });
 
     size_t n;

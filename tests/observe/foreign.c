@@ -10,7 +10,9 @@
 #include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
+#ifdef HAVE_DLMOPEN
 #include <error.h>
+#endif
 #include <fcntl.h>
 #include <link.h>
 #include <setjmp.h>
@@ -22,6 +24,8 @@
 #include <sys/resource.h>
 
 Suite *suite_observe_foreign(void);
+
+#ifdef HAVE_DLMOPEN
 
 static char why[OAKI_FOREIGN_WHY];
 static void *libc;
@@ -352,3 +356,27 @@ Suite *suite_observe_foreign(void)
     suite_add_tcase(s, c);
     return s;
 }
+
+#else
+
+/* A C library without namespaces: there are no such libraries, which is said. */
+START_TEST(none_can_be_loaded)
+{
+    char why[OAKI_FOREIGN_WHY];
+    test_heap_start(test_config());
+    ck_assert_ptr_null(oaki_foreign_load("libdw.so.1", why));
+    ck_assert_msg(strstr(why, "dlmopen") || strstr(why, "-static"), "%s", why);
+}
+END_TEST
+
+Suite *suite_observe_foreign(void)
+{
+    Suite *s = suite_create("observe/foreign");
+    TCase *c = tcase_create("foreign");
+    test_skip(true, "this C library has no namespaces (dlmopen)");
+    tcase_add_test(c, none_can_be_loaded);
+    suite_add_tcase(s, c);
+    return s;
+}
+
+#endif

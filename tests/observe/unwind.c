@@ -3,12 +3,12 @@
 #include "observe/unwind.h"
 #include "observe/unwind_walk.h"
 #include "runtime/probe.h"
+#include "tests/backtrace.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 
 #include <check.h>
 #include <dlfcn.h>
-#include <execinfo.h>
 #include <linux/seccomp.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -51,7 +51,7 @@ static size_t ntheirs;
 static OAKI_NOINLINE void look_twice(void)
 {
     look();
-    ntheirs = (size_t)backtrace(theirs, FRAMES);
+    ntheirs = test_backtrace(theirs, FRAMES);
     __asm__ __volatile__("" : : : "memory");
 }
 

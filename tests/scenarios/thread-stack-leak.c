@@ -7,8 +7,8 @@
  *             counts is that the part below the stack pointer isn't looked at.
  * Seen by:    memstats: threads, stack_inuse, and live bytes that go with the threads. */
 #include "scenario.h"
+#include "tests/backtrace.h"
 
-#include <execinfo.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static __attribute__((noinline)) char *dump_stack(void)
 {
     char *text = scn_must(oak_alloc_noscan(DUMP_BYTES));
     void *frames[32];
-    int n = backtrace(frames, 32);
+    int n = (int)test_backtrace(frames, 32);
     size_t at = 0;
 
     for (int i = 0; i < n && at + 32 < DUMP_BYTES; i++)
