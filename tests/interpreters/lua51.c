@@ -1,4 +1,8 @@
-/* lua51.c - the allocator of Lua 5.1's states, and the function that opens one with it. */
+/* lua51.c - the allocator of the states of Lua 5.1 and LuaJIT, and the function that opens one with
+ * it.
+ *
+ * With -DPINNED blocks stay until Lua frees them, whoever refers to them. What LuaJIT compiles has
+ * addresses in its instructions, and as sums, where no collector looks. */
 #include "heap.h"
 
 #include <stdio.h>
@@ -9,7 +13,11 @@
 #ifndef ON_LIBGC
 static void *block_new(void *zone, size_t n)
 {
+#ifdef PINNED
+    return oak_zone_alloc_pinned(zone, n);
+#else
     return oak_zone_alloc(zone, n);
+#endif
 }
 /* lua.c has one thread and one state. Within the zone, its allocations are as fast as outside. */
 static void *zone_new(void)
@@ -21,7 +29,11 @@ static void *zone_new(void)
 static void *block_new(void *zone, size_t n)
 {
     (void)zone;
+#ifdef PINNED
+    return GC_MALLOC_UNCOLLECTABLE(n);
+#else
     return heap_alloc(n);
+#endif
 }
 static void *zone_new(void)
 {
