@@ -36,8 +36,8 @@
 #define OFTEN_ONWARDS 4u
 #define SELDOM 8u /* ... and with others */
 #define SELDOM_ONWARDS 2u
-#define SECONDS 30u   /* that a run may take */
-#define LIMIT_S 600u  /* that all may take */
+#define SECONDS 100u   /* that a run may take, on a busy machine, too */
+#define LIMIT_S 600u   /* that all may take */
 #define REASON 160    /* bytes of a line */
 #define REASONS 400
 
