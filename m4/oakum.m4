@@ -33,7 +33,7 @@ AC_DEFUN([OAK_LUA], [
 # in a namespace of their own (observe/foreign.c), cleanups that longjmp runs (runtime/contain.h), the
 # lock of the list of files (runtime/fork.c), and what embed/malloc has to stand in for.
 AC_DEFUN([OAK_LIBC], [
-    AC_CHECK_FUNCS([dlmopen strerrordesc_np _IO_list_lock mallinfo2])
+    AC_CHECK_FUNCS([dlmopen strerrordesc_np _IO_list_lock mallinfo2 makecontext])
     AC_CHECK_TYPES([struct _pthread_cleanup_buffer], [], [], [[#include <pthread.h>]])
     AS_IF([test "$ac_cv_func_mallinfo2" = no],
           [AC_MSG_NOTICE([this C library is not glibc: no malloc for unmodified programs, no debug server])])
