@@ -1,5 +1,5 @@
-/* nocontext.c - for a C library without getcontext and its kin, as musl: a test that switches stacks
- * by them says so there, and ends. */
+/* nocontext.c - for a C library without getcontext and its kin, as musl: a test that switches
+ * stacks by them says so there, and ends. */
 #include "tests/skip.h"
 
 #include <ucontext.h>

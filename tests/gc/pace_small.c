@@ -7,6 +7,7 @@
 #include "runtime/collector.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
+#include "tests/skip.h"
 
 #include <check.h>
 
@@ -104,7 +105,7 @@ END_TEST
 
 START_TEST(a_program_that_allocates_little_stays_small)
 {
-    if (test_slow()) return; /* dear collections */
+    if (test_skip(test_slow(), "a heap that stays small: collections are dear")) return;
     start(0);
     size_t most = 0;
     for (int i = 0; i < 16; i++) {
