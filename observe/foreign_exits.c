@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -50,7 +51,8 @@ static _Noreturn void end_by_exit(int status)
 {
     oaki_log(GIVES_UP "exit(%d)\n", status);
     oaki_foreign_give_up();
-    _exit(status);
+    syscall(SYS_exit_group, status);
+    __builtin_unreachable();
 }
 
 static const struct {
