@@ -20,12 +20,13 @@ static _Unwind_Reason_Code test_backtrace_frame(struct _Unwind_Context *context,
     return _URC_NO_REASON;
 }
 
-/* Its own frame is the first. Returns how many there are. */
+/* Its own frame is the first. Returns how many there are. The one above _start, which has no
+ * address, is left out, as glibc's does. */
 static __attribute__((noinline)) size_t test_backtrace(void **pc, size_t most)
 {
     test_trace t = { pc, 0, most };
     (void)_Unwind_Backtrace(test_backtrace_frame, &t);
-    return t.n;
+    return t.n > 1 && !pc[t.n - 1] ? t.n - 1 : t.n;
 }
 
 #endif
