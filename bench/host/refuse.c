@@ -1,7 +1,8 @@
-/* refuse.c - runs a program on a host that refuses userfaultfd, as containers do: refuse PROGRAM
+/* refuse.c - runs a program on a host that refuses a system call, as containers do: refuse PROGRAM
  * [ARGUMENT]...
  *
- * A seccomp filter answers the call with EPERM, in the program and in all that it starts. */
+ * A seccomp filter answers the call with EPERM, in the program and in all that it starts. It is
+ * userfaultfd, or what -DREFUSED=SYS_... names (tests/build/unloading). */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -11,11 +12,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef REFUSED
+#define REFUSED SYS_userfaultfd
+#endif
+
 int main(int argc, char **argv)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, REFUSED, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
