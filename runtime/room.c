@@ -19,7 +19,8 @@
  *   - REST times the pause of the last vain collection has passed;
  *   - a page's worth has been freed;
  *   - as many requests were refused at once as in all before.
- * A row ends with a request that is met, or after a time without any refusal.
+ * A row ends with a request that is met, with one for fewer pages than all before, or after a time
+ * without any refusal. So a table that can't grow doesn't use up the patience of its entries.
  *
  * Where collections are off, memory freed by hand may still be out of reach: in empty spans of
  * another size, and in the caches of threads. So a stop takes a collection's place: these are
@@ -138,10 +139,12 @@ static bool is_hopeless(const oaki_want *w)
     return (max && w->pages > max) || (z->id && w->pages > AO_load(&z->limit));
 }
 
-static bool is_spent(oaki_patience *p, uint32_t zone, uint64_t now)
+static bool is_spent(oaki_patience *p, const oaki_want *w, uint64_t now)
 {
+    uint32_t zone = w->thread->mcache->zone->id;
     uint64_t rest = REST * (uint64_t)AO_load(&room.vain_ns);
-    if (p->zone != zone || now - p->last_ns > PATIENCE * rest) *p = (oaki_patience){ .zone = zone };
+    if (p->zone != zone || w->pages < p->pages || now - p->last_ns > PATIENCE * rest)
+        *p = (oaki_patience){ .zone = zone, .pages = w->pages };
     if (p->refused < PATIENCE || p->at_once >= p->refused - p->at_once) return false;
     if (now - AO_load(&room.vain_end) > rest) return false;
     return bytes_freed() - AO_load(&room.vain_freed) < OAKI_PAGE;
@@ -292,7 +295,7 @@ bool oaki_room_make(oaki_thread *t, oaki_want *w)
     if (is_hopeless(w) || (room.host && !room.host->waits())) return false;
     bool got = sweep_for(t, w);
     while (!got && oaki_guard.on && oaki_free_waiting(0)) got = sweep_for(t, w);
-    if (!got && is_spent(p, t->mcache->zone->id, oaki_os_now_ns())) return refuse(p, true);
+    if (!got && is_spent(p, w, oaki_os_now_ns())) return refuse(p, true);
     if (!got && !collect_for(t, w)) return refuse(p, false);
     p->refused = p->at_once = 0;
     return true;

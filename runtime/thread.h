@@ -44,6 +44,7 @@ typedef struct oaki_lateness {
 /* Refusals of memory in a row, in one zone (room.c). */
 typedef struct oaki_patience {
     uint32_t zone;
+    size_t pages;              /* the least that was refused */
     unsigned refused, at_once; /* in a row; of those, without a collection since the last one */
     uint64_t last_ns;
 } oaki_patience;
