@@ -6,6 +6,7 @@
  * bars are on Oakum's figure itself. That is a report, never an exit status: a machine that is
  * busy misses bars too. Under --quick the work is so small that the bars mean nothing, and they
  * are left out. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -36,6 +37,20 @@ double ratio(const options *o, const metric *m, unsigned column)
     return ours >= 0 && least > 0 && !m->larger ? ours / least : -1;
 }
 
+double mean_ratio(const options *o, unsigned column)
+{
+    double sum = 0;
+    unsigned n = 0;
+    for (const bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++)
+        for (const metric *m = NULL; b->selected && (m = next_row(b, false, m)) != NULL;) {
+            double r = m->mean ? ratio(o, m, column) : -1;
+            if (r <= 0) continue;
+            sum += log(r);
+            n++;
+        }
+    return n > 0 ? exp(sum / n) : -1;
+}
+
 static const char *figure_cell(const options *o, const bench *b, const metric *m, unsigned peer,
                                char *cell)
 {
@@ -50,16 +65,25 @@ static const char *verdict(double value, double bar)
 }
 
 /* "0.280 (<= 0.35 met)" */
+static const char *share_cell(const options *o, double r, double bar, const char *at_most,
+                              char *cell)
+{
+    if (r < 0) return "-";
+    int n = snprintf(cell, CELL, "%.3f", r);
+    if (bar > 0 && !o->quick)
+        snprintf(cell + n, CELL - (size_t)n, " (%s %.3g %s)", at_most, bar, verdict(r, bar));
+    return cell;
+}
+
 static const char *ratio_cell(const options *o, const metric *m, unsigned column,
                               const char *at_most, char *cell)
 {
-    double r = ratio(o, m, column);
-    if (r < 0) return "-";
-    int n = snprintf(cell, CELL, "%.3f", r);
-    if (m->bar[column] > 0 && !o->quick)
-        snprintf(cell + n, CELL - (size_t)n, " (%s %.3g %s)", at_most, m->bar[column],
-                 verdict(r, m->bar[column]));
-    return cell;
+    return share_cell(o, ratio(o, m, column), m->bar[column], at_most, cell);
+}
+
+static const char *mean_cell(const options *o, unsigned column, const char *at_most, char *cell)
+{
+    return share_cell(o, mean_ratio(o, column), the_suite.mean.bar[column], at_most, cell);
 }
 
 /* "<= 100 met", of Oakum's figure itself; empty without such a bar. */
@@ -162,6 +186,18 @@ static void text_row(const options *o, const bench *b, const metric *m, bool mos
     printf("%s%s\n", most ? "  " : "", most_cell(o, m, "<=", a));
 }
 
+static void text_mean(const options *o)
+{
+    char a[CELL];
+    printf("%-*s %-4s", WHAT_WIDTH, the_suite.mean.what, "");
+    for (unsigned p = 0; p < the_suite.npeers; p++) {
+        if (o->title[p]) printf(" %*s", width_of(o->title[p]), "");
+    }
+    for (unsigned c = 0; c < the_suite.ncolumns; c++)
+        printf("  %-*s", ratio_width(c), mean_cell(o, c, "<=", a));
+    putchar('\n');
+}
+
 /* A benchmark's counts stand below its name. */
 static void text_table(const options *o, bool counts)
 {
@@ -178,6 +214,7 @@ static void text_table(const options *o, bool counts)
         if (m && counts) puts(b->name);
         for (; m; m = next_row(b, counts, m)) text_row(o, b, m, most);
     }
+    if (the_suite.mean.what && !counts) text_mean(o);
 }
 
 static void print_text(const options *o)
@@ -219,6 +256,16 @@ static void markdown_row(const options *o, FILE *f, const bench *b, const metric
     fputc('\n', f);
 }
 
+static void markdown_mean(const options *o, FILE *f, bool most)
+{
+    char a[CELL];
+    fprintf(f, "| %s |", the_suite.mean.what);
+    for (unsigned p = 0; p < the_suite.npeers; p++) fputs(o->title[p] ? " |" : "", f);
+    for (unsigned c = 0; c < the_suite.ncolumns; c++)
+        fprintf(f, " %s |", mean_cell(o, c, "≤", a));
+    fputs(most ? " |\n" : "\n", f);
+}
+
 static void markdown_table(const options *o, FILE *f, bool counts)
 {
     bool most = !counts && any_most(o);
@@ -241,6 +288,7 @@ static void markdown_table(const options *o, FILE *f, bool counts)
             markdown_row(o, f, b, m, group, most);
         }
     }
+    if (the_suite.mean.what && !counts) markdown_mean(o, f, most);
 }
 
 static void print_markdown(const options *o, FILE *f)

@@ -90,6 +90,24 @@ static void put_table(const options *o, oaki_json *j, const char *key, bool coun
     oaki_json_array_end(j);
 }
 
+static void put_mean(const options *o, oaki_json *j)
+{
+    oaki_json_line(j, 1);
+    oaki_json_key(j, "mean");
+    oaki_json_object(j);
+    for (unsigned c = 0; c < the_suite.ncolumns; c++) {
+        double r = mean_ratio(o, c);
+        if (r < 0) continue;
+        oaki_json_key(j, the_suite.columns[c].title);
+        oaki_json_object(j);
+        oaki_json_key(j, "value");
+        put_rounded(j, r, 4);
+        put_bar(o, j, r, the_suite.mean.bar[c]);
+        oaki_json_object_end(j);
+    }
+    oaki_json_object_end(j);
+}
+
 void print_json(const options *o, FILE *f)
 {
     char line[256];
@@ -109,6 +127,7 @@ void print_json(const options *o, FILE *f)
         if (o->title[p]) oaki_json_put_string(&j, the_suite.peers[p], o->title[p]);
     oaki_json_object_end(&j);
     if (!o->counted) put_table(o, &j, "figures", false);
+    if (the_suite.mean.what && !o->counted) put_mean(o, &j);
     put_table(o, &j, "counts", true);
     oaki_json_object_end(&j);
     (void)oaki_json_finish(&j);

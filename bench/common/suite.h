@@ -23,6 +23,7 @@ typedef struct metric {
     const char *over[2];     /* no figure of a program, but this key's of the one by the other's */
     unsigned ours;           /* the peer that stands for Oakum in ratios, where it is there */
     bool larger;
+    bool mean;               /* its ratios count in the suite's mean */
     double bar[MAX_COLUMNS]; /* the most that Oakum's figure may be of a column's; 0: no bar */
     double most;             /* the most that it may be by itself; 0: no bar */
     double value[MAX_PEERS][MAX_ROUNDS];
@@ -52,6 +53,10 @@ typedef struct suite {
     const char *peers[MAX_PEERS];
     unsigned npeers, ncolumns;
     column columns[MAX_COLUMNS];
+    struct {
+        const char *what; /* NULL: none */
+        double bar[MAX_COLUMNS];
+    } mean; /* the geometric mean of the ratios of metrics that say `mean` */
     bench *benches;
     size_t nbenches;
     unsigned limit_s; /* for which a program may be silent; 0: the usual */
@@ -72,6 +77,9 @@ double figure(const options *o, const metric *m, unsigned peer);
 
 /* Oakum's figure by the least of the column's; negative when one of the two is not there. */
 double ratio(const options *o, const metric *m, unsigned column);
+
+/* The geometric mean of the ratios that count in it; negative when there is none. */
+double mean_ratio(const options *o, unsigned column);
 
 /* The next row of a table of a benchmark's metrics, or counts: those that some peer has. NULL after
  * the last one. Begins with NULL. */
