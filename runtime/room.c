@@ -19,8 +19,9 @@
  *   - REST times the pause of the last vain collection has passed;
  *   - a page's worth has been freed;
  *   - as many requests were refused at once as in all before.
- * A row ends with a request that is met, with one for fewer pages than all before, or after a time
- * without any refusal. So a table that can't grow doesn't use up the patience of its entries.
+ * A row ends with a request that is met, or after a time without any refusal. A request's row has the
+ * refusals of requests that were no larger: a table that can't grow takes no patience from its
+ * entries.
  *
  * Where collections are off, memory freed by hand may still be out of reach: in empty spans of
  * another size, and in the caches of threads. So a stop takes a collection's place: these are
@@ -29,8 +30,8 @@
  *
  * Owns: the list of wants; the results of the last vain collection; a thread's patience.
  * Lock: room.lock, and none in a stop.
- * Bound: a row of refusals costs PATIENCE + log2(refusals) requests' collections, of ROUNDS at most
- * each, plus collections that take 1/(REST + 1) of the time. */
+ * Bound: a row of refusals of one size costs PATIENCE + log2(refusals) requests' collections, of
+ * ROUNDS at most each, plus collections that take 1/(REST + 1) of the time. */
 #include "room.h"
 
 #include "collector.h"
@@ -41,6 +42,7 @@
 #include "os.h"
 #include "roots.h"
 #include <errno.h>
+#include <string.h>
 
 #define PATIENCE 16
 #define REST 4
@@ -139,21 +141,33 @@ static bool is_hopeless(const oaki_want *w)
     return (max && w->pages > max) || (z->id && w->pages > AO_load(&z->limit));
 }
 
+static unsigned size_of(const oaki_want *w)
+{
+    unsigned size = w->pages < 2 ? 0 : oaki_log2(w->pages - 1) + 1;
+    return OAKI_MIN(size, OAKI_PATIENCE_SIZES - 1u);
+}
+
 static bool is_spent(oaki_patience *p, const oaki_want *w, uint64_t now)
 {
     uint32_t zone = w->thread->mcache->zone->id;
-    uint64_t rest = REST * (uint64_t)AO_load(&room.vain_ns);
-    if (p->zone != zone || w->pages < p->pages || now - p->last_ns > PATIENCE * rest)
-        *p = (oaki_patience){ .zone = zone, .pages = w->pages };
-    if (p->refused < PATIENCE || p->at_once >= p->refused - p->at_once) return false;
+    uint64_t rest = REST * (uint64_t)AO_load(&room.vain_ns), refused = 0, at_once = 0;
+    if (p->zone != zone || now - p->last_ns > PATIENCE * rest) *p = (oaki_patience){ .zone = zone };
+    for (unsigned i = 0; i <= size_of(w); i++) {
+        refused += p->of[i].refused;
+        at_once += p->of[i].at_once;
+    }
+    if (refused < PATIENCE || at_once >= refused - at_once) return false;
     if (now - AO_load(&room.vain_end) > rest) return false;
     return bytes_freed() - AO_load(&room.vain_freed) < OAKI_PAGE;
 }
 
-static bool refuse(oaki_patience *p, bool at_once)
+/* What a collection could not do for one request, it could not have done for a larger one. */
+static bool refuse(oaki_patience *p, const oaki_want *w, bool at_once)
 {
-    p->refused += p->refused < UINT32_MAX;
-    p->at_once = at_once ? p->at_once + 1 : 0;
+    unsigned size = size_of(w);
+    p->of[size].refused += p->of[size].refused < UINT32_MAX;
+    p->of[size].at_once += at_once;
+    for (unsigned i = size; i < OAKI_PATIENCE_SIZES && !at_once; i++) p->of[i].at_once = 0;
     p->last_ns = oaki_os_now_ns();
     return false;
 }
@@ -295,9 +309,9 @@ bool oaki_room_make(oaki_thread *t, oaki_want *w)
     if (is_hopeless(w) || (room.host && !room.host->waits())) return false;
     bool got = sweep_for(t, w);
     while (!got && oaki_guard.on && oaki_free_waiting(0)) got = sweep_for(t, w);
-    if (!got && is_spent(p, w, oaki_os_now_ns())) return refuse(p, true);
-    if (!got && !collect_for(t, w)) return refuse(p, false);
-    p->refused = p->at_once = 0;
+    if (!got && is_spent(p, w, oaki_os_now_ns())) return refuse(p, w, true);
+    if (!got && !collect_for(t, w)) return refuse(p, w, false);
+    memset(p->of, 0, sizeof p->of);
     return true;
 }
 

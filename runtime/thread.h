@@ -41,11 +41,15 @@ typedef struct oaki_lateness {
     bool gone;        /* another thread has its id */
 } oaki_lateness;
 
+#define OAKI_PATIENCE_SIZES 8
+
 /* Refusals of memory in a row, in one zone (room.c). */
 typedef struct oaki_patience {
     uint32_t zone;
-    size_t pages;              /* the least that was refused */
-    unsigned refused, at_once; /* in a row; of those, without a collection since the last one */
+    struct {
+        /* In a row; of those, without a collection since the last one. */
+        unsigned refused, at_once;
+    } of[OAKI_PATIENCE_SIZES]; /* requests for 1 page, for 2, up to 4, up to 8, ... */
     uint64_t last_ns;
 } oaki_patience;
 

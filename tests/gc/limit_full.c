@@ -189,6 +189,15 @@ START_TEST(after_a_long_row_what_is_freed_by_hand_serves_any_class)
 }
 END_TEST
 
+START_TEST(a_long_row_of_larger_requests_is_none_of_a_small_one)
+{
+    ck_assert_ptr_null(oak_alloc(64));
+    for (size_t i = 0; i < 1000; i++) ck_assert_ptr_null(oak_alloc_noscan(BLOCK));
+    let_go(0);
+    ck_assert_ptr_nonnull(oak_alloc(64));
+}
+END_TEST
+
 START_TEST(what_is_more_than_the_limit_costs_none)
 {
     size_t cycles = test_stats().num_gc;
@@ -282,6 +291,7 @@ Suite *suite_gc_limit_full(void)
     tcase_add_test(c, after_a_long_row_a_collection_that_is_asked_for_helps_at_once);
     tcase_add_test(c, after_a_long_row_it_takes_no_longer_than_that_row_did);
     tcase_add_test(c, after_a_long_row_what_is_freed_by_hand_serves_any_class);
+    tcase_add_test(c, a_long_row_of_larger_requests_is_none_of_a_small_one);
     tcase_add_test(c, what_is_more_than_the_limit_costs_none);
     suite_add_tcase(s, c);
     c = tcase_create("finalizers");
