@@ -3,6 +3,11 @@
  * As in Go, the goal is live + (live + roots) * percent / 100, and at least min_heap * percent /
  * 100. A memory limit lowers it to what the limit leaves for the heap.
  *
+ * Where min_heap is not set, the least goal follows cost: it is small at first. Once collections
+ * take more than 1/SMALL_SHARE of the processor time since the last ones, it is what keeps that
+ * share, up to a bound. So a program stays small that allocates little, or whose collections cost
+ * little.
+ *
  * Live is the result of the last full collection, less floating garbage (oaki_pace_marked). Dead
  * objects that minor collections leave do not raise the goal. Nor do large objects allocated
  * during a concurrent mark, although the mark counts them as live. A program that drops such
@@ -78,14 +83,32 @@ static double room(double most)
     return thrifty ? OAKI_MIN(most, OAKI_MAX(pays, most / OAKI_TUNE_THRIFT_LEAST)) : most;
 }
 
+/* The cheaper of the last two cycles counts, as other load on the machine may make one dear. */
+static double least_goal(double scale)
+{
+    size_t set = oaki_gc_min_heap();
+    if (set > 0) return (double)OAKI_MAX(set, OAKI_TUNE_SMALL_LEAST) * scale;
+    double pays = (double)pace->base + OAKI_MIN(pace->affords[0], pace->affords[1]);
+    double least = (double)OAKI_TUNE_SMALL_FIRST * scale;
+    return OAKI_MIN(OAKI_MAX(pays, least), (double)OAKI_TUNE_SMALL_MOST * scale);
+}
+
+/* The program allocated `bytes` in `ran` ns of processors, then the collector took `took` ns. A
+ * clock that is too coarse for that says nothing. */
+static void note_share(size_t bytes, int64_t ran, uint64_t took)
+{
+    if (ran <= 0 || took == 0) return;
+    pace->affords[1] = pace->affords[0];
+    pace->affords[0] = (double)bytes * (double)took * (OAKI_TUNE_SMALL_SHARE - 1) / (double)ran;
+}
+
 static size_t percent_goal(void)
 {
     size_t percent = AO_load(&pace->percent);
     if (percent == (AO_t)-1) return SIZE_MAX;
     double base = (double)pace->base;
     double goal = base + room((base + (double)pace->roots) * (double)percent / 100);
-    double least = (double)oaki_gc_min_heap() * (double)percent / 100;
-    return (size_t)OAKI_MIN(OAKI_MAX(goal, least), 9e18);
+    return (size_t)OAKI_MIN(OAKI_MAX(goal, least_goal((double)percent / 100)), 9e18);
 }
 
 /* The limit, less all memory that isn't objects, less a little for partly filled spans. */
@@ -172,7 +195,7 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor)
 
 /* The debt is that of the last cycle alone: earlier ones were released by the clock. */
 void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu,
-                     bool asked)
+                     size_t bytes, bool asked)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_ASSERT(end_ns >= AO_load(&pace->cycle_end));
@@ -184,6 +207,10 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
     AO_store(&pace->cycle_end, end_ns);
     AO_store(&pace->last_cycle, asked ? 0 : took_ns);
     AO_store(&pace->cpu_end, end_cpu);
+    if (!asked) {
+        note_share(bytes, ran, took_cpu);
+        refresh();
+    }
     oaki_lock_release(&pace->lock);
 }
 

@@ -22,6 +22,9 @@ typedef struct oaki_pace {
     /* of the last two full concurrent marks: bytes, per live byte, whose allocation takes long
      * enough to pay for a mark */
     double pays[2];
+    /* of the last two cycles that the program didn't ask for: bytes whose allocation takes long
+     * enough for the least goal's share */
+    double affords[2];
     AO_t cycle_end;  /* monotonic, ns; the heap's start before the first cycle */
     AO_t last_cycle; /* ns that the last cycle's collector worked */
     AO_t cpu_end;    /* the last cycle's end in processor time of the process */
@@ -41,10 +44,11 @@ void oaki_pace_refresh(void);
 void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor);
 
 /* After a cycle: when it ended and how long the collector worked; and the same in processor
- * time, of the process and of the collector. A collection that the program asks for does not
- * count towards the collector's half. */
+ * time, of the process and of the collector. `bytes` were allocated since the cycle before. A
+ * collection that the program asks for does not count towards the collector's half, and tells
+ * nothing of shares. */
 void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu,
-                     bool asked);
+                     size_t bytes, bool asked);
 
 /* A stop-the-world mark took `ns`. `before`: bytes allocated between the last cycle and its
  * begin. That tells nothing after a collection that was asked for. Call before oaki_pace_cycle. */

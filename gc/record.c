@@ -177,7 +177,8 @@ void oaki_record_end(uint64_t mark_cpu)
     note_plan(c);
     if (c->first_begin) pace_concurrent(c);
     else oaki_pace_stopped(c->minor, asked, c->allocated, c->begin, pause);
-    oaki_pace_cycle(c->end, pause + c->first + c->concurrent_cpu, c->cpu_end, cpu, asked);
+    oaki_pace_cycle(c->end, pause + c->first + c->concurrent_cpu, c->cpu_end, cpu, c->allocated,
+                    asked);
     note_times(c, mark_cpu);
     note_heap(c);
     note_totals(c);

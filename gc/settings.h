@@ -12,7 +12,7 @@ typedef struct oaki_settings {
     AO_t concurrent; /* marks may be concurrent */
     AO_t markers;    /* workers; 0: as many as there are processors, at most 8 */
     AO_t finalizer_thread; /* finalizers run on a thread of their own */
-    AO_t min_heap;   /* bytes; the goal is at least that, times percent / 100 */
+    AO_t min_heap;   /* bytes; the goal is at least that, times percent / 100; 0: by cost */
     AO_t prefer_stops; /* marks are concurrent only where a pause would be long */
     AO_t notify_each;  /* the notifier is called for each cycle that leaves finalizers ready */
     AO_t pace_by_finalizers; /* those set since the last cycle make the next one due earlier */
@@ -22,7 +22,7 @@ typedef struct oaki_settings {
 void oaki_gc_set_concurrent(bool may);
 /* The number of workers, from the next cycle on; 0: the number of processors, at most 8. */
 void oaki_gc_set_markers(unsigned n);
-/* The minimum heap; the goal follows at once. */
+/* The minimum heap, more than 0; the goal follows at once. */
 void oaki_gc_set_min_heap(size_t bytes);
 
 /* Finalizers run on a thread of their own, or only where asked for. Returns how it was before. */

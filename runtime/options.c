@@ -156,14 +156,13 @@ static const char *variable_of(const char *field, char *name, size_t n)
 static void read_size(reading *r, unsigned variable, const char *field, size_t *out, size_t min,
                       size_t max)
 {
-    char name[64], least[32] = "", most[32] = "";
+    char name[64], most[32] = "";
     const char *value = variable_of(field, name, sizeof name);
     if (!value || oaki_parse_size(value, min, max, out) == 0 || !is_news(r, variable)) return;
-    if (min > 0) oaki_format(least, sizeof least, ", at least %zu", min);
     if (max < SIZE_MAX) oaki_format(most, sizeof most, ", at most %zu", max);
     oaki_log("oakum: %s=%.100s is ignored: it must be a number of bytes, which may end in K, M, G "
-             "or T%s%s\n",
-             name, value, least, most);
+             "or T%s\n",
+             name, value, most);
 }
 
 static void read_int(reading *r, unsigned variable, const char *field, int *out, int min, int max)

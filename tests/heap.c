@@ -86,6 +86,7 @@ oak_config test_config(void)
     c.concurrent = debug && strstr(debug, "beside=");
     c.heap_max = c.memory_limit = 0;
     c.gc_percent = -1;
+    c.min_heap = (size_t)4 << 20; /* it would depend on costs */
     c.gc_threads = 1;
     c.background_sweep = c.scavenge = c.huge_pages = c.touch_ahead = c.finalizer_thread = 0;
     return c;

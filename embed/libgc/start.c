@@ -34,7 +34,7 @@ static void configure(oak_config *cfg)
     cfg->finalizer_thread = 0;
     cfg->touch_ahead = 0;
     cfg->thrift = 0; /* collect.c has its own rule for the heap's size */
-    lgc.least = oaki_options_variable("OAKUM_MIN_HEAP") ? cfg->min_heap : LEAST;
+    lgc.least = cfg->min_heap > 0 ? cfg->min_heap : LEAST;
     if (!oaki_options_variable("OAKUM_STOP_SIGNAL")) cfg->stop_signal = lgc.suspend_signal;
     else if (cfg->stop_signal) lgc.suspend_signal = cfg->stop_signal;
     if (lgc.max_heap) cfg->heap_max = lgc.max_heap;

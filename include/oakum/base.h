@@ -64,7 +64,7 @@ OAK_BEGIN_DECLS
     X(memory_limit,     size, 0,   0, SIZE_MAX, "soft limit on all of Oakum's memory: the collector works harder near it; 0: none") \
     X(gc_percent,       int,  100, -1, 100000,  "growth of the heap between two collections, in percent of the live bytes; -1: no automatic collections") \
     X(thrift,           int,  1,   0, 1,        "lower the goal of a large heap, by at most half of its growth, where marks are cheap") \
-    X(min_heap,         size, 4194304, 65536, SIZE_MAX, "least goal of the heap at gc_percent 100; scaled with gc_percent") \
+    X(min_heap,         size, 0,   0, SIZE_MAX, "least goal of the heap at gc_percent 100; scaled with gc_percent; 0: 512K, and up to 4M where collections would cost more") \
     X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
     X(concurrent,       int,  1,   0, 1,        "mark concurrently with the program, if the system reports dirty pages; 0: in a pause") \
     X(pause_goal_us,    int,  10000, 0, 1000000000, "longest pause wanted, in us: a longer mark is concurrent, below 10000 even where tracking is dear; 0: never concurrent") \

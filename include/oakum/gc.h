@@ -35,9 +35,9 @@ OAK_API void oak_collect(void);
 OAK_API bool oak_collect_step(unsigned budget_us);
 
 /** Set the growth of the heap between two collections, in percent of live bytes and roots. The heap
- * goal is never below oak_config.min_heap x percent / 100, unless the memory limit lowers it. -1
- * turns automatic collection off, except for that limit. A value below -1 changes nothing. Returns
- * the previous value. */
+ * goal is never below oak_config.min_heap x percent / 100, unless the memory limit lowers it. A
+ * min_heap of 0 means 512 KiB to 4 MiB, by the cost of collections. -1 turns automatic collection
+ * off, except for that limit. A value below -1 changes nothing. Returns the previous value. */
 OAK_API int oak_set_gc_percent(int percent);
 
 /** The default of pause_goal_us; and the cost in ns of a first write to a protected page. Above

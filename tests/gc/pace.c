@@ -353,13 +353,13 @@ START_TEST(one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit)
     oak_set_memory_limit(50 * MB);
     drop(500 * MB);
     compute(100000000);
-    IN_A_PAUSE(oaki_pace_cycle(oaki_os_now_ns(), 20000000, oaki_os_cpu_ns(), 20000000, false));
+    IN_A_PAUSE(oaki_pace_cycle(oaki_os_now_ns(), 20000000, oaki_os_cpu_ns(), 20000000, 0, false));
     drop(200 * MB);
     ck_assert_uint_le(test_stats().heap_sys, 60 * MB);
     compute(900000000);
     oak_set_memory_limit(49 * MB);
     size_t before = cycles();
-    IN_A_PAUSE(oaki_pace_cycle(oaki_os_now_ns(), 400000000, oaki_os_cpu_ns(), 400000000, false));
+    IN_A_PAUSE(oaki_pace_cycle(oaki_os_now_ns(), 400000000, oaki_os_cpu_ns(), 400000000, 0, false));
     drop(100 * MB);
     ck_assert_uint_eq(cycles(), before);
 }
@@ -380,7 +380,7 @@ START_TEST(a_child_has_no_debt_of_its_parents_time)
     start(-1, 4 * MB);
     drop(500 * MB);
     oak_set_memory_limit(50 * MB);
-    IN_A_PAUSE(oaki_pace_cycle(oaki_os_now_ns(), 10000000000u, oaki_os_cpu_ns(), 0, false));
+    IN_A_PAUSE(oaki_pace_cycle(oaki_os_now_ns(), 10000000000u, oaki_os_cpu_ns(), 0, 0, false));
     oak_set_memory_limit(49 * MB); /* and no credit */
     test_child(drop_and_count, NULL);
 }

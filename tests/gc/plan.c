@@ -55,7 +55,7 @@ static void marked(size_t live_kb, size_t of_kb)
 static void stopped(uint64_t us, size_t mb)
 {
     uint64_t now = oaki_os_now_ns();
-    IN_A_PAUSE(oaki_pace_cycle(now, 0, 0, 0, false));
+    IN_A_PAUSE(oaki_pace_cycle(now, 0, 0, 0, 0, false));
     IN_A_PAUSE(oaki_pace_stopped(false, false, mb * MB, now + UINT64_C(1000000000), us * 1000));
 }
 
@@ -127,7 +127,7 @@ START_TEST(a_mark_beside_that_is_cheap_stays_so)
     stopped(700, 1000);
     uint64_t now = oaki_os_now_ns();
     for (uint64_t cpu = 1000; cpu < 4000000; cpu *= 2) {
-        IN_A_PAUSE(oaki_pace_cycle(now, 0, 0, 0, false));
+        IN_A_PAUSE(oaki_pace_cycle(now, 0, 0, 0, 0, false));
         IN_A_PAUSE(oaki_pace_concurrent(false, MB, now + 1000000000, MB, now + 1004000000, cpu));
         ck_assert(oaki_plan_is_concurrent());
     }

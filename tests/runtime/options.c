@@ -125,10 +125,10 @@ START_TEST(the_first_field_out_of_range_is_named)
     oak_config_default(&cfg);
     cfg.huge_pages = 2;
     ck_assert_str_eq(oaki_options_check(&cfg), "huge_pages");
-    cfg.min_heap = 65535;
-    ck_assert_str_eq(oaki_options_check(&cfg), "min_heap");
     cfg.gc_percent = -2;
     ck_assert_str_eq(oaki_options_check(&cfg), "gc_percent");
+    cfg.heap_reserve = (size_t)17 << 40;
+    ck_assert_str_eq(oaki_options_check(&cfg), "heap_reserve");
 }
 END_TEST
 
@@ -161,15 +161,15 @@ static void expect(const char *variable, const char *value, const char *text)
 
 START_TEST(good_values_are_taken_silently)
 {
-    expect("NOTHING", NULL, "100 4194304 0 0 0 0");
-    expect("OAKUM_GC_PERCENT", "50", "50 4194304 0 0 0 0");
-    expect("OAKUM_GC_PERCENT", "-1", "-1 4194304 0 0 0 0");
+    expect("NOTHING", NULL, "100 0 0 0 0 0");
+    expect("OAKUM_GC_PERCENT", "50", "50 0 0 0 0 0");
+    expect("OAKUM_GC_PERCENT", "-1", "-1 0 0 0 0 0");
     expect("OAKUM_MIN_HEAP", "64K", "100 65536 0 0 0 0");
-    expect("OAKUM_MEMORY_LIMIT", "1G", "100 4194304 1073741824 0 0 0");
-    expect("OAKUM_DEBUG", "gctrace=1", "100 4194304 0 1 0 0");
-    expect("OAKUM_DEBUG", "gctrace=1,stress=1000,verify=1", "100 4194304 0 1 1000 1");
-    expect("OAKUM_DEBUG", ",verify=1,,", "100 4194304 0 0 0 1");
-    expect("OAKUM_DEBUG", "", "100 4194304 0 0 0 0");
+    expect("OAKUM_MEMORY_LIMIT", "1G", "100 0 1073741824 0 0 0");
+    expect("OAKUM_DEBUG", "gctrace=1", "100 0 0 1 0 0");
+    expect("OAKUM_DEBUG", "gctrace=1,stress=1000,verify=1", "100 0 0 1 1000 1");
+    expect("OAKUM_DEBUG", ",verify=1,,", "100 0 0 0 0 1");
+    expect("OAKUM_DEBUG", "", "100 0 0 0 0 0");
 }
 END_TEST
 
@@ -177,26 +177,22 @@ START_TEST(a_bad_value_is_named_with_the_form_that_is_accepted)
 {
     expect("OAKUM_GC_PERCENT", "fast",
            "oakum: OAKUM_GC_PERCENT=fast is ignored: it must be a whole number from -1 to "
-           "100000\n100 4194304 0 0 0 0");
+           "100000\n100 0 0 0 0 0");
     expect("OAKUM_GC_PERCENT", "",
            "oakum: OAKUM_GC_PERCENT= is ignored: it must be a whole number from -1 to 100000\n100 "
-           "4194304 0 0 0 0");
+           "0 0 0 0 0");
     expect("OAKUM_MIN_HEAP", "4MB",
            "oakum: OAKUM_MIN_HEAP=4MB is ignored: it must be a number of bytes, which may end in "
-           "K, M, G or T, at least 65536\n"
-           "100 4194304 0 0 0 0");
-    expect("OAKUM_MIN_HEAP", "1",
-           "oakum: OAKUM_MIN_HEAP=1 is ignored: it must be a number of bytes, which may end in K, "
-           "M, G or T, at least 65536\n"
-           "100 4194304 0 0 0 0");
+           "K, M, G or T\n"
+           "100 0 0 0 0 0");
     expect("OAKUM_HEAP_RESERVE", "17T",
            "oakum: OAKUM_HEAP_RESERVE=17T is ignored: it must be a number of bytes, which may end "
            "in K, M, G or T, at most 17592186044416\n"
-           "100 4194304 0 0 0 0");
+           "100 0 0 0 0 0");
     expect("OAKUM_MEMORY_LIMIT", "-1",
            "oakum: OAKUM_MEMORY_LIMIT=-1 is ignored: it must be a number of bytes, which may end "
            "in K, M, G or T\n"
-           "100 4194304 0 0 0 0");
+           "100 0 0 0 0 0");
 }
 END_TEST
 
@@ -240,28 +236,28 @@ START_TEST(a_bad_switch_is_named_and_the_others_count)
 {
     expect("OAKUM_DEBUG", "verify=1,gctrace=2,stress=3",
            "oakum: OAKUM_DEBUG: gctrace=2 is ignored: it must be gctrace=N with N from 0 to 1\n100 "
-           "4194304 0 0 3 1");
+           "0 0 0 3 1");
     expect("OAKUM_DEBUG", "verify",
            "oakum: OAKUM_DEBUG: verify is ignored: it must be verify=N with N from 0 to 1\n100 "
-           "4194304 0 0 0 0");
+           "0 0 0 0 0");
     char text[512];
     snprintf(text, sizeof text,
              "oakum: OAKUM_DEBUG: gctrce is unknown; the switches are"
 #define NAME(name, min, max, help) " " #name
              OAKI_DEBUG_SWITCHES(NAME)
 #undef NAME
-                 " guard\n100 4194304 0 0 0 1");
+                 " guard\n100 0 0 0 0 1");
     expect("OAKUM_DEBUG", "gctrce=1,verify=1", text);
     expect("OAKUM_DEBUG", "guard=pages,verify=1",
            "oakum: OAKUM_DEBUG: guard=pages is ignored: it must be guard, guard=page, "
-           "guard=continue or guard=page+continue\n100 4194304 0 0 0 1");
+           "guard=continue or guard=page+continue\n100 0 0 0 0 1");
     static const char *const wrong[] = { "", "1", "page+", "+page", "PAGE", "page=1" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char value[64];
         snprintf(value, sizeof value, "guard=%s", wrong[i]);
         snprintf(text, sizeof text,
                  "oakum: OAKUM_DEBUG: guard=%s is ignored: it must be guard, guard=page, "
-                 "guard=continue or guard=page+continue\n100 4194304 0 0 0 0",
+                 "guard=continue or guard=page+continue\n100 0 0 0 0 0",
                  wrong[i]);
         expect("OAKUM_DEBUG", value, text);
     }
@@ -280,7 +276,7 @@ START_TEST(a_very_long_value_is_refused_in_one_line)
     ck_assert_ptr_nonnull(first_end);
     ck_assert_ptr_nonnull(strstr(err, "OAKUM_GC_PERCENT="));
     ck_assert_ptr_nonnull(strstr(err, "whole number from -1 to 100000\n"));
-    ck_assert_ptr_nonnull(strstr(err, "\n100 4194304 0 0 0 0"));
+    ck_assert_ptr_nonnull(strstr(err, "\n100 0 0 0 0 0"));
 }
 END_TEST
 
