@@ -184,6 +184,19 @@ oaki_stepped oaki_step_reclaim(oaki_driver *d)
 
 /* ---- pauses ---- */
 
+/* A cycle begins in this pause. Its mode is its caller's; its kind is decided here. Marks that the
+ * last cycle has kept serve this one or none. */
+static void begin_cycle(oaki_cycle_mode mode, oaki_gc_why why)
+{
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    OAKI_ASSERT(mode == OAKI_STOPPED || why == OAKI_GC_DUE);
+    oaki_gc.mode = mode;
+    oaki_gc.kind = why == OAKI_GC_DUE && oaki_sticky_begins() ? OAKI_MINOR : OAKI_FULL;
+    AO_store(&oaki_the_heap.sticky, 0);
+    oaki_cycle_enter(OAKI_PHASE_INIT_PAUSE);
+}
+
 /* From here on helper threads are held, and no span is unswept. Returns when the sweep of the last
  * ones began. No worker is started during a mark, as it would not take part in it. */
 static uint64_t prepare_pause(void)
@@ -216,9 +229,7 @@ bool oaki_init_pause(oaki_thread *t)
     oaki_record_stopped(t);
     oaki_gc.record.first_begin = oaki_world_asked_ns();
     oaki_caches_flush();
-    oaki_gc.mode = OAKI_CONCURRENT;
-    oaki_gc.kind = oaki_concurrent_begins_minor() ? OAKI_MINOR : OAKI_FULL;
-    oaki_cycle_enter(OAKI_PHASE_INIT_PAUSE);
+    begin_cycle(OAKI_CONCURRENT, d.why);
     (void)oaki_collector_step(&d);
     oaki_gc.record.first = oaki_os_now_ns() - oaki_gc.record.first_begin;
     oaki_world_start(t);
@@ -250,10 +261,7 @@ static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
         return;
     }
     if (oaki_is_marking()) oaki_workers_discard();
-    oaki_gc.mode = OAKI_STOPPED;
-    oaki_gc.kind = why == OAKI_GC_DUE && oaki_sticky_begins() ? OAKI_MINOR : OAKI_FULL;
-    AO_store(&oaki_the_heap.sticky, 0);
-    oaki_cycle_enter(OAKI_PHASE_INIT_PAUSE);
+    begin_cycle(OAKI_STOPPED, why);
 }
 
 bool oaki_pause_to_end(oaki_thread *t, oaki_gc_why why)

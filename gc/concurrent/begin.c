@@ -22,6 +22,7 @@
 #include "runtime/dirty.h"
 #include "runtime/os.h"
 #include "runtime/zone.h"
+#include "sticky.h"
 
 static oaki_concurrent *const self = &oaki_gc.concurrent;
 
@@ -155,12 +156,6 @@ bool oaki_step_clear_up(const oaki_driver *d)
 
 /* ---- steps ---- */
 
-/* A zone that closes needs a full mark. */
-static bool may_be_minor(void)
-{
-    return AO_load(&oaki_the_heap.sticky) && !oaki_zones_closing();
-}
-
 oaki_stepped oaki_step_begin(oaki_driver *d)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -170,7 +165,7 @@ oaki_stepped oaki_step_begin(oaki_driver *d)
     if (a != DUE) return a == REFUSED ? OAKI_STEP_REFUSED : OAKI_STEP_OVER;
     if (!oaki_dirty_begin()) return OAKI_STEP_OVER;
     lock();
-    bool mine = oaki_cycle_is_at_rest(), minor = may_be_minor();
+    bool mine = oaki_cycle_is_at_rest(), minor = oaki_sticky_may_begin();
     if (mine && !minor) {
         AO_store(&oaki_the_heap.sticky, 0); /* kept marks serve a minor cycle alone */
         release_later();
@@ -229,17 +224,10 @@ oaki_stepped oaki_step_prepare(oaki_driver *d)
 
 /* ---- in the pauses ---- */
 
-bool oaki_concurrent_begins_minor(void)
-{
-    OAKI_REQUIRES_STOPPED();
-    return !self->protecting && may_be_minor();
-}
-
 void oaki_concurrent_begin(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_ASSERT(oaki_phase_now() == OAKI_PHASE_INIT_PAUSE);
-    AO_store(&oaki_the_heap.sticky, 0);
     release_later();
     AO_store(&self->large, 0);
     oaki_preclean_begin(oaki_gc.kind == OAKI_MINOR);

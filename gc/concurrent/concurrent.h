@@ -44,8 +44,7 @@ bool oaki_concurrent_has_rest(void);
 
 /* ---- for pauses.c, world stopped ---- */
 
-/* The init pause: is the cycle to be a minor one? */
-bool oaki_concurrent_begins_minor(void);
+/* The init pause, once its roots are queued. */
 void oaki_concurrent_begin(void);
 /* The final pause: queues the rescan of dirty pages, and objects that the mark left out. */
 void oaki_concurrent_final_pause(void);

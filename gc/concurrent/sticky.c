@@ -86,11 +86,17 @@ void oaki_sticky_prepare(void)
     if (is_wanted()) (void)oaki_dirty_start();
 }
 
+/* A zone that closes needs a full mark. */
+bool oaki_sticky_may_begin(void)
+{
+    return AO_load(&oaki_the_heap.sticky) && !oaki_zones_closing();
+}
+
 bool oaki_sticky_begins(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_ASSERT(!oaki_is_marking_concurrently());
-    return AO_load(&oaki_the_heap.sticky) && oaki_dirty_may() && !oaki_zones_closing();
+    return oaki_sticky_may_begin() && oaki_dirty_may();
 }
 
 void oaki_sticky_rescan(void)

@@ -8,13 +8,16 @@
  * before. Live bytes and goal are known. Is the next cycle to be a minor one? */
 bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated);
 
+/* Are marks kept, so that a cycle that is due may be minor? Any thread. */
+bool oaki_sticky_may_begin(void);
+
+/* The pause in which a cycle begins, and no concurrent mark is under way: may it be minor? */
+bool oaki_sticky_begins(void);
+
 /* ---- minor cycles in one pause, in heaps too small for a concurrent mark ---- */
 
 /* Before the pause: starts dirty tracking, if it is wanted. */
 void oaki_sticky_prepare(void);
-
-/* No concurrent mark is under way: can the cycle that begins now be a minor one? */
-bool oaki_sticky_begins(void);
 
 /* In a minor cycle: queues pinned objects and the rescan of old objects on dirty pages. */
 void oaki_sticky_rescan(void);
