@@ -139,16 +139,6 @@ void oak_collect(void)
 
 /* ---- in steps ---- */
 
-/* Without concurrent marking, a due cycle is one pause, and its sweep goes in steps. What the pause
- * would do first of all is done by then: dead zones and unswept spans. */
-static void pause_if_due(const oaki_driver *d)
-{
-    if (oaki_step_clear_up(d)) return;
-    (void)oaki_enter();
-    if (oaki_pace_due()) (void)oaki_gc_collect(d->thread, OAKI_GC_DUE);
-    oaki_leave(d->thread);
-}
-
 /* At most one pause a call, so that mutators run between two pauses. */
 static void take_steps(oaki_driver *d)
 {
@@ -164,10 +154,9 @@ bool oak_collect_step(unsigned budget_us)
     oaki_thread *t = oaki_enter();
     if (!t) return false;
     oaki_driver d = { .thread = t, .end_ns = begun + budget, .why = OAKI_GC_DUE };
-    bool steps = oaki_concurrent_may_step(budget);
+    d.stopped_only = !oaki_concurrent_may_step(budget);
     oaki_leave(t);
-    if (budget > 0 && steps) take_steps(&d);
-    else if (budget > 0) pause_if_due(&d);
+    if (budget > 0) take_steps(&d);
     return oaki_concurrent_has_rest() || AO_load(&oaki_gc.sweeper.waiting) != 0;
 }
 

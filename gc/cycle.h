@@ -24,6 +24,7 @@ typedef struct oaki_driver {
     oaki_thread *thread;
     bool paused;          /* it has stopped the world, and takes whole phases */
     bool assists;         /* an allocating mutator: it traces, if no other driver does */
+    bool stopped_only;    /* the cycle that it begins is a stopped one */
     uint64_t end_ns;      /* a budget's end, on the monotonic clock; 0: a quantum at a time */
     uint64_t nap_ns;      /* out: time that mutators or waiting threads get before the next step */
     uint64_t at_ns;       /* of a paused driver: when the last part ended (record.c) */
@@ -57,9 +58,6 @@ void oaki_collector_reset(void);
 
 /* ---- steps, each in the file of its phase ---- */
 
-/* For a driver with a budget: a part of the work that must be done before the init pause, which
- * would do all of it at once. true: there may be more. */
-bool oaki_step_clear_up(const oaki_driver *d);
 oaki_stepped oaki_step_begin(oaki_driver *d);       /* IDLE, SWEEP: concurrent/begin.c */
 oaki_stepped oaki_step_protect(oaki_driver *d);     /* concurrent/begin.c */
 oaki_stepped oaki_step_init_pause(oaki_driver *d);  /* pauses.c */

@@ -145,7 +145,9 @@ static oaki_stepped begin_mark(oaki_driver *d, bool minor)
     return OAKI_STEP_MORE;
 }
 
-bool oaki_step_clear_up(const oaki_driver *d)
+/* For a driver with a budget: a part of the work that must be done before the first pause, which
+ * would do all of it at once. true: there may be more. */
+static bool clear_up(const oaki_driver *d)
 {
     if (AO_load(&oaki_the_heap.zones.ndead) > 0 && oaki_zones_reap_some()) return true;
     (void)oaki_enter();
@@ -154,13 +156,23 @@ bool oaki_step_clear_up(const oaki_driver *d)
     return more;
 }
 
+/* Without concurrent marking, a due cycle is one pause. oaki_gc_collect saves the context. */
+static oaki_stepped pause_if_due(const oaki_driver *d)
+{
+    (void)oaki_enter();
+    if (oaki_pace_due()) (void)oaki_gc_collect(d->thread, OAKI_GC_DUE);
+    oaki_leave(d->thread);
+    return OAKI_STEP_OVER;
+}
+
 /* ---- steps ---- */
 
 oaki_stepped oaki_step_begin(oaki_driver *d)
 {
     OAKI_REQUIRES_OUTSIDE();
     if (AO_load(&self->unprotect)) return release_pages(d);
-    if (d->end_ns && oaki_step_clear_up(d)) return OAKI_STEP_MORE;
+    if (d->end_ns && clear_up(d)) return OAKI_STEP_MORE;
+    if (d->stopped_only) return pause_if_due(d);
     answer a = due(d);
     if (a != DUE) return a == REFUSED ? OAKI_STEP_REFUSED : OAKI_STEP_OVER;
     if (!oaki_dirty_begin()) return OAKI_STEP_OVER;
