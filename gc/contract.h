@@ -47,5 +47,6 @@ bool oaki_worker_zero_is_mine(void);
 bool oaki_worker_is_mine(const struct oak_marker *m);
 void oaki_worker_own(const struct oak_marker *m); /* m belongs to the calling helper from now on */
 bool oaki_workers_are_at_rest(void);
+bool oaki_workers_have_nothing(void); /* nothing is queued, donated or in a delay line */
 
 #endif

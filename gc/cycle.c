@@ -43,6 +43,56 @@ OAKI_UNUSED static bool is_pause(oaki_phase phase)
     return phase == OAKI_PHASE_INIT_PAUSE || phase == OAKI_PHASE_FINAL_PAUSE;
 }
 
+#ifdef OAKI_DEBUG
+static bool all_is_swept(void)
+{
+    return !AO_load(&oaki_gc.sweeper.waiting);
+}
+
+/* Writes since the last cycle are forgotten from now on. */
+static bool no_marks_are_kept(void)
+{
+    return !AO_load(&oaki_the_heap.sticky);
+}
+
+static bool mark_bits_are_made(void)
+{
+    return oaki_world_stopped() ||
+           (AO_load(&oaki_gc.concurrent.stage) == OAKI_STAGE_PINNED &&
+            oaki_gc.concurrent.progress.at >= oaki_worker(0)->used);
+}
+
+static bool all_is_handled(void)
+{
+    return oaki_gc.disclaim.detached == 0 && !oaki_tables_any_flagged();
+}
+
+typedef struct rule {
+    bool (*holds)(void);
+    const char *what; /* of a breach */
+} rule;
+
+/* What must hold where a phase begins. */
+static const rule rules[OAKI_PHASES] = {
+    [OAKI_PHASE_IDLE] = { all_is_swept, "spans are unswept in IDLE" },
+    [OAKI_PHASE_PROTECT] = { no_marks_are_kept, "marks are kept in PROTECT" },
+    [OAKI_PHASE_INIT_PAUSE] = { all_is_swept, "spans are unswept when a cycle begins" },
+    [OAKI_PHASE_MARK] = { mark_bits_are_made, "MARK begins before M is made" },
+    [OAKI_PHASE_PRECLEAN] = { oaki_workers_have_nothing, "PRECLEAN begins before all is traced" },
+    [OAKI_PHASE_RECLAIM] = { oaki_workers_have_nothing, "M is final before all is traced" },
+    [OAKI_PHASE_SWEEP] = { all_is_handled, "RECLAIM has left records or spans" },
+};
+#endif
+
+static void check_entry(oaki_phase next)
+{
+    (void)next;
+#ifdef OAKI_DEBUG
+    const rule *r = &rules[next];
+    if (r->holds) OAKI_INVARIANT(r->holds(), r->what);
+#endif
+}
+
 /* With verify=1: the rules of the collector's structures, where the phase changes. Those of the
  * heap are checked in each stop (runtime/stop.c). Tables have no flagged record once RECLAIM is
  * over; an aborted cycle enters SWEEP under the driver's lock, which ranks above theirs. */
@@ -59,8 +109,7 @@ static bool change(oaki_phase now, oaki_phase next)
 {
     OAKI_INVARIANT(may_follow[now] & 1u << next, "a phase follows one that it may not follow");
     OAKI_ASSERT(!is_pause(next) || oaki_world_stopped());
-    OAKI_ASSERT(next != OAKI_PHASE_INIT_PAUSE || !AO_load(&oaki_gc.sweeper.waiting));
-    OAKI_ASSERT(next != OAKI_PHASE_IDLE || !AO_load(&oaki_gc.sweeper.waiting));
+    check_entry(next);
     check_rules(now, next);
     if (!AO_compare_and_swap_full(&oaki_the_heap.phase, now, next)) return false;
     AO_store(&oaki_gc.entered_ns[next], (AO_t)oaki_os_now_ns());
@@ -70,6 +119,7 @@ static bool change(oaki_phase now, oaki_phase next)
 void oaki_cycle_enter(oaki_phase next)
 {
     OAKI_REQUIRES_COLLECTOR();
+    OAKI_ASSERT(!AO_load(&oaki_the_heap.sticky) || !oaki_gc.concurrent.protecting);
     while (!change(oaki_phase_now(), next)) continue;
 }
 
@@ -122,7 +172,7 @@ oaki_stepped oaki_collector_step(oaki_driver *d)
 void oaki_cycle_drop_marks(void)
 {
     OAKI_REQUIRES_COLLECTOR();
-    AO_store(&oaki_the_heap.sticky, 0);
+    oaki_sticky_set(false);
     AO_store(&oaki_gc.concurrent.final_refused, 0);
     AO_store(&oaki_gc.start_reported, 0);
 }

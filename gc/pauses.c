@@ -134,7 +134,7 @@ static void end_mark(oaki_driver *d, bool concurrent, bool minor)
     oaki_pace_marked(live, concurrent ? oaki_concurrent_floating() : 0, oaki_gc.roots.bytes, minor);
     bool sticky = oaki_sticky_pays(minor, work, before - OAKI_MIN(live, before), c->allocated) &&
                   (concurrent || (d->why == OAKI_GC_DUE && oaki_sticky_keep(minor)));
-    AO_store(&h->sticky, sticky);
+    oaki_sticky_set(sticky);
     c->minor = minor;
     oaki_sweep_begin(live, AO_load(&h->trigger));
     oaki_disclaim_detach();
@@ -193,7 +193,7 @@ static void begin_cycle(oaki_cycle_mode mode, oaki_gc_why why)
     OAKI_ASSERT(mode == OAKI_STOPPED || why == OAKI_GC_DUE);
     oaki_gc.mode = mode;
     oaki_gc.kind = why == OAKI_GC_DUE && oaki_sticky_begins() ? OAKI_MINOR : OAKI_FULL;
-    AO_store(&oaki_the_heap.sticky, 0);
+    oaki_sticky_set(false);
     oaki_cycle_enter(OAKI_PHASE_INIT_PAUSE);
 }
 

@@ -26,6 +26,7 @@
 #include "pace.h"
 #include "settings.h"
 #include "tuning.h"
+#include "gc/concurrent/sticky.h"
 #include "gc/trace/trace.h"
 #include "runtime/cgroup.h"
 #include "runtime/cost.h"
@@ -256,7 +257,7 @@ static void rest(void)
     plan->next_rest = OAKI_MIN(plan->next_rest * 2, OAKI_TUNE_REST_MOST);
     plan->rate[OAKI_STOPPED].best = plan->rate[OAKI_CONCURRENT].best = 0;
     plan->good = 0;
-    AO_store(&oaki_the_heap.sticky, 0);
+    oaki_sticky_set(false);
     AO_or(&plan->wants, OAKI_PLAN_REPAIR);
 }
 

@@ -61,7 +61,7 @@ static bool has_nothing(const oak_marker *m)
            m->range_lo >= m->range_hi;
 }
 
-static bool nothing_waits(void)
+bool oaki_workers_have_nothing(void)
 {
     bool none = !shared.donated && !AO_int_load(&shared.waiting) && !oaki_ranges_any();
     for (unsigned i = 0; i < shared.nworkers; i++) none = none && has_nothing(&shared.workers[i]);
@@ -459,7 +459,7 @@ void oaki_mark_drain(void)
         oaki_overflow_rescan(m);
         drain_once(m);
     }
-    OAKI_ASSERT(nothing_waits());
+    OAKI_ASSERT(oaki_workers_have_nothing());
 }
 
 const char *oaki_worklist_check(void)
@@ -495,7 +495,7 @@ void oaki_workers_begin(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_REST();
-    OAKI_ASSERT(nothing_waits());
+    OAKI_ASSERT(oaki_workers_have_nothing());
     shared.wake_after = oaki_plan_wake_words();
     oaki_heap *h = &oaki_the_heap;
     for (unsigned i = 0; i < shared.nworkers; i++) {

@@ -179,7 +179,7 @@ oaki_stepped oaki_step_begin(oaki_driver *d)
     lock();
     bool mine = oaki_cycle_is_at_rest(), minor = oaki_sticky_may_begin();
     if (mine && !minor) {
-        AO_store(&oaki_the_heap.sticky, 0); /* kept marks serve a minor cycle alone */
+        oaki_sticky_set(false); /* kept marks serve a minor cycle alone */
         release_later();
         self->protecting = true;
         self->progress = (oaki_progress){ 0, AO_load(&oaki_the_heap.used) };
@@ -226,8 +226,8 @@ oaki_stepped oaki_step_prepare(oaki_driver *d)
     uint64_t cpu = oaki_os_thread_cpu_ns();
     if (oaki_phase_now() == OAKI_PHASE_PREPARE && prepare_chunk()) {
         oaki_workers_concurrent(true);
-        oaki_stage_enter(OAKI_STAGE_PINNED);
         oaki_cycle_enter(OAKI_PHASE_MARK);
+        oaki_stage_enter(OAKI_STAGE_PINNED);
     }
     oaki_quanta_cost(oaki_os_thread_cpu_ns() - cpu);
     unlock(d);
@@ -249,7 +249,7 @@ void oaki_concurrent_begin(void)
     self->worked_before_ns = AO_load(&self->worked_ns);
     self->pauses_ns = self->longest_ns = self->failed_ns = 0;
     self->protecting = false;
-    self->progress = (oaki_progress){ 0, AO_load(&oaki_the_heap.used) };
+    oaki_stage_enter(OAKI_STAGE_PINNED); /* the first of MARK; its progress is that of PREPARE */
     self->begun_ns = oaki_os_now_ns();
 }
 

@@ -86,6 +86,13 @@ void oaki_sticky_prepare(void)
     if (is_wanted()) (void)oaki_dirty_start();
 }
 
+void oaki_sticky_set(bool on)
+{
+    OAKI_REQUIRES_COLLECTOR();
+    OAKI_ASSERT(!on || (oaki_world_stopped() && !oaki_gc.concurrent.protecting));
+    AO_store(&oaki_the_heap.sticky, on);
+}
+
 /* A zone that closes needs a full mark. */
 bool oaki_sticky_may_begin(void)
 {

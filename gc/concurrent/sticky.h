@@ -8,6 +8,11 @@
  * before. Live bytes and goal are known. Is the next cycle to be a minor one? */
 bool oaki_sticky_pays(bool minor, size_t words, size_t freed, size_t allocated);
 
+/* Are the marks of the last cycle kept? The only writer of oaki_heap.sticky. Under the driver's
+ * lock or gc_lock, or in a fork's child. They are kept from the final pause on. Not while pages are
+ * protected for a cycle to come, which forgets earlier writes. */
+void oaki_sticky_set(bool on);
+
 /* Are marks kept, so that a cycle that is due may be minor? Any thread. */
 bool oaki_sticky_may_begin(void);
 

@@ -100,6 +100,16 @@ void oaki_tables_trim(void)
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
+#ifdef OAKI_DEBUG
+bool oaki_tables_any_flagged(void)
+{
+    size_t n = 0;
+    OAKI_REQUIRES_COLLECTOR();
+    for (size_t i = 0; i < OAKI_TABLES; i++) n += tables[i]->table->flagged;
+    return n > 0;
+}
+#endif
+
 const char *oaki_tables_check(void)
 {
     const char *rule = NULL;

@@ -46,6 +46,7 @@ void oaki_tables_clear(bool decided);
 void oaki_tables_reclaim(void); /* everything; gc_lock, inside oaki_enter or in a pause */
 void oaki_tables_forget_zone(uint32_t zone);
 void oaki_tables_trim(void);    /* takes finalizer_lock */
+bool oaki_tables_any_flagged(void); /* debug builds; the collector alone calls it */
 const char *oaki_tables_check(void); /* between two cycles, or in an init pause */
 
 #endif
