@@ -15,6 +15,7 @@
  * The drain then traces all marked objects again, until a pass has marked none that way. */
 #include "contract.h"
 #include "gc/concurrent/protect.h"
+#include "gc/debug/verify.h"
 #include "gc/plan.h"
 #include "gc/trace/spin.h"
 #include "gc/trace/trace.h"
@@ -459,11 +460,13 @@ void oaki_mark_drain(void)
         oaki_overflow_rescan(m);
         drain_once(m);
     }
+    oaki_verify_rule(oaki_worklist_check);
     OAKI_ASSERT(oaki_workers_have_nothing());
 }
 
 const char *oaki_worklist_check(void)
 {
+    OAKI_REQUIRES_REST();
     size_t held = 0, donated = 0, used = AO_load(&oaki_the_heap.used);
     for (unsigned i = 0; i < shared.nworkers; i++) {
         const oak_marker *m = &shared.workers[i];
