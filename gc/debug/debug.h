@@ -65,6 +65,7 @@ typedef struct oaki_debug_state {
     oaki_precise precise;
     oaki_freed freed;
     size_t visits; /* objtable.c: uncertain records visited (tests); finalizer_lock */
+    size_t noted;  /* the same: records that concurrent marks have examined */
 } oaki_debug_state;
 
 #endif

@@ -348,7 +348,7 @@ uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned mo
 {
     OAKI_REQUIRES_LOCK_OR_STOPPED(t->owner);
     uint32_t i = from;
-    for (unsigned n = 0; n < most; n++, i++) {
+    for (unsigned n = 0; n < most; n++, i++, oaki_gc.debug.noted++) {
         i = find_other(t, i, OAKI_RECORD_CERTAIN, OAKI_RECORD_CERTAIN);
         if (i >= t->records.len) return OAKI_RECORD_NONE;
         if (i + AHEAD < t->records.len) expect(ctx, i + AHEAD);

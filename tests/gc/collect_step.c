@@ -16,7 +16,9 @@ Suite *suite_gc_collect_step(void);
 
 #define NODES 200000u
 #define BUDGET_US 200u
-#define MOST_WORDS ((size_t)1 << 16) /* that a step with the least budget may trace */
+#define MOST_WORDS ((size_t)1 << 16) /* that a step with the least budget may trace; */
+#define MOST_PAGES 64                /* whose spans it may sweep; */
+#define MOST_RECORDS 1024            /* that it may examine */
 
 typedef struct node {
     struct node *next;
@@ -149,32 +151,17 @@ START_TEST(a_round_ends_though_its_pages_are_written_between_steps)
 }
 END_TEST
 
-/* The unit of work bounds a step, whatever the clock says. */
-START_TEST(a_step_with_the_least_budget_does_little)
-{
-    if (!start()) return;
-    size_t before = cycles(), most = 0, traced = 0;
-    make_due();
-    while (cycles() == before) {
-        bool marks = oaki_is_marking_concurrently();
-        size_t words = oaki_workers_scanned();
-        (void)oak_collect_step(1);
-        if (!marks || !oaki_is_marking_concurrently()) continue;
-        words = oaki_workers_scanned() - words;
-        most = OAKI_MAX(most, words);
-        traced += words;
-    }
-    ck_assert_uint_le(most, MOST_WORDS);
-    ck_assert_uint_ge(traced, NODES / 2);
-    assert_whole();
-}
-END_TEST
+/* Work outside of pauses: words traced, pages of swept spans, records examined. */
+typedef struct work {
+    size_t words, pages, records;
+} work;
 
-/* The state before a step, by which its pauses are counted. */
+/* The state before a step, by which its pauses and its work are counted. */
 typedef struct before {
     unsigned stops;
     size_t cycles;
     uint64_t init_pause, short_ns;
+    work done;
 } before;
 
 static before look(void)
@@ -182,7 +169,21 @@ static before look(void)
     return (before){ .stops = AO_int_load(&oaki_the_stop.epoch) / 2,
                      .cycles = cycles(),
                      .init_pause = AO_load(&oaki_gc.entered_ns[OAKI_PHASE_INIT_PAUSE]),
-                     .short_ns = oaki_gc.concurrent.pauses_ns };
+                     .short_ns = oaki_gc.concurrent.pauses_ns,
+                     .done = { oaki_workers_scanned(),
+                               AO_load(&oaki_gc.sweeper.bytes) / OAKI_PAGE,
+                               oaki_gc.debug.noted } };
+}
+
+/* *most is raised to the work of a step that had no pause. Returns the words it has traced. */
+static size_t note_work(work *most, const before *b, const before *now)
+{
+    if (now->stops != b->stops) return 0;
+    size_t words = now->done.words - b->done.words;
+    most->words = OAKI_MAX(most->words, words);
+    most->pages = OAKI_MAX(most->pages, now->done.pages - b->done.pages);
+    most->records = OAKI_MAX(most->records, now->done.records - b->done.records);
+    return words;
 }
 
 /* The time of the step's pause: of the first one of the cycle, the last one with the removal of
@@ -196,11 +197,13 @@ static uint64_t pause_ns(const before *b, const before *now)
 }
 
 /* A whole cycle with its sweep, driven by this thread alone, as nothing is allocated meanwhile.
- * Returns the longest step, less its pause, in processor time of the thread. */
+ * Returns the longest step, less its pause, in processor time of the thread. No step does more than
+ * the least one and, for each nanosecond of the budget, a word or a record, or half a page. */
 static uint64_t longest_step(uint64_t budget_us, size_t *steps)
 {
     uint64_t longest = 0;
-    size_t first = cycles(), pauses = 0;
+    size_t first = cycles(), pauses = 0, traced = 0, ns = budget_us > 1 ? budget_us * 1000 : 0;
+    work most = { 0, 0, 0 };
     make_due();
     for (; cycles() == first || oaki_phase_now() != OAKI_PHASE_IDLE; (*steps)++) {
         before b = look();
@@ -210,14 +213,39 @@ static uint64_t longest_step(uint64_t budget_us, size_t *steps)
         before now = look();
         ck_assert_uint_le(now.stops - b.stops, 1);
         pauses += now.stops - b.stops;
+        traced += note_work(&most, &b, &now);
         if (now.stops != b.stops) cpu -= OAKI_MIN(cpu, pause_ns(&b, &now));
         longest = OAKI_MAX(longest, cpu);
         move();
     }
     ck_assert_uint_eq(AO_load(&oaki_gc.background.started), 0);
     ck_assert_uint_ge(pauses, 2);
+    ck_assert_uint_ge(traced, NODES / 2);
+    ck_assert_uint_le(most.words, MOST_WORDS + ns);
+    ck_assert_uint_le(most.pages, MOST_PAGES + ns / 2);
+    ck_assert_uint_le(most.records, MOST_RECORDS + ns);
     return longest;
 }
+
+/* Each node gets a weak reference to an object that nothing else refers to. */
+static void refer(void *arg)
+{
+    (void)arg;
+    for (node *x = w.list; x; x = x->next) x->more[0] = (uintptr_t)oak_weak_new(oak_alloc(16));
+}
+
+/* The unit of work bounds a step, whatever the clock says. */
+START_TEST(a_step_with_the_least_budget_does_little)
+{
+    size_t steps = 0;
+    if (!start()) return;
+    (void)longest_step(1, &steps);
+    test_away(refer, NULL);
+    (void)longest_step(1, &steps);
+    ck_assert_uint_ge(oaki_weak_cleared(), NODES / 2);
+    assert_whole();
+}
+END_TEST
 
 /* Each step has one pause at most, and takes twice its budget besides. On a busy machine processor
  * time isn't exact, so one of several cycles is to show it. */
@@ -232,7 +260,25 @@ START_TEST(a_step_takes_twice_its_budget_and_a_pause_at_most)
     printf("gc/collect_step: longest of %zu steps of 1000 us: %llu us\n", steps,
            (unsigned long long)longest / 1000);
     ck_assert_uint_le(longest, 2 * budget_us * 1000);
-    (void)longest_step(100000, &steps); /* there would be time for another pause */
+    /* there would be time for another pause */
+    ck_assert_uint_le(longest_step(100000, &steps), 2 * 100000 * 1000);
+    assert_whole();
+}
+END_TEST
+
+/* Their records are examined within the budget. They are removed with the last pause. */
+START_TEST(dead_weak_references_lengthen_no_other_step)
+{
+    if (!start() || test_slow()) return;
+    uint64_t budget_us = 1000, longest = UINT64_MAX;
+    size_t steps = 0;
+    oaki_debug_switches.verify = 0;
+    for (int i = 0; i < 10 && longest > 2 * budget_us * 1000; i++) {
+        test_away(refer, NULL);
+        longest = longest_step(budget_us, &steps);
+        ck_assert_uint_ge(oaki_weak_cleared(), NODES / 2);
+    }
+    ck_assert_uint_le(longest, 2 * budget_us * 1000);
     assert_whole();
 }
 END_TEST
@@ -448,6 +494,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_test(c, a_round_ends_though_its_pages_are_written_between_steps);
     tcase_add_test(c, a_step_with_the_least_budget_does_little);
     tcase_add_test(c, a_step_takes_twice_its_budget_and_a_pause_at_most);
+    tcase_add_test(c, dead_weak_references_lengthen_no_other_step);
     tcase_add_test(c, a_step_without_budget_does_nothing);
     tcase_add_test(c, no_step_ends_a_cycle_while_collections_are_disabled);
     tcase_add_test(c, a_cycle_that_begins_anew_is_a_stopped_one);
