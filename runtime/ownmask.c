@@ -4,7 +4,7 @@
  * holds the later one; the other is unknown. Invariant: an id in the table is that of a thread
  * inside, as each thread removes its own id and no other. Lock: none. */
 #include "ownmask.h"
-#include "base.h"
+#include "contract.h"
 #include "os.h"
 
 #include <signal.h>
@@ -39,5 +39,6 @@ bool oaki_ownmask_has(int tid)
 
 void oaki_ownmask_forget(void)
 {
+    OAKI_REQUIRES_FORKED();
     memset(inside, 0, sizeof inside);
 }

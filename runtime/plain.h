@@ -13,6 +13,7 @@ OAKI_INLINE oaki_span *oaki_plain_span(const void *p)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t off = oaki_heap_offset(p), page = off >> OAKI_PAGE_SHIFT;
+    OAKI_ASSERT(oaki_is_inside() || AO_load(&h->zones.count) == 0);
     if (OAKI_UNLIKELY(off >= AO_load(&h->used))) return NULL;
     oaki_pte e = h->pte[page];
     unsigned cls = e & OAKI_PTE_CLASS;

@@ -239,7 +239,7 @@ oaki_stepped oaki_step_prepare(oaki_driver *d)
 void oaki_concurrent_begin(void)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_ASSERT(oaki_phase_now() == OAKI_PHASE_INIT_PAUSE);
+    OAKI_REQUIRES_PHASE(INIT_PAUSE);
     release_later();
     AO_store(&self->large, 0);
     oaki_preclean_begin(oaki_gc.kind == OAKI_MINOR);
@@ -257,7 +257,8 @@ void oaki_concurrent_begin(void)
 void oaki_concurrent_final_pause(void)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_ASSERT(oaki_phase_now() == OAKI_PHASE_FINAL_PAUSE && oaki_gc.mode == OAKI_CONCURRENT);
+    OAKI_REQUIRES_PHASE(FINAL_PAUSE);
+    OAKI_ASSERT(oaki_gc.mode == OAKI_CONCURRENT);
     OAKI_REQUIRES_REST();
     self->took_ns = oaki_os_now_ns() - self->begun_ns;
     oaki_workers_concurrent(false);

@@ -56,9 +56,9 @@ OAKI_INLINE void sift_slots(oak_marker *m, size_t w, uint64_t objects, size_t si
 static bool share(oak_marker *m, size_t lo, size_t hi, bool typed)
 {
     const char *base = (const char *)m->base;
-    if (m->concurrent || lo + OAKI_TUNE_RESCAN_SHARED > hi ||
-        !oaki_ranges_add(base + lo, base + hi, typed))
-        return false;
+    if (m->concurrent || lo + OAKI_TUNE_RESCAN_SHARED > hi) return false;
+    OAKI_REQUIRES_STOPPED();
+    if (!oaki_ranges_add(base + lo, base + hi, typed)) return false;
     m->left += hi - lo;
     return true;
 }

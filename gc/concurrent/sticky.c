@@ -102,7 +102,6 @@ bool oaki_sticky_may_begin(void)
 bool oaki_sticky_begins(void)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_ASSERT(!oaki_is_marking_concurrently());
     return oaki_sticky_may_begin() && oaki_dirty_may();
 }
 

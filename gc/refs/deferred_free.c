@@ -88,6 +88,7 @@ static void empty(void)
 void oaki_deferred_forget_zone(uint32_t zone)
 {
     OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_INSIDE();
     size_t n = 0;
     if (AO_load(&oaki_the_heap.ndeferred) == 0) return;
     oaki_lock_acquire(&self.lock);
@@ -104,6 +105,7 @@ void oaki_deferred_forget_zone(uint32_t zone)
 
 void oaki_deferred_trim(void)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&self.lock);
     (void)oaki_objtable_trim(&self.objects, OAKI_OBJTABLE_FORGET);
     oaki_lock_release(&self.lock);

@@ -107,7 +107,7 @@ const char *oaki_ranges_check(void)
 
 void oaki_ranges_after_fork(void)
 {
-    OAKI_ASSERT(oaki_fork_is_ours());
+    OAKI_REQUIRES_FORKED();
     self.lock = 0;
 }
 

@@ -135,6 +135,6 @@ const char *oaki_segments_check(size_t held)
 
 void oaki_segments_after_fork(void)
 {
-    OAKI_ASSERT(oaki_fork_is_ours());
+    OAKI_REQUIRES_FORKED();
     self.lock = 0;
 }
