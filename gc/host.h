@@ -141,14 +141,17 @@ int oaki_type_disclaim(const oak_type *type, oaki_disclaim_fn *fn, bool protects
  * Otherwise as oaki_gc_at_cycle. */
 int oaki_gc_at_start(void (*fn)(void *ctx), void *ctx);
 
-/* No collection starts or ends while fn returns true. It is also called in pauses, so it may
- * only read memory. NULL: no such function any more. */
+/* No collection starts or ends while fn returns true. It is also called in pauses, so it may only
+ * read memory. NULL: no such function any more. fn takes no context: threads read it without a
+ * lock, as one word. The same holds for the other functions here that take none. */
 void oaki_gc_off_while(bool (*fn)(void));
 bool oaki_host_is_off(void);
 
-/* No collection starts while fn returns true. It is called before one starts, for any reason, by
- * the thread that would start it, inside oaki_enter or outside, with no lock of the runtime held.
- * It may only read memory. NULL: no such function any more. */
+/* No collection starts while fn returns true. The thread that would start one calls it before, for
+ * any reason, with no lock of the runtime held. A mutator is inside oaki_enter then; the
+ * collector's thread, and one that steps, are outside. So fn may run code of the program that
+ * returns soon. That must not wait for another thread, which may be stopped. It must not call
+ * Oakum: inside oaki_enter that is fatal. NULL: no such function any more. */
 void oaki_gc_unless(bool (*fn)(oaki_gc_why why));
 
 /* Between hold and release no collection runs, no link is cleared (link.h), and no other thread

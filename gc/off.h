@@ -7,8 +7,8 @@
 /* Does the program forbid all collections now? Also in a pause. */
 bool oaki_gc_is_off(void);
 /* Is a collection refused that is about to start? It is while oaki_gc_is_off, or while the host
- * forbids it for this reason, which may call the program. It also is while a fork, which holds
- * gc_lock, waits for the calling thread. */
+ * forbids it for this reason, which may call the program (oaki_gc_unless). It also is while a fork,
+ * which holds gc_lock, waits for the calling thread. */
 bool oaki_gc_refuses(oaki_gc_why why);
 /* By oak_gc_disable? */
 bool oaki_gc_is_disabled(void);

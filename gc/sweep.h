@@ -20,7 +20,7 @@ void oaki_sweep_kept(size_t bytes[OAKI_KINDS]);
 /* When the last cycle's sweep was complete, on the monotonic clock; 0 before. */
 uint64_t oaki_sweep_ended(void);
 /* From now on fn is called, inside oaki_enter, after each sweep assist: with its begin, and the
- * bytes of the spans swept. NULL: no such function any more. */
+ * bytes of the spans swept. NULL: no such function any more. No context, as in host.h. */
 void oaki_sweep_on_assist(void (*fn)(uint64_t begin, size_t bytes));
 
 #endif

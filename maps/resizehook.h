@@ -18,7 +18,8 @@ typedef void (*oaki_resize_fn)(const oaki_resize *r);
 
 extern OAKI_HIDDEN AO_t oaki_resize_hook; /* oaki_resize_fn, or 0 */
 
-/* Sets the hook, for maps of both kinds. NULL: none. */
+/* Sets the hook, for maps of both kinds. NULL: none. It takes no context, as a map reads it without
+ * a lock, as one word. */
 void oaki_maps_on_resize(oaki_resize_fn fn);
 
 OAKI_INLINE void oaki_resize_begins(const void *map, bool classic, size_t len, size_t from,

@@ -67,6 +67,7 @@ static bool is_off(void)
     return GC_dont_gc != 0;
 }
 
+/* The program's function may not allocate, as with libgc, which holds its lock then. */
 static bool vetoed(oaki_gc_why why)
 {
     if (why == OAKI_GC_DUE && lgc.no_automatic) return true;

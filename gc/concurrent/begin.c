@@ -36,7 +36,7 @@ static bool is_due(const oaki_driver *d)
     return d->end_ns && oaki_pace_nears();
 }
 
-/* Asks the host, too, so it is called without a lock. The host's function may hold references, so
+/* Calls the host's function, too (oaki_gc_unless), so no lock is held. It may hold references, so
  * this thread's frames are roots then. */
 static answer due(const oaki_driver *d)
 {

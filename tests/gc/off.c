@@ -2,6 +2,7 @@
  * the program, or another thread asks for it; and a program that disables most of the time is
  * collected in what is left. */
 #include "gc/concurrent/concurrent.h"
+#include "gc/host.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include "tests/tracked.h"
@@ -149,6 +150,27 @@ START_TEST(a_mark_that_is_kept_goes_on_looking_at_what_is_written)
 }
 END_TEST
 
+static bool allocates(oaki_gc_why why)
+{
+    (void)why;
+    return oak_alloc(MIB) == NULL;
+}
+
+static void collect_with_veto(void *arg)
+{
+    (void)arg;
+    oaki_gc_unless(allocates);
+    oak_collect();
+}
+
+/* It neither waits for itself nor goes on. */
+START_TEST(a_veto_that_allocates_is_one_fatal_line)
+{
+    if (!start(100)) return;
+    test_dies(collect_with_veto, NULL, "oakum: called ");
+}
+END_TEST
+
 static void add(Suite *s, const char *name, void (*setup)(void))
 {
     TCase *t = tcase_create(name);
@@ -158,6 +180,7 @@ static void add(Suite *s, const char *name, void (*setup)(void))
     tcase_add_test(t, nor_one_that_another_thread_asks_for);
     tcase_add_test(t, what_dies_in_sections_is_collected_between_them);
     tcase_add_test(t, a_mark_that_is_kept_goes_on_looking_at_what_is_written);
+    tcase_add_test(t, a_veto_that_allocates_is_one_fatal_line);
     suite_add_tcase(s, t);
 }
 
