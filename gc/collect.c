@@ -89,7 +89,7 @@ OAKI_NOINLINE bool oaki_cycle_final_pause(oaki_thread *t, size_t number)
 OAKI_AT_START void oaki_gc_before_alloc(oaki_thread *t, size_t bytes)
 {
     OAKI_REQUIRES_INSIDE();
-    oaki_sweep_pay();
+    oaki_sweep_assist();
     if (OAKI_UNLIKELY(oaki_pace_due()) && !oaki_concurrent_request(t, bytes))
         (void)oaki_gc_collect(t, OAKI_GC_DUE);
 }
@@ -103,7 +103,7 @@ OAKI_AT_START void oaki_gc_stress(oaki_thread *t)
     (void)oaki_gc_collect(t, oaki_debug_switches.minor ? OAKI_GC_DUE : OAKI_GC_NEEDED);
 }
 
-int oaki_gc_at_start(void (*fn)(void *ctx), void *ctx)
+int oaki_gc_before_pause(void (*fn)(void *ctx), void *ctx)
 {
     return oaki_hook_add(&oaki_gc.start, fn, ctx);
 }
@@ -157,7 +157,7 @@ bool oak_collect_step(unsigned budget_us)
     d.stopped_only = !oaki_concurrent_may_step(budget);
     oaki_leave(t);
     if (budget > 0) take_steps(&d);
-    return oaki_concurrent_has_rest() || AO_load(&oaki_gc.sweeper.waiting) != 0;
+    return oaki_concurrent_has_work() || AO_load(&oaki_gc.sweeper.waiting) != 0;
 }
 
 OAKI_AT_START int oaki_gc_init(void)

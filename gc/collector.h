@@ -188,7 +188,7 @@ typedef struct oaki_collector {
     bool ended_concurrent;      /* the last final pause ended a mark that had begun before it */
     AO_t start_reported;        /* start hooks have run for this cycle; its pause may be retried */
     AO_t entered_ns[OAKI_PHASES]; /* when each phase was last entered */
-    oaki_cycle record;          /* measurements of the cycle under way (record.c) */
+    oaki_cycle figures;         /* measurements of the cycle under way (record.c) */
     oaki_hooks start;           /* called before the first pause */
     oaki_hooks before, after;   /* called in pauses, before and after the mark */
     oaki_vec start_hooks;       /* the program's, called in the first pause (starthook.c) */

@@ -39,8 +39,8 @@ OAKI_INLINE bool oaki_phase_is_one(unsigned set)
  * that only records marked objects. */
 #define OAKI_REQUIRES_WORKER(m) OAKI_ASSERT(oaki_worker_is_mine(m))
 
-/* Between two drains, and between two quanta, no helper marks. */
-#define OAKI_REQUIRES_REST() OAKI_ASSERT(oaki_workers_are_at_rest())
+/* No helper marks: between two drains, and between two quanta. */
+#define OAKI_REQUIRES_NO_HELPER() OAKI_ASSERT(oaki_workers_are_at_rest())
 
 bool oaki_is_collector(void);
 bool oaki_worker_zero_is_mine(void);

@@ -218,5 +218,5 @@ void oaki_collector_reset(void)
     oaki_finalrun_reset();
     oaki_zones_reset();
     oaki_cycle_abort();
-    oaki_cycle_drop_marks(); /* nobody tells the child of dirty pages */
+    oaki_cycle_drop_marks(); /* the child has no dirty-page tracking */
 }

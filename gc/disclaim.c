@@ -1,4 +1,4 @@
-/* disclaim.c - asks the functions of types before dead objects of theirs are reclaimed.
+/* disclaim.c - calls the functions of types before dead objects of theirs are reclaimed.
  *
  * Spans with such objects are not swept lazily. The final pause takes them off the lists. Then the
  * thread that ends the cycle sweeps them, one after the other, while mutators run. It calls the
@@ -9,8 +9,8 @@
  * final pause traces the contents of unmarked ones, but doesn't mark them. A chain of such objects
  * goes one in each cycle, and a circle of them never.
  *
- * An object that is freed by hand, or with its zone, is not asked for. Where its memory had to
- * stay, it has lost its type by then (refs/deferred_free.c).
+ * No function is called for an object that is freed by hand, or with its zone. Where its memory
+ * had to stay, it has lost its type by then (refs/deferred_free.c).
  *
  * Owns: oaki_gc.disclaim. Invariant: no span is detached when a mark begins, nor in a pause but for
  *   the end of the final one. Lock: gc_lock; the functions are called under it.
@@ -22,7 +22,6 @@
 #include "host.h"
 #include "runtime/contain.h"
 #include "tuning.h"
-
 
 static oaki_disclaim *const self = &oaki_gc.disclaim;
 
@@ -81,7 +80,7 @@ void oaki_disclaim_protect(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     if (OAKI_LIKELY(!AO_load(&self->any))) return;
     oaki_disclaim_each(trace, &self->traced);
     oaki_mark_drain();
@@ -99,7 +98,7 @@ void oaki_disclaim_detach(void)
 
 /* ---- after it ---- */
 
-static void ask(const oak_type *t, size_t slot)
+static void call_for(const oak_type *t, size_t slot)
 {
     oaki_heap *h = &oaki_the_heap;
     bool keep;
@@ -112,13 +111,13 @@ static void ask(const oak_type *t, size_t slot)
     AO_fetch_and_add(&h->live, oaki_object_size(slot));
 }
 
-static OAKI_NOINLINE void ask_for_dead(const oaki_span *s)
+static OAKI_NOINLINE void call_for_dead(const oaki_span *s)
 {
     size_t base = oaki_span_slot(s);
     for (size_t i = 0; i < slots_of(s); i++) {
         size_t slot = base + i * s->size;
         const oak_type *t = is_dead(slot) ? type_at(slot) : NULL;
-        if (t && t->disclaim) ask(t, slot);
+        if (t && t->disclaim) call_for(t, slot);
     }
 }
 
@@ -132,7 +131,7 @@ void oaki_disclaim_sweep(void)
     AO_store(&h->disclaiming, (AO_t)oaki_thread_self());
     while (self->detached != 0) {
         oaki_span *s = &h->spans[self->detached - 1];
-        ask_for_dead(s);
+        call_for_dead(s);
         self->detached = s->next;
         s->next = 0;
         if (oaki_gc_sweep_span(s, false)) oaki_central_give(s);

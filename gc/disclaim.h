@@ -1,5 +1,5 @@
-/* disclaim.h - objects whose type has a function that is asked before they are reclaimed. A host
- * gives a type such a function by oaki_type_disclaim (host.h). */
+/* disclaim.h - objects whose type has a function that is called before they are reclaimed. A
+ * host gives a type such a function by oaki_type_disclaim (host.h). */
 #ifndef OAKI_DISCLAIM_H
 #define OAKI_DISCLAIM_H
 
@@ -18,7 +18,7 @@ typedef struct oaki_disclaim {
 void oaki_disclaim_protect(void);
 /* M is final, and every span unswept: takes the spans that have such objects off the lists. */
 void oaki_disclaim_detach(void);
-/* After the pause: asks for each dead object of these spans, and sweeps them. */
+/* After the pause: calls the function of each dead object of these spans, and sweeps them. */
 void oaki_disclaim_sweep(void);
 /* In a pause, M is final: calls fn for the offset of each object that protects others. */
 void oaki_disclaim_each(void (*fn)(void *ctx, size_t slot), void *ctx);

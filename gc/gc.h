@@ -124,7 +124,7 @@ size_t oaki_external_marked(bool minor);
 
 /* M is final. */
 void oaki_zones_marked(void);
-/* Is a zone about to be destroyed? Only a full mark can tell whether it may be. */
+/* Is a zone about to be destroyed? Only a full mark decides whether it may be. */
 bool oaki_zones_closing(void);
 void oaki_zones_reset(void); /* in the child of a fork */
 

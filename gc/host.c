@@ -46,7 +46,7 @@ bool oaki_host_vetoes(oaki_gc_why why)
 }
 
 /* In a frame of its own, as the thread may count as stopped in it. */
-OAKI_NOINLINE int oaki_gc_hold(void)
+OAKI_NOINLINE int oaki_gc_exclude(void)
 {
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
@@ -66,7 +66,7 @@ void oaki_gc_release(void)
 
 int oaki_gc_at_roots(void (*fn)(void *ctx, oak_marker *m), void *ctx)
 {
-    if (oaki_gc_hold() != 0) return -1;
+    if (oaki_gc_exclude() != 0) return -1;
     size_t i = 0;
     while (i < host->nroots && (host->roots[i].fn != fn || host->roots[i].ctx != ctx)) i++;
     OAKI_INVARIANT(i < OAKI_HOST_HOOKS, "more hooks than places");

@@ -122,13 +122,13 @@ int oaki_hold(void *obj);
 bool oaki_drop(void *obj);
 bool oaki_is_held(const void *obj);
 
-/* ---- objects that are asked for before they are reclaimed (disclaim.c) ---- */
+/* ---- functions called before objects are reclaimed (disclaim.c) ---- */
 
 /* From the end of the next mark on, fn is called for each dead object of the type before it is
  * reclaimed. The thread that ends the cycle calls it, with gc_lock held, while mutators run. If fn
  * returns true, the object is kept, and fn is called again in the next cycle. fn must return, and
- * calls nothing that enters the runtime. oak_base and the like know the objects that are yet to be
- * asked for. oak_free does not ask.
+ * calls nothing that enters the runtime. oak_base and the like know the objects whose call is
+ * still to come. oak_free does not call it.
  * protects: what a dead object refers to is kept until fn was called for it, also in circles, which
  * are therefore never reclaimed. Without it, those may have been reclaimed before.
  * The type is made by oaki_type_host. 0, or -1 with ENOMEM. Not inside oaki_enter. */
@@ -139,7 +139,7 @@ int oaki_type_disclaim(const oak_type *type, oaki_disclaim_fn *fn, bool protects
 /* From now on fn is called once for each cycle, before its pause. The world runs, gc_lock is
  * held, and the thread is inside oaki_enter; so fn may not call Oakum's public functions.
  * Otherwise as oaki_gc_at_cycle. */
-int oaki_gc_at_start(void (*fn)(void *ctx), void *ctx);
+int oaki_gc_before_pause(void (*fn)(void *ctx), void *ctx);
 
 /* No collection starts or ends while fn returns true. It is also called in pauses, so it may only
  * read memory. NULL: no such function any more. fn takes no context: threads read it without a
@@ -158,7 +158,7 @@ void oaki_gc_unless(bool (*fn)(oaki_gc_why why));
  * is between its own hold and release. 0, or -1 with ENOMEM. The thread is inside the runtime:
  * it may not allocate, nor call a function that enters the runtime. oak_base and the like, which
  * take no lock, are allowed. The calls don't nest. */
-int oaki_gc_hold(void);
+int oaki_gc_exclude(void);
 void oaki_gc_release(void);
 
 /* ---- finalizers ---- */

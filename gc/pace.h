@@ -51,7 +51,8 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
                      size_t bytes, bool asked);
 
 /* A stop-the-world mark took `ns`. `before`: bytes allocated between the last cycle and its
- * begin. That tells nothing after a collection that was asked for. Call before oaki_pace_cycle. */
+ * begin. They count for nothing after a collection that was asked for. Call before
+ * oaki_pace_cycle. */
 void oaki_pace_stopped(bool minor, bool asked, size_t before, uint64_t begin_ns, uint64_t ns);
 
 /* After a concurrent mark: bytes allocated between the last cycle and its begin, bytes allocated

@@ -64,7 +64,7 @@ void oaki_prepare_in_pause(oaki_driver *d)
 static void mark_from_roots(oaki_driver *d)
 {
     OAKI_REQUIRES_MARK();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     oaki_roots_mark(true);
     oaki_record_part(OAKI_PART_ROOTS, &d->at_ns);
     oaki_mark_drain();
@@ -94,7 +94,7 @@ static void decide_refs(void)
 /* Its time does not count as the cycle's, so that pacing is as without verify=1. */
 static void verify(bool whole, uint64_t *t)
 {
-    oaki_cycle *c = &oaki_gc.record;
+    oaki_cycle *c = &oaki_gc.figures;
     if (!oaki_debug_switches.verify) return;
     uint64_t cpu = oaki_os_cpu_ns();
     oaki_verify(whole);
@@ -123,7 +123,7 @@ static oaki_found found(bool part)
 static void end_mark(oaki_driver *d, bool concurrent, bool minor)
 {
     oaki_heap *h = &oaki_the_heap;
-    oaki_cycle *c = &oaki_gc.record;
+    oaki_cycle *c = &oaki_gc.figures;
     size_t live = live_bytes(minor), before = c->line.heap_end;
     size_t work = concurrent ? oaki_concurrent_work() : oaki_workers_scanned();
     c->words = oaki_workers_scanned();
@@ -151,7 +151,7 @@ oaki_stepped oaki_step_final_pause(oaki_driver *d)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_PHASE(FINAL_PAUSE);
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     bool concurrent = oaki_gc.mode == OAKI_CONCURRENT, minor = oaki_gc.kind == OAKI_MINOR;
     if (concurrent) {
         oaki_concurrent_final_pause();
@@ -227,11 +227,11 @@ bool oaki_init_pause(oaki_thread *t)
         return false;
     }
     oaki_record_stopped(t);
-    oaki_gc.record.first_begin = oaki_world_asked_ns();
+    oaki_gc.figures.first_begin = oaki_world_asked_ns();
     oaki_caches_flush();
     begin_cycle(OAKI_CONCURRENT, d.why);
     (void)oaki_collector_step(&d);
-    oaki_gc.record.first = oaki_os_now_ns() - oaki_gc.record.first_begin;
+    oaki_gc.figures.first = oaki_os_now_ns() - oaki_gc.figures.first_begin;
     oaki_world_start(t);
     oaki_helpers_release();
     return true;
@@ -267,7 +267,7 @@ static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
 bool oaki_pause_to_end(oaki_thread *t, oaki_gc_why why)
 {
     oaki_driver d = { .thread = t, .paused = true, .why = why };
-    oaki_cycle *c = &oaki_gc.record;
+    oaki_cycle *c = &oaki_gc.figures;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_record_begin(t, why, prepare_pause());
     uint64_t cpu0 = oaki_os_cpu_ns();

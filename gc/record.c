@@ -1,6 +1,6 @@
 /* record.c - the measurements of a cycle, for gctrace, listeners, pacing and statistics.
  *
- * Owns: oaki_gc.record and oaki_gc.totals. Lock: gc_lock. */
+ * Owns: oaki_gc.figures and oaki_gc.totals. Lock: gc_lock. */
 #include "contract.h"
 #include "cycle.h"
 #include "gc/concurrent/concurrent.h"
@@ -34,7 +34,7 @@ static void count_pause(uint64_t ns)
 
 static void begin_new(oaki_thread *t, uint64_t sweep_rest)
 {
-    oaki_cycle *c = &oaki_gc.record;
+    oaki_cycle *c = &oaki_gc.figures;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = oaki_plan_cpus() };
     c->sweep_end = oaki_sweep_ended();
@@ -47,15 +47,15 @@ void oaki_record_begin(oaki_thread *t, oaki_gc_why why, uint64_t swept_from)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     if (!oaki_is_marking()) begin_new(t, oaki_os_now_ns() - swept_from);
-    oaki_gc.record.why = why;
-    oaki_gc.record.line.forced = why == OAKI_GC_ASKED;
+    oaki_gc.figures.why = why;
+    oaki_gc.figures.line.forced = why == OAKI_GC_ASKED;
 }
 
 /* A mark that was aborted before the world was stopped is not part of this cycle. Nor is an init
  * pause whose PREPARE is still under way, as the cycle begins anew (pauses.c). */
 void oaki_record_stopped(oaki_thread *t)
 {
-    oaki_cycle *c = &oaki_gc.record;
+    oaki_cycle *c = &oaki_gc.figures;
     oaki_failed_stops failed = oaki_world_failed();
     OAKI_REQUIRES_STOPPED();
     size_t live = AO_load(&oaki_the_heap.live);
@@ -75,7 +75,7 @@ void oaki_record_part(oaki_part part, uint64_t *t)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     uint64_t now = oaki_os_now_ns();
-    oaki_gc.record.part[part] = now - *t;
+    oaki_gc.figures.part[part] = now - *t;
     *t = now;
 }
 
@@ -165,7 +165,7 @@ static void note_plan(const oaki_cycle *c)
 
 void oaki_record_end(uint64_t mark_cpu)
 {
-    oaki_cycle *c = &oaki_gc.record;
+    oaki_cycle *c = &oaki_gc.figures;
     bool asked = c->why == OAKI_GC_ASKED;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_ASSERT((c->first_begin != 0) == (oaki_gc.mode == OAKI_CONCURRENT));

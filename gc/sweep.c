@@ -1,7 +1,7 @@
 /* sweep.c - makes A the marked objects, span by span: by allocating threads, and by a background
  * thread.
  *
- * Owns: the background sweeper, the sweep credit. Unswept spans are in the mcentrals' lists
+ * Owns: the background sweeper, the assists. Unswept spans are in the mcentrals' lists
  * (central.c). The thread that takes a span off its list sweeps it alone. A cycle starts without
  * unswept spans: the collector sweeps the rest first. Lock: the background thread is a helper
  * (thread.h), and sweeps a batch between begin and end. */
@@ -216,9 +216,9 @@ uint64_t oaki_sweep_ended(void)
     return AO_load(&sweeper->ended);
 }
 
-/* ---- credit ---- */
+/* ---- assists ---- */
 
-OAKI_AT_START void oaki_sweep_pay(void)
+OAKI_AT_START void oaki_sweep_assist(void)
 {
     OAKI_REQUIRES_INSIDE();
     if (!AO_load(&sweeper->waiting)) return;

@@ -12,7 +12,7 @@ void oaki_sweep_wake(void);
 /* Sweeps until the monotonic time end_ns, at least one span. Are there more? Inside oaki_enter. */
 bool oaki_sweep_until(uint64_t end_ns);
 /* before the calling thread allocates: sweeps in proportion (assist) */
-void oaki_sweep_pay(void);
+void oaki_sweep_assist(void);
 /* During a mark: the rule that is broken, or NULL. */
 const char *oaki_sweep_check(void);
 /* Bytes that this cycle's sweep has found alive so far, by kind of object. */

@@ -100,7 +100,7 @@ void oaki_mark_release(void)
 void oaki_workers_discard(void)
 {
     OAKI_REQUIRES_COLLECTOR();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     for (unsigned i = 0; i < shared.nworkers; i++) {
         oak_marker *m = &shared.workers[i];
         m->top = m->full = NULL;
@@ -225,7 +225,7 @@ void oaki_worklist_share(oak_marker *m)
 void oaki_workers_rescan_begin(size_t end)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     for (unsigned i = 0; i < shared.nworkers; i++) {
         shared.workers[i].whole = SIZE_MAX;
         shared.workers[i].rescanned = 0;
@@ -385,7 +385,7 @@ static void *helper(void *arg)
 static void begin_drain(oak_marker *m, bool quantum, unsigned seats)
 {
     OAKI_REQUIRES_WORKER_ZERO();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     OAKI_ASSERT(seats < shared.nworkers);
     shared.quantum = quantum;
     shared.seats = seats;
@@ -397,13 +397,13 @@ static void end_drain(void)
 {
     shared.called = false;
     AO_int_store(&shared.idle, 0);
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
 }
 
 bool oaki_trace_some(oak_marker *m, size_t words)
 {
     OAKI_REQUIRES_WORKER(m);
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     AO_store(&m->until, m->scanned + words);
     mark_alone(m);
     bool more = oaki_trace_is_over(m);
@@ -466,7 +466,7 @@ void oaki_mark_drain(void)
 
 const char *oaki_worklist_check(void)
 {
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     size_t held = 0, donated = 0, used = AO_load(&oaki_the_heap.used);
     for (unsigned i = 0; i < shared.nworkers; i++) {
         const oak_marker *m = &shared.workers[i];
@@ -497,7 +497,7 @@ oak_marker *oaki_worker(unsigned id)
 void oaki_workers_begin(void)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     OAKI_ASSERT(oaki_workers_have_nothing());
     shared.wake_after = oaki_plan_wake_words();
     oaki_heap *h = &oaki_the_heap;
@@ -518,7 +518,7 @@ void oaki_workers_begin(void)
 void oaki_workers_concurrent(bool concurrent)
 {
     OAKI_REQUIRES_WORKER_ZERO();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     for (unsigned i = 0; i < shared.nworkers; i++)
         shared.workers[i].concurrent = shared.workers[i].shared_bits = concurrent;
 }

@@ -65,7 +65,7 @@ void oaki_zones_marked(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     oaki_zones_drop_fibers(is_marked);
     if (AO_load(&oaki_gc.closing.zones) == 0) return;
     AO_store(&oaki_gc.closing.ready, oaki_finalizers_ready());

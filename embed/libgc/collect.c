@@ -126,7 +126,7 @@ static void tell_heap_size(void)
 
 static void tell_outside(void)
 {
-    if (!GC_on_heap_resize || oaki_gc_hold() != 0) return;
+    if (!GC_on_heap_resize || oaki_gc_exclude() != 0) return;
     tell_heap_size();
     oaki_gc_release();
 }
@@ -265,7 +265,7 @@ void lgc_collect_init(void)
     oaki_gc_set_prefer_stops(true);
     oaki_gc_off_while(is_off);
     oaki_gc_unless(vetoed);
-    if (oaki_gc_at_start(start, NULL) != 0 || oaki_gc_at_cycle(stopped, NULL) != 0 ||
+    if (oaki_gc_before_pause(start, NULL) != 0 || oaki_gc_at_cycle(stopped, NULL) != 0 ||
         oaki_gc_after_mark(marked, NULL) != 0 || oaki_gc_on_cycle(over, NULL) != 0)
         lgc_start_fails("not enough memory");
 }
@@ -397,7 +397,7 @@ void GC_alloc_lock(void)
 {
     lgc_ready();
     if (lgc_is_blocked()) hold_outside(GC_alloc_lock);
-    else if (oaki_gc_hold() != 0)
+    else if (oaki_gc_exclude() != 0)
         oak_fatal("oakum: GC_alloc_lock: no memory to attach the thread");
 }
 

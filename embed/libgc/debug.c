@@ -216,7 +216,7 @@ void lgc_debug_check(void)
 {
     smashed s = { .n = 0 };
     if (!AO_load(&composite.type) && !AO_load(&atomic.type)) return;
-    if (oaki_gc_hold() != 0) return;
+    if (oaki_gc_exclude() != 0) return;
     GC_enumerate_reachable_objects_inner(look, &s);
     oaki_gc_release();
     if (s.n == 0) return;

@@ -199,7 +199,7 @@ int GC_is_tmp_root(void *p)
     if (lgc_is_blocked()) return GC_is_tmp_root_outside(p);
     const oaki_thread *t = oaki_thread_self();
     bool inside = t && t->in_runtime;
-    if (!inside && oaki_gc_hold() != 0) return 0;
+    if (!inside && oaki_gc_exclude() != 0) return 0;
     bool found = oaki_roots_in_object(p);
     if (!inside) oaki_gc_release();
     return found;

@@ -259,7 +259,7 @@ void oaki_concurrent_final_pause(void)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_PHASE(FINAL_PAUSE);
     OAKI_ASSERT(oaki_gc.mode == OAKI_CONCURRENT);
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     self->took_ns = oaki_os_now_ns() - self->begun_ns;
     oaki_workers_concurrent(false);
     AO_store(&self->expected[oaki_gc.kind], oaki_workers_scanned());
@@ -278,7 +278,7 @@ void oaki_concurrent_end(void)
 size_t oaki_concurrent_work(void)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     return oaki_workers_scanned() + oaki_preclean_protected() * oaki_plan_page_words();
 }
 
@@ -312,7 +312,7 @@ bool oaki_concurrent_protecting(void)
     return self->protecting;
 }
 
-bool oaki_concurrent_has_rest(void)
+bool oaki_concurrent_has_work(void)
 {
     return !oaki_cycle_is_at_rest() || AO_load(&self->unprotect) != 0;
 }

@@ -40,7 +40,7 @@ void oaki_background_wake(void);
  * before is no longer known. */
 bool oaki_concurrent_protecting(void);
 /* Is there a step to take, in a cycle or after one? */
-bool oaki_concurrent_has_rest(void);
+bool oaki_concurrent_has_work(void);
 
 /* ---- for pauses.c, world stopped ---- */
 

@@ -80,7 +80,7 @@ static void work(const oaki_stage_plan *plan, const oaki_driver *d)
 {
     OAKI_NO_CANCEL;
     OAKI_REQUIRES_WORKER_ZERO();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     uint64_t cpu = oaki_os_thread_cpu_ns(), helped = oaki_workers_helped();
     bool more = plan->quantum(&self->progress, d);
     helped = oaki_workers_helped() - helped; /* all are at rest between two quanta */

@@ -54,12 +54,12 @@ static bool drive(oaki_thread *t)
             between_steps(&d);
         } else if (++refused > OAKI_TUNE_REFUSED_NAPS) {
             give_up(t);
-            if (!oaki_concurrent_has_rest()) return any;
+            if (!oaki_concurrent_has_work()) return any;
             refused = 0;
         } else {
             oaki_os_sleep_ns(OAKI_TUNE_REFUSED_NAP_NS);
         }
-    } while (!any || oaki_concurrent_has_rest());
+    } while (!any || oaki_concurrent_has_work());
     return true;
 }
 
@@ -152,7 +152,7 @@ bool oaki_concurrent_may(oaki_thread *t)
 bool oaki_concurrent_may_step(uint64_t budget_ns)
 {
     OAKI_REQUIRES_INSIDE();
-    if (oaki_concurrent_has_rest()) return true;
+    if (oaki_concurrent_has_work()) return true;
     if (!oaki_gc_may_be_concurrent() || oaki_gc_refuses(OAKI_GC_DUE)) return false;
     bool large = oaki_debug_switches.beside || oaki_plan_is_concurrent();
     if (!large && oaki_plan_pause_ns() <= budget_ns) return false;

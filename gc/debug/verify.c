@@ -275,7 +275,7 @@ void oaki_verify_rule(const char *(*check)(void))
 void oaki_verify(bool whole)
 {
     OAKI_REQUIRES_STOPPED();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     oaki_heap *h = &oaki_the_heap;
     oaki_verifier *v = &oaki_gc.debug.verifier;
     v->by = NULL;

@@ -352,7 +352,7 @@ void oaki_finalizers_decide(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     size_t before = oaki_finalizers_ready();
     uint32_t last = oaki_final.tail;
     if (oaki_gc.host.ordered_first) {

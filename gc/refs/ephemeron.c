@@ -320,7 +320,7 @@ static void table_clear(bool decided)
     if (!decided) return;
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     oaki_objtable_each_uncertain(&self.table, expect, clear, NULL);
 }
 

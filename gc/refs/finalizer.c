@@ -244,7 +244,7 @@ static void table_forget_zone(uint32_t zone)
 
 int oaki_finalizers_order(oaki_finalizer_order order)
 {
-    if (oaki_gc_hold() != 0) return -1;
+    if (oaki_gc_exclude() != 0) return -1;
     oaki_gc.host.ordered_first = order == OAKI_ORDERED_FIRST;
     oaki_gc_release();
     return 0;

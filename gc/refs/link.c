@@ -389,7 +389,7 @@ static void table_clear(bool decided)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     clear_unreachable(&sorts[decided]);
     if (!decided) return;
     drop_homeless(&sorts[0]);

@@ -12,7 +12,7 @@
  * both.
  *
  * Links are cleared in a pause. A thread that reads a link and computes an address from it does
- * so between oaki_gc_hold and oaki_gc_release (host.h). The address is in a register or on its
+ * so between oaki_gc_exclude and oaki_gc_release (host.h). The address is in a register or on its
  * stack before the release, as a compiler may delay the arithmetic.
  *
  * Lock: finalizer_lock, or the world is stopped. Any thread may call the functions that change

@@ -184,7 +184,7 @@ static void clear_gone(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_MARK();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     oaki_objtable_each_uncertain(&self.table, expect_both, clear, NULL);
 }
 

@@ -84,7 +84,7 @@ size_t oaki_ranges_mapped(void)
 void oaki_ranges_forget(void)
 {
     OAKI_REQUIRES_COLLECTOR();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     self.n = 0;
 }
 

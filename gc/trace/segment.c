@@ -88,7 +88,7 @@ void oaki_segment_free(oaki_mark_segment *c)
 void oaki_segments_release(void)
 {
     OAKI_REQUIRES_COLLECTOR();
-    OAKI_REQUIRES_REST();
+    OAKI_REQUIRES_NO_HELPER();
     self.free = self.cut = NULL;
     self.ntaken = 0;
 }

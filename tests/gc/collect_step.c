@@ -190,7 +190,7 @@ static size_t note_work(work *most, const before *b, const before *now)
  * records, or a short one between them. */
 static uint64_t pause_ns(const before *b, const before *now)
 {
-    const oaki_cycle *c = &oaki_gc.record;
+    const oaki_cycle *c = &oaki_gc.figures;
     if (now->init_pause != b->init_pause) return c->first;
     if (now->cycles == b->cycles) return now->short_ns - b->short_ns;
     return AO_load(&oaki_gc.entered_ns[OAKI_PHASE_SWEEP]) - c->begin;
@@ -369,7 +369,7 @@ START_TEST(a_cycle_that_begins_anew_is_a_stopped_one)
     oak_collect();
     ck_assert_uint_eq(cycles(), before + 1);
     ck_assert_int_eq(oaki_gc.mode, OAKI_STOPPED);
-    ck_assert_uint_eq(oaki_gc.record.first_begin, 0);
+    ck_assert_uint_eq(oaki_gc.figures.first_begin, 0);
     ck_assert_uint_eq(test_stats().num_concurrent_gc, concurrent);
     (void)step_through(BUDGET_US, NULL);
     ck_assert_uint_eq(test_stats().num_concurrent_gc, concurrent + 1);

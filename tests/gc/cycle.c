@@ -247,7 +247,7 @@ typedef struct leap {
 static void enter(void *arg)
 {
     const leap *l = arg;
-    if (oaki_gc_hold() != 0) return;
+    if (oaki_gc_exclude() != 0) return;
     AO_store(&oaki_the_heap.phase, l->from);
     oaki_cycle_enter(l->to);
     oaki_gc_release();

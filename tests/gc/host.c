@@ -500,9 +500,9 @@ START_TEST(a_start_is_told_for_each_cycle)
 {
     static AO_t starts, others;
     oak_gc_enable();
-    ck_assert_int_eq(oaki_gc_at_start(count_start, &starts), 0);
-    ck_assert_int_eq(oaki_gc_at_start(count_start, &starts), 0); /* once */
-    ck_assert_int_eq(oaki_gc_at_start(count_start, &others), 0);
+    ck_assert_int_eq(oaki_gc_before_pause(count_start, &starts), 0);
+    ck_assert_int_eq(oaki_gc_before_pause(count_start, &starts), 0); /* once */
+    ck_assert_int_eq(oaki_gc_before_pause(count_start, &others), 0);
     size_t before = AO_load(&oaki_the_heap.cycle);
     pthread_t id[3];
     for (size_t i = 0; i < OAKI_COUNT(id); i++) id[i] = test_start(collect_often, NULL);
@@ -520,7 +520,7 @@ static AO_t inside;
 static void *hold_and_look(void *arg)
 {
     while (!AO_load(&test_quit)) {
-        if (oaki_gc_hold() != 0) abort();
+        if (oaki_gc_exclude() != 0) abort();
         test_expect(AO_fetch_and_add_full(&inside, 1) == 0, __LINE__);
         AO_t cycle = AO_load(&oaki_the_heap.cycle);
         for (int i = 0; i < 500; i++) oaki_pause();
