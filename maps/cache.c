@@ -1,4 +1,6 @@
-/* cache.c - a bounded cache: creation, lookups, puts, a walk over its entries. */
+/* cache.c - a bounded cache: creation, lookups, puts, a walk over its entries.
+ *
+ * Owner, invariants and lock: cache.h. */
 #include "cache.h"
 
 #include "runtime/os.h"

@@ -1,4 +1,6 @@
-/* cache_out.c - how entries leave a cache: evicted, expired, deleted, cleared. */
+/* cache_out.c - how entries leave a cache: evicted, expired, deleted, cleared.
+ *
+ * Owner, invariants and lock: cache.h. An entry has left before its callback is called. */
 #include "cache.h"
 
 #include "map.h"

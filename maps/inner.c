@@ -1,4 +1,6 @@
-/* inner.c - the map inside another structure: exclusion, and the keys that it takes. */
+/* inner.c - the map inside another structure: exclusion, and the keys that it takes.
+ *
+ * Owner, invariants and lock: inner.h. */
 #include "inner.h"
 
 #include "runtime/contract.h"

@@ -1,6 +1,7 @@
 /* map.c - the default map: creation, adding and removing an entry, clearing, misuse.
  *
- * Lookups are in <oakum/map_inline.h>, as typed maps use them too. */
+ * Lookups are in <oakum/map_inline.h>, as typed maps use them too.
+ * Owns: struct oak_map. Invariants and lock: map.h. */
 #include "map.h"
 #include "hash.h"
 #include "resizehook.h"

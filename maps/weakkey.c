@@ -4,7 +4,8 @@
  * Objects don't move. An address may get a new object once the old one is dead. Before that, the
  * pause that found the object dead (or oak_free) has cleared its ephemeron. So if an entry's
  * ephemeron still has its key, the entry is that of the object at this address. Otherwise the entry
- * is dead. */
+ * is dead.
+ * Owner, invariants and lock: weakmap.h. */
 #include "weakmap.h"
 
 #include "runtime/zone.h"

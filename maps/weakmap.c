@@ -1,4 +1,6 @@
-/* weakmap.c - shared by maps with weak values and maps with weak keys (weakmap.h). */
+/* weakmap.c - shared by maps with weak values and maps with weak keys.
+ *
+ * Owner, invariants and lock: weakmap.h. */
 #include "weakmap.h"
 
 #include "map.h"

@@ -1,4 +1,6 @@
-/* weakvalue.c - a map with weak values: its slots hold weak references (gc/refs/weak.c). */
+/* weakvalue.c - a map with weak values: its slots hold weak references (gc/refs/weak.c).
+ *
+ * Owner, invariants and lock: weakmap.h. */
 #include "weakmap.h"
 
 #include <errno.h>

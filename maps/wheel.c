@@ -1,4 +1,4 @@
-/* wheel.c - timers in a hierarchical timing wheel. */
+/* wheel.c - timers in a hierarchical timing wheel. Owner, invariants and lock: wheel.h. */
 #include "wheel.h"
 
 #include <string.h>

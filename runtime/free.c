@@ -1,7 +1,10 @@
 /* free.c - frees objects by hand, resizes them, and answers queries about them.
  *
  * A freed slot is clear in A at once, so a second free is noticed. It is handed out again when its
- * span is taken the next time. A full span is offered again when an eighth of it has been freed. */
+ * span is taken the next time. A full span is offered again when an eighth of it has been freed.
+ *
+ * Owns: nothing. Lock: none; the caller holds the object, and each bit of A is changed by an atomic
+ *   operation. Invariant: nalloc and nfreed of a span change inside oaki_enter. */
 #include "collector.h"
 #include "guard.h"
 #include "heap.h"

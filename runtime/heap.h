@@ -72,7 +72,7 @@ typedef struct oaki_heap {
     oaki_mcache *mcaches;
     AO_t nthreads;            /* in the list, without the collector's; read without a lock */
     /* Objects by size class, with all large ones as one class, and the bytes of large ones. past:
-     * made by caches that are gone. frees: by sweep and by hand. */
+     * made by caches that are gone. frees: by sweep and by hand. Any thread adds to each. */
     AO_t past_mallocs[OAKI_CLASSES], past_large_bytes;
     AO_t frees[OAKI_CLASSES], large_free_bytes;
 
@@ -81,16 +81,17 @@ typedef struct oaki_heap {
     oaki_lock roots_lock, finalizer_lock, types_lock;
     oaki_lock observe_lock; /* sites and sampled objects (observe/site.h) */
 
-    /* state of the collector: written in a stop or under gc_lock, any thread reads it */
-    AO_t cycle;               /* marks completed; its parity selects the swept lists */
-    AO_t live;                /* bytes: marked by the last cycle, or handed to threads since */
-    AO_t trigger;             /* bytes of live at which a collection is due */
-    AO_t phase;               /* oaki_phase (phase.h); written by gc/cycle.c */
-    AO_t ndeferred;           /* objects whose free is deferred to the end of a mark */
-    AO_t disclaiming;         /* oaki_thread * that calls disclaim functions, or NULL */
+    /* State of the collector that mutators read, at any time. The lock is that of writers. */
+    AO_t cycle;               /* marks completed; its parity selects the swept lists; in a stop */
+    /* bytes: marked by the last cycle (in a stop), or handed to threads since (any thread adds) */
+    AO_t live;
+    AO_t trigger;             /* bytes of live at which a collection is due; gc/pace.c's lock */
+    AO_t phase;               /* oaki_phase (phase.h); gc/cycle.c's locks */
+    AO_t ndeferred;           /* objects whose free is deferred; gc/refs/deferred_free.c's lock */
+    AO_t disclaiming;         /* oaki_thread * that calls disclaim functions, or NULL; gc_lock */
     oaki_lock bits_lock;      /* while M is prepared: an allocation changes A, and then M */
-    /* 1 between two marks while the next may be minor: M is then kept (markbits.h). Set in a
-     * stop. */
+    /* 1 between two marks while the next may be minor: M is then kept (markbits.h); set in a stop,
+     * cleared under gc_lock or the driver's lock (oaki_sticky_set) */
     AO_t sticky;
 
     oaki_sampler sampler;

@@ -1,4 +1,5 @@
-/* offqueue.c - a ring of offsets (offqueue.h). */
+/* offqueue.c - a ring of offsets. Owner, lock and bound: offqueue.h.
+ * Invariant: `room` is 0 or a power of two, and at least `len`. */
 #include "offqueue.h"
 
 #include "meta.h"

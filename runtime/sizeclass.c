@@ -3,7 +3,9 @@
  * Up to 1024 bytes there are eight classes per doubling, and 16 bytes between classes below 256.
  * Above, there are six per doubling, a ratio of 2^(1/6). A span has at least 32 slots of up to 1
  * KiB, four of up to 8 KiB, or two larger ones. These are few, as its free slots serve no other
- * class. It is long enough that its tail wastes at most an eighth of it. */
+ * class. It is long enough that its tail wastes at most an eighth of it.
+ *
+ * Owns: these tables. Lock: none; they are constant once the heap is started. */
 #include "sizeclass.h"
 
 #define STARTS_WORDS 8192

@@ -1,5 +1,5 @@
 /* task.c - the state of a thread of this process, from /proc (task.h). The file's fields:
- * proc_pid_stat(5). */
+ * proc_pid_stat(5). Owns: nothing. Lock: none. */
 #include "task.h"
 
 #include "base.h"

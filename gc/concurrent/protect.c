@@ -1,5 +1,8 @@
 /* protect.c - which pages are protected (protect.h).
  *
+ * Owns: nothing; the page table and the bits are the heap's. Lock: gc_lock or the driver's lock, so
+ *   that no other thread protects or releases pages. Invariant: no page is protected for a cycle to
+ *   come once its mark has begun.
  * Bound: linear in the page table's entries, and for oaki_unprotect_sparse in the bits of the
  * pages. The world runs, so entries may be out of date. That costs faults, or a rescan for
  * nothing. It misses no write: each round, and the final pause, ask about the page anew. */

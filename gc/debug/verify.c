@@ -9,7 +9,10 @@
  * the objects that links lie in.
  * Objects that a hook of the host has unmarked may be referred to and be dead (oaki_unmark).
  * precise.c checks that M has no more than the reachable objects. Mark functions get a marker
- * that only records the words they mark (edges.c). */
+ * that only records the words they mark (edges.c).
+ *
+ * Owns: oaki_gc.debug.verifier. Invariant: the first error found is kept. Lock: the world is
+ * stopped. */
 #include "verify.h"
 #include "edges.h"
 #include "gc/contract.h"
