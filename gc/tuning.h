@@ -1,4 +1,4 @@
-/* tuning.h - the constants of pacing and of the concurrent mark.
+/* tuning.h - the constants of pacing, of the concurrent mark, and of the marker's loops.
  *
  * Sizes of data structures are not here. Constants of runtime/, which includes nothing of gc/,
  * stand in its files. Each constant has its unit, what it trades, and after "Measured:" the
@@ -527,6 +527,63 @@
 
 /* ns between two checks of a thread that waits until events are reported. Not measured. */
 #define OAKI_TUNE_EVENT_NAP_NS 50000u
+
+/* ---- the marker's loops (trace/) ---- */
+
+/* Words of the largest object that the loop scans itself: larger ones are ranges. Not measured. */
+#define OAKI_TUNE_INLINE_WORDS 64
+
+/* Words filtered at once, and words left in the queue while other work remains. The mark bits of
+ * the latter are being prefetched. Latency of memory against a queue in the first cache.
+ * Not measured. */
+#define OAKI_TUNE_BATCH 64
+#define OAKI_TUNE_AHEAD 64
+
+/* Words in a marker's queue, above which they spill to the stack. Not measured. */
+#define OAKI_TUNE_QUEUE_HIGH 256
+
+/* Objects marked between marking an object and scanning it: it is being prefetched meanwhile.
+ * Not measured. */
+#define OAKI_TUNE_DELAY 16
+
+/* Batches before depth first is tried again: at first, and at most, as each try that fails doubles
+ * it. Not measured. */
+#define OAKI_TUNE_PATIENCE 16
+#define OAKI_TUNE_PATIENCE_MOST 1024
+
+/* Batches in a row of less than OAKI_DEPTH_FEW words, after which depth first is tried.
+ * Not measured. */
+#define OAKI_TUNE_THIN 64
+
+/* Words between two decisions whether to go on depth first; and between two checks of the time
+ * while another thread waits for the quantum's end. Not measured. */
+#define OAKI_TUNE_DEPTH_WINDOW 1024
+#define OAKI_TUNE_DEPTH_SOON 256
+
+/* Batches between two checks for idle workers; and while another thread waits for the quantum's
+ * end, as a word may take microseconds. Not measured. */
+#define OAKI_TUNE_LOOK_EVERY 16
+#define OAKI_TUNE_LOOK_SOON 2
+
+/* Words that are sifted or spilled at a time; such blocks of a range between two checks whether the
+ * quantum is over; and blocks at a time for a type, whose words are not interrupted.
+ * Not measured. */
+#define OAKI_TUNE_MOVED 64
+#define OAKI_TUNE_RANGE_BLOCKS 16
+#define OAKI_TUNE_TYPED_BLOCKS 8
+
+/* Words that lead nowhere, which cost as much as one that is traced. Not measured. */
+#define OAKI_TUNE_SPARSE 16
+
+/* Bytes: a larger object becomes its marker's range, if that has none. It is scanned as the queue
+ * has room, so no words spill, and words that lead to marked objects skip the queue.
+ * Not measured. */
+#define OAKI_TUNE_LAZY (OAKI_TUNE_QUEUE_HIGH * sizeof(uintptr_t))
+
+/* Bytes: a larger object is a range for all workers; and bytes of a range that one takes at a time.
+ * Balance against the lock of the ranges. Not measured. */
+#define OAKI_TUNE_SPLIT ((size_t)64 << 10)
+#define OAKI_TUNE_RANGE_STEP ((size_t)32 << 10)
 
 /* ---- sweep (sweep.c) ---- */
 

@@ -511,7 +511,7 @@ void oaki_workers_begin(void)
         AO_store(&m->until, SIZE_MAX);
         m->in_order = true;
         m->looked = m->stray = 0;
-        m->patience = OAKI_PATIENCE;
+        m->patience = OAKI_TUNE_PATIENCE;
     }
 }
 

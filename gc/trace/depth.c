@@ -4,7 +4,7 @@
  * Owns: nothing between two calls. When bits are shared, the loop holds copies of a page's words
  * of M while it stays on the page. A marker that works alone sets bits in place.
  * Lock: as the loop in trace.c, which calls it.
- * Bound: OAKI_DEPTH_WINDOW words a call, plus the lists followed (trace_list). */
+ * Bound: OAKI_TUNE_DEPTH_WINDOW words a call, plus the lists followed (trace_list). */
 #include "gc/contract.h"
 #include "hot.h"
 #include "runtime/track.h"
@@ -93,7 +93,7 @@ OAKI_NO_ASAN OAKI_INLINE chased trace_list(oaki_hot *h, held *b, size_t size, un
     const size_t used = h->used, mask = ~(size - 1);
     size_t off = h->queue[--tail];
     unsigned n = 0;
-    while (n < OAKI_DEPTH_WINDOW && off >> OAKI_PAGE_SHIFT == b->page) {
+    while (n < OAKI_TUNE_DEPTH_WINDOW && off >> OAKI_PAGE_SHIFT == b->page) {
         size_t slot = off & mask;
         if ((strict && !oaki_is_allowed(off - slot)) || !held_set(h, b, shared, slot)) break;
         n++;
@@ -156,7 +156,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, oaki
     const unsigned most = how == OAKI_READ_ANY ? OAKI_DEPTH_FEW_ANY : OAKI_DEPTH_FEW;
     const uintptr_t base = h->base;
     const size_t used = h->used;
-    const unsigned window = m->soon ? OAKI_DEPTH_SOON : OAKI_DEPTH_WINDOW;
+    const unsigned window = m->soon ? OAKI_TUNE_DEPTH_SOON : OAKI_TUNE_DEPTH_WINDOW;
     size_t *const queue = h->queue;
     held b = { .page = SIZE_MAX, .dirty = 0 };
     size_t mask = 0, size = 0, few[2][OAKI_DEPTH_FEW];

@@ -11,13 +11,9 @@
 #include <string.h>
 
 /* Depth first (depth.c).
- * FEW: words taken at a time. WORDS: words of the largest object that depth first scans itself.
- * WINDOW: words between two decisions whether to go on depth first.
- * SOON: words between two checks of the time while another thread waits. */
+ * FEW: words taken at a time. WORDS: words of the largest object that depth first scans itself. */
 #define OAKI_DEPTH_FEW 16
 #define OAKI_DEPTH_WORDS 8
-#define OAKI_DEPTH_WINDOW 1024
-#define OAKI_DEPTH_SOON 256
 /* words that may be added to the queue without a check for room; */
 #define OAKI_HOT_ROOM (OAKI_DEPTH_FEW * OAKI_DEPTH_WORDS)
 /* references, where a word may have several: FEW are fewer words then */
@@ -99,7 +95,7 @@ OAKI_INLINE void oaki_hot_save(oaki_hot *h, oak_marker *m)
 
 /* ---- words ---- */
 
-/* Moves the newest words to the stack until the queue is no longer above OAKI_QUEUE_HIGH.
+/* Moves the newest words to the stack until the queue is no longer above OAKI_TUNE_QUEUE_HIGH.
  * (trace.c) */
 void oaki_hot_spill(oaki_hot *h, oak_marker *m);
 
@@ -167,7 +163,7 @@ OAKI_INLINE void oaki_hot_put(oaki_hot *h, uintptr_t word, const oaki_reader r)
 OAKI_INLINE void oaki_hot_room(oaki_hot *h, oak_marker *m, oaki_reading how)
 {
     const unsigned room = how == OAKI_READ_ANY ? OAKI_HOT_ROOM_ANY : OAKI_HOT_ROOM;
-    if (OAKI_UNLIKELY(h->tail - h->head > OAKI_QUEUE_HIGH)) oaki_hot_spill(h, m);
+    if (OAKI_UNLIKELY(h->tail - h->head > OAKI_TUNE_QUEUE_HIGH)) oaki_hot_spill(h, m);
     if (OAKI_LIKELY(h->tail + room < OAKI_QUEUE)) return;
     memmove(h->queue, h->queue + h->head, (h->tail - h->head) * sizeof h->queue[0]);
     h->tail -= h->head;
@@ -184,8 +180,8 @@ void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool shared, oaki_re
 /* ---- depth first (depth.c) ---- */
 
 /* Takes the newest words of the queue, a few at a time, prefetched one round ahead. Ends after
- * OAKI_DEPTH_WINDOW or OAKI_DEPTH_SOON words, once all prefetched words are handled. Fast where
- * an object's neighbours in the graph are on its page and unmarked. */
+ * OAKI_TUNE_DEPTH_WINDOW or OAKI_TUNE_DEPTH_SOON words, once all prefetched words are handled. Fast
+ * where an object's neighbours in the graph are on its page and unmarked. */
 void oaki_trace_depth_first(oaki_hot *h, oak_marker *m, bool shared, oaki_reading how);
 
 #endif

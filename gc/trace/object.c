@@ -10,11 +10,6 @@
 #include "runtime/track.h"
 #include "trace.h"
 
-/* A larger object becomes the marker's range, if it has none: it is scanned as the queue has
- * room. So no words spill to the stack, and words that lead to marked objects skip the queue. */
-#define LAZY (OAKI_QUEUE_HIGH * sizeof(uintptr_t))
-#define SPLIT ((size_t)64 << 10) /* larger objects become ranges for all workers */
-
 /* Scans the words of an element from the ith to before the nth. sift: most lead to marked
  * objects. */
 OAKI_NO_ASAN OAKI_INLINE void scan_element(oak_marker *m, const oak_type *t, const char *element,
@@ -92,15 +87,15 @@ OAKI_NO_ASAN OAKI_INLINE void trace_object(oak_marker *m, char *p, bool tagged)
     if (s->kind != OAKI_TYPED && s->cls == OAKI_CLASS_LARGE)
         head = (size_t)s->cursor << OAKI_PAGE_SHIFT;
     OAKI_ASSERT(head < size);
-    if (!called && size > SPLIT && oaki_ranges_add(p + head, p + size, t != NULL)) return;
-    if (!called && size > LAZY && m->range_lo >= m->range_hi) {
+    if (!called && size > OAKI_TUNE_SPLIT && oaki_ranges_add(p + head, p + size, t != NULL)) return;
+    if (!called && size > OAKI_TUNE_LAZY && m->range_lo >= m->range_hi) {
         oaki_trace_range_later(m, p + head, p + size, t != NULL);
         return;
     }
     scan_typed(m, s, t, p, head, size, tagged);
-    if (size <= LAZY) return;
+    if (size <= OAKI_TUNE_LAZY) return;
     m->heavy = true;
-    m->scanned += size / sizeof(uintptr_t) / OAKI_SPARSE;
+    m->scanned += size / sizeof(uintptr_t) / OAKI_TUNE_SPARSE;
 }
 
 OAKI_NO_ASAN void oaki_trace_object(oak_marker *m, char *p)

@@ -11,7 +11,6 @@
 #include "trace.h"
 
 #define FIRST 1024
-#define RANGE_STEP ((size_t)32 << 10) /* bytes of a range that are taken at a time */
 
 static struct {
     oaki_spin lock;
@@ -56,7 +55,7 @@ bool oaki_ranges_take(oaki_range *out)
     if (any) {
         oaki_range *r = &self.range[self.n - 1];
         *out = *r;
-        if ((size_t)(r->hi - r->lo) > RANGE_STEP) out->hi = r->lo + RANGE_STEP;
+        if ((size_t)(r->hi - r->lo) > OAKI_TUNE_RANGE_STEP) out->hi = r->lo + OAKI_TUNE_RANGE_STEP;
         r->lo = out->hi;
         OAKI_ASSERT(out->lo < out->hi && r->lo <= r->hi);
         if (r->lo >= r->hi) self.n--;

@@ -8,19 +8,6 @@
 #include "hot.h"
 #include "sift.h"
 
-#define INLINE_WORDS 64 /* larger objects are not scanned by the loop itself */
-#define BATCH 64        /* words filtered at once */
-/* words left in the queue while other work remains: their bits are being prefetched */
-#define AHEAD 64
-#define PATIENCE_MAX 1024
-/* so many batches of less than OAKI_DEPTH_FEW words in a row, and depth first is tried */
-#define THIN 64
-#define LOOK_EVERY 16 /* batches between two checks for idle workers; */
-#define LOOK_SOON 2   /* while a thread waits for the quantum: a word may take microseconds */
-#define BLOCK 64      /* moved at a time */
-#define BLOCKS 16     /* of a range, scanned between two checks whether the quantum is over; */
-/* at a time for a type, as the words it scans together are not interrupted */
-#define TYPED_BLOCKS 8
 #define WORDS_MASK ((1 << OAKI_LINE_WORDS_BITS) - 1)
 
 oaki_class_info oaki_class_infos[OAKI_PTE_SPANCLASS + 1];
@@ -40,7 +27,7 @@ OAKI_AT_START void oaki_mark_init(void)
         *i = (oaki_class_info){ .size = c->size, .magic = c->magic, .nslots = c->nslots };
         if (kind == OAKI_NOSCAN)
             i->words = 0;
-        else if (kind == OAKI_TYPED || c->size / 8 > INLINE_WORDS)
+        else if (kind == OAKI_TYPED || c->size / 8 > OAKI_TUNE_INLINE_WORDS)
             i->words = OAKI_SPECIAL;
         else
             i->words = c->size / 8;
@@ -94,10 +81,10 @@ static bool has_room(oaki_hot *h, oak_marker *m, size_t n)
 void oaki_hot_spill(oaki_hot *h, oak_marker *m)
 {
     OAKI_ASSERT(h->head <= h->tail && h->tail <= OAKI_QUEUE);
-    while (h->tail - h->head > OAKI_QUEUE_HIGH) {
-        bool room = has_room(h, m, BLOCK);
-        h->tail -= BLOCK;
-        for (unsigned i = 0; i < BLOCK; i++) {
+    while (h->tail - h->head > OAKI_TUNE_QUEUE_HIGH) {
+        bool room = has_room(h, m, OAKI_TUNE_MOVED);
+        h->tail -= OAKI_TUNE_MOVED;
+        for (unsigned i = 0; i < OAKI_TUNE_MOVED; i++) {
             size_t off = h->queue[h->tail + i];
             if (room)
                 *h->sp++ = off;
@@ -115,7 +102,7 @@ OAKI_NO_ASAN OAKI_INLINE void put_words(oak_marker *m, const char *lo, const cha
     const uintptr_t *p = (const uintptr_t *)OAKI_ALIGN_UP((uintptr_t)lo, sizeof *p);
     const uintptr_t *end = (const uintptr_t *)OAKI_ALIGN_DOWN((uintptr_t)hi, sizeof *p);
     while (p < end) {
-        const uintptr_t *stop = end - p > INLINE_WORDS ? p + INLINE_WORDS : end;
+        const uintptr_t *stop = end - p > OAKI_TUNE_INLINE_WORDS ? p + OAKI_TUNE_INLINE_WORDS : end;
         oaki_hot_room(&h, m, how);
         for (; p < stop; p++) oaki_hot_put(&h, *p, r);
     }
@@ -214,7 +201,7 @@ OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, oaki
     if (strict && !oaki_is_allowed(off - slot)) return;
     if (!set_mark(h->plane, slot, shared)) return;
     h->bytes += c->size;
-    if (OAKI_UNLIKELY(n - 1 >= INLINE_WORDS)) { /* noscan, or special */
+    if (OAKI_UNLIKELY(n - 1 >= OAKI_TUNE_INLINE_WORDS)) { /* noscan, or special */
         if (n != OAKI_SPECIAL) return;
         oaki_trace_prefetch(slot);
         h->line[h->last++ % OAKI_LINE] = slot << OAKI_LINE_WORDS_BITS;
@@ -226,7 +213,7 @@ OAKI_INLINE void enter(oaki_hot *h, oak_marker *m, size_t off, bool shared, oaki
     h->line[h->last++ % OAKI_LINE] = slot << OAKI_LINE_WORDS_BITS | n;
 }
 
-_Static_assert(BATCH + OAKI_DELAY < OAKI_LINE, "a batch fits the delay line");
+_Static_assert(OAKI_TUNE_BATCH + OAKI_TUNE_DELAY < OAKI_LINE, "a batch fits the delay line");
 
 /* The hot state in registers: a store to the queue might change it, for all the compiler knows. */
 OAKI_NO_ASAN OAKI_INLINE unsigned put_tagged(const oaki_hot *h, const uintptr_t *p,
@@ -265,17 +252,18 @@ OAKI_NO_ASAN OAKI_INLINE void leave(oaki_hot *h, oak_marker *m, unsigned keep, c
     }
 }
 
-_Static_assert(OAKI_HOT_ROOM >= INLINE_WORDS && OAKI_QUEUE_HIGH + OAKI_HOT_ROOM < OAKI_QUEUE,
+_Static_assert(OAKI_HOT_ROOM >= OAKI_TUNE_INLINE_WORDS &&
+                   OAKI_TUNE_QUEUE_HIGH + OAKI_HOT_ROOM < OAKI_QUEUE,
                "what is added fits");
-_Static_assert(OAKI_HOT_ROOM_ANY >= INLINE_WORDS * OAKI_WORD_REFS &&
-                   OAKI_QUEUE_HIGH + OAKI_HOT_ROOM_ANY < OAKI_QUEUE,
+_Static_assert(OAKI_HOT_ROOM_ANY >= OAKI_TUNE_INLINE_WORDS * OAKI_WORD_REFS &&
+                   OAKI_TUNE_QUEUE_HIGH + OAKI_HOT_ROOM_ANY < OAKI_QUEUE,
                "the references that are added fit");
 
 OAKI_NO_ASAN OAKI_INLINE void trace_one(oaki_hot *h, oak_marker *m, size_t off, bool shared,
                                         oaki_reading how)
 {
     enter(h, m, off, shared, how);
-    leave(h, m, OAKI_DELAY, oaki_reader_load(how));
+    leave(h, m, OAKI_TUNE_DELAY, oaki_reader_load(how));
     oaki_hot_room(h, m, how);
 }
 
@@ -294,14 +282,14 @@ OAKI_NO_ASAN void oaki_hot_trace(oaki_hot *h, oak_marker *m, size_t off, bool sh
 }
 
 /* Depth first goes on while at least two of three words were in order. Otherwise it is tried
- * again after m->patience rounds, which double each time up to PATIENCE_MAX. */
+ * again after m->patience rounds, which double each time up to OAKI_TUNE_PATIENCE_MOST. */
 static void judge(oak_marker *m)
 {
-    if (m->looked < OAKI_DEPTH_WINDOW) return;
+    if (m->looked < OAKI_TUNE_DEPTH_WINDOW) return;
     m->in_order = m->stray * 3 <= m->looked;
     if (!m->in_order) {
         m->rest = m->patience;
-        m->patience = OAKI_MIN(m->patience * 2, PATIENCE_MAX);
+        m->patience = OAKI_MIN(m->patience * 2, OAKI_TUNE_PATIENCE_MOST);
     }
     m->looked = m->stray = 0;
 }
@@ -309,7 +297,7 @@ static void judge(oak_marker *m)
 /* Moves the older half of the queue's words, which are likely to lead to more, to the stack. */
 static void shed(oaki_hot *h, oak_marker *m)
 {
-    unsigned n = OAKI_MIN((h->tail - h->head) / 2, BLOCK);
+    unsigned n = OAKI_MIN((h->tail - h->head) / 2, OAKI_TUNE_MOVED);
     if (n == 0 || !has_room(h, m, n)) return;
     OAKI_ASSERT(h->sp + n <= h->hi);
     for (; n > 0; n--) *h->sp++ = h->queue[h->head++];
@@ -337,28 +325,31 @@ OAKI_NO_ASAN OAKI_INLINE void trace_range(oaki_hot *h, oak_marker *m, bool share
 {
     const oaki_reader r = oaki_reader_load(how);
     const ptrdiff_t block = (ptrdiff_t)oaki_sift_words(how);
-    const size_t every = (m->soon ? LOOK_SOON : LOOK_EVERY) * BATCH;
+    const size_t every = (m->soon ? OAKI_TUNE_LOOK_SOON : OAKI_TUNE_LOOK_EVERY) * OAKI_TUNE_BATCH;
     size_t found[OAKI_SIFT], since = 0;
-    leave(h, m, OAKI_DELAY, r);
+    leave(h, m, OAKI_TUNE_DELAY, r);
     for (unsigned n = 1; m->range_lo < m->range_hi && !m->range_typed && !m->heavy; n++) {
         const uintptr_t *p = (const uintptr_t *)m->range_lo;
         const uintptr_t *hi = (const uintptr_t *)m->range_hi;
-        if (h->tail - h->head >= BATCH + AHEAD) break;
+        if (h->tail - h->head >= OAKI_TUNE_BATCH + OAKI_TUNE_AHEAD) break;
         hi = hi - p > block ? p + block : hi;
         m->range_lo = (const char *)hi;
         size_t k = oaki_sift(m, p, hi, found, r);
         for (size_t i = 0; i < k; i++) enter(h, m, found[i], shared, how);
-        leave(h, m, OAKI_DELAY, r);
+        leave(h, m, OAKI_TUNE_DELAY, r);
         m->scanned += k;
         since += k;
-        if (n % BLOCKS == 0) m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
-        else if (since < every) continue;
+        if (n % OAKI_TUNE_RANGE_BLOCKS == 0)
+            m->scanned += OAKI_TUNE_RANGE_BLOCKS * OAKI_TUNE_MOVED / OAKI_TUNE_SPARSE;
+        else if (since < every)
+            continue;
         since = 0;
         if (oaki_trace_is_over(m)) break;
     }
 }
 
-_Static_assert(BLOCK <= OAKI_SIFT && BLOCK + OAKI_DELAY < OAKI_LINE, "a block fits the delay line");
+_Static_assert(OAKI_TUNE_MOVED <= OAKI_SIFT && OAKI_TUNE_MOVED + OAKI_TUNE_DELAY < OAKI_LINE,
+               "a block fits the delay line");
 
 OAKI_NO_ASAN static OAKI_NOINLINE void trace_range_alone(oaki_hot *h, oak_marker *m)
 {
@@ -385,14 +376,15 @@ OAKI_NO_ASAN static OAKI_NOINLINE void trace_range_otherwise(oaki_hot *h, oak_ma
 static OAKI_NOINLINE void queue_range(oaki_hot *h, oak_marker *m)
 {
     oaki_hot_save(h, m);
-    for (unsigned n = TYPED_BLOCKS; m->range_lo < m->range_hi && m->tail - m->head < BATCH + AHEAD;
-         n += TYPED_BLOCKS) {
+    for (unsigned n = OAKI_TUNE_TYPED_BLOCKS;
+         m->range_lo < m->range_hi && m->tail - m->head < OAKI_TUNE_BATCH + OAKI_TUNE_AHEAD;
+         n += OAKI_TUNE_TYPED_BLOCKS) {
         const char *lo = m->range_lo;
-        m->range_lo +=
-            OAKI_MIN((size_t)(m->range_hi - lo), TYPED_BLOCKS * BLOCK * sizeof(uintptr_t));
+        m->range_lo += OAKI_MIN((size_t)(m->range_hi - lo),
+                                OAKI_TUNE_TYPED_BLOCKS * OAKI_TUNE_MOVED * sizeof(uintptr_t));
         oaki_trace_words(m, lo, m->range_lo);
-        if (n % BLOCKS != 0) continue;
-        m->scanned += BLOCKS * BLOCK / OAKI_SPARSE;
+        if (n % OAKI_TUNE_RANGE_BLOCKS != 0) continue;
+        m->scanned += OAKI_TUNE_RANGE_BLOCKS * OAKI_TUNE_MOVED / OAKI_TUNE_SPARSE;
         if (oaki_trace_is_over(m)) break;
     }
     oaki_hot_reload(h, m);
@@ -415,7 +407,7 @@ OAKI_NO_ASAN OAKI_INLINE bool replenish(oaki_hot *h, oak_marker *m, oaki_reading
 {
     oaki_hot_room(h, m, how);
     if (h->sp > h->lo) {
-        for (size_t n = OAKI_MIN((size_t)(h->sp - h->lo), BLOCK); n > 0; n--)
+        for (size_t n = OAKI_MIN((size_t)(h->sp - h->lo), OAKI_TUNE_MOVED); n > 0; n--)
             h->queue[h->tail++] = *--h->sp;
         return true;
     }
@@ -451,8 +443,8 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, oaki_reading how)
 {
     const oaki_reader r = oaki_reader_load(how);
     oaki_hot h = oaki_hot_load(m);
-    size_t found[BATCH];
-    const unsigned every = m->soon ? LOOK_SOON : LOOK_EVERY;
+    size_t found[OAKI_TUNE_BATCH];
+    const unsigned every = m->soon ? OAKI_TUNE_LOOK_SOON : OAKI_TUNE_LOOK_EVERY;
     for (unsigned look = every, thin = 0;;) {
         unsigned n = h.tail - h.head;
         if (m->in_order) {
@@ -463,23 +455,23 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, oaki_reading how)
             if (!look_around(&h, m, shared)) break;
             continue;
         }
-        if (OAKI_UNLIKELY(n < BATCH + AHEAD)) {
+        if (OAKI_UNLIKELY(n < OAKI_TUNE_BATCH + OAKI_TUNE_AHEAD)) {
             if (!has_more(&h, m, how)) break;
             n = h.tail - h.head;
             /* few words overlap no misses, as in a list: depth first costs no more, or much less */
             thin = n < OAKI_DEPTH_FEW && !m->heavy ? thin + 1 : 0;
-            m->in_order = thin == THIN;
+            m->in_order = thin == OAKI_TUNE_THIN;
             if (m->in_order) {
                 thin = 0;
                 continue;
             }
         }
         if (OAKI_LIKELY(!m->heavy)) { /* unless an object of the range was heavy just now */
-            n = OAKI_MIN(OAKI_MIN(n, BATCH), OAKI_LINE - 1 - (h.last - h.first));
+            n = OAKI_MIN(OAKI_MIN(n, OAKI_TUNE_BATCH), OAKI_LINE - 1 - (h.last - h.first));
             m->scanned += n;
             n = filter(&h, n, found);
             for (unsigned k = 0; k < n; k++) enter(&h, m, found[k], shared, how);
-            leave(&h, m, OAKI_DELAY, r);
+            leave(&h, m, OAKI_TUNE_DELAY, r);
         }
         if (OAKI_LIKELY(--look && !m->heavy)) continue;
         look = every;

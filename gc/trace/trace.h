@@ -21,16 +21,13 @@
 
 #include "gc/gc.h"
 #include "gc/host.h"
+#include "gc/tuning.h"
 #include "runtime/os.h"
 #include "runtime/tags.h"
 
 #define OAKI_QUEUE 1024        /* words */
-#define OAKI_QUEUE_HIGH 256    /* above it, words spill to the stack */
 #define OAKI_LINE 128          /* objects; a power of two */
-#define OAKI_DELAY 16          /* objects marked between marking an object and scanning it */
 #define OAKI_LINE_WORDS_BITS 8 /* of an entry: words to scan, 0: special; above them, the offset */
-#define OAKI_SPARSE 16         /* so many words that lead nowhere cost as much as one traced */
-#define OAKI_PATIENCE 16       /* at first: batch rounds before depth first is tried again */
 #define OAKI_SEGMENT_ENTRIES 1022 /* a segment is 8 KiB */
 #define OAKI_WORKERS_MAX 64
 
@@ -264,7 +261,7 @@ OAKI_INLINE void oaki_mark_push(oak_marker *m, uintptr_t word)
 {
     size_t off = word - m->base;
     if (off >= m->used) return;
-    if (OAKI_LIKELY(m->tail - m->head < OAKI_QUEUE_HIGH && m->tail < OAKI_QUEUE - 1))
+    if (OAKI_LIKELY(m->tail - m->head < OAKI_TUNE_QUEUE_HIGH && m->tail < OAKI_QUEUE - 1))
         m->queue[m->tail++] = off;
     else
         oaki_mark_push_slowly(m, word);
