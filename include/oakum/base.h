@@ -5,6 +5,8 @@
  * error writes one line to stderr, which begins with "oakum: ", and calls abort(). A handler that
  * oak_set_fatal_handler has set gets the line instead.
  *
+ * The functions of this header don't collect.
+ *
  * NULL arguments have a defined result. Unless a function's description says otherwise:
  * - A map, cache, pool, path, snapshot or type that is NULL reads as empty: the result is NULL,
  *   false or 0, and all figures are zero. Deleting from it and freeing it do nothing.

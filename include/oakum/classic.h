@@ -68,6 +68,7 @@ OAK_API bool oak_classic_delete(oak_classic_map *m, const void *key);
  * it. */
 OAK_API void oak_classic_clear(oak_classic_map *m);
 
+/** The number of entries; 0 for a nil map. */
 OAK_API size_t oak_classic_len(const oak_classic_map *m);
 
 /** Go's hiter. The caller declares it, on a stack or in the heap. It holds the bucket array that

@@ -3,7 +3,9 @@
  * The C stack of an interpreter names the C function that allocated, but not the line of the
  * script. So the thread that runs the interpreter can set a source of frames. For each sampled
  * object, the frames of the source come first in the site's stack. The C frames follow, without
- * those of the interpreter's own code. */
+ * those of the interpreter's own code.
+ *
+ * Neither function collects. Neither may be called from a signal handler or a mark function. */
 #ifndef OAKUM_FRAMES_H
 #define OAKUM_FRAMES_H
 
@@ -33,8 +35,8 @@ typedef struct oak_frame_source {
 } oak_frame_source;
 
 /** Set the calling thread's source of frames; NULL removes it. Returns the previous one. *source
- * and all that it points to must stay valid until another source is set. Attaches the thread; if
- * that fails, the call does nothing. Cheap: two loads and a store. */
+ * and all that it points to must stay valid until another source is set. Attaches the thread. If
+ * that fails, the call does nothing, and returns NULL with ENOMEM. Cheap: two loads and a store. */
 OAK_API const oak_frame_source *oak_frame_source_set(const oak_frame_source *source);
 
 OAK_END_DECLS

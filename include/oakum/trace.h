@@ -6,7 +6,10 @@
  * A trace is written as JSON in Chrome's trace-event format, which https://ui.perfetto.dev and
  * chrome://tracing open. Each thread has a buffer for its events. When it is full, further events
  * are dropped and counted, so no thread waits; the trace has the count. While no trace is under
- * way, a span costs a load and a branch. */
+ * way, a span costs a load and a branch.
+ *
+ * Any thread may call these functions, but not a signal handler or a mark function. No function
+ * collects. Starts, writes and stops take turns. */
 #ifndef OAKUM_TRACE_H
 #define OAKUM_TRACE_H
 
@@ -16,16 +19,17 @@ OAK_BEGIN_DECLS
 
 /** Start a trace. Each thread's buffer has room for so many events; 0: 8192. An event takes 96
  * bytes once it is recorded. Unwritten events of an earlier trace are dropped. Returns 0, or -1
- * with ENOMEM or EINVAL. Any thread. */
+ * with errno: ENOMEM; EINVAL if there are too many. */
 OAK_API int oak_trace_start(size_t events_per_thread);
 
 /** Write all events so far to the file at `path`; the trace goes on. Returns 0; or -1 with errno,
- * and the file is as it was. ENOENT: no trace is under way. Any thread; other threads don't wait.
- */
+ * and the file is as it was. ENOENT: no trace is under way. Threads that record events don't
+ * wait. */
 OAK_API int oak_trace_write(const char *path);
 
 /** End the trace. Unless path is NULL, it is written first, as by oak_trace_write. If writing
- * fails, the trace ends nevertheless. Returns 0, or -1 with errno. */
+ * fails, the trace ends nevertheless. Returns 0, or -1 with errno, as oak_trace_write; without a
+ * trace, 0 if path is NULL. */
 OAK_API int oak_trace_stop(const char *path);
 
 /** Whether a trace is under way. */
@@ -34,7 +38,7 @@ OAK_API bool oak_trace_running(void);
 /** The number of events that all threads have dropped since the start of the trace. */
 OAK_API uint64_t oak_trace_dropped(void);
 
-/* ---- the program's own events; any thread, attached or not; not in a signal handler ---- */
+/* ---- the program's own events; the thread need not be attached ---- */
 
 /** Begin a span of the calling thread; the matching oak_span_end ends it. Spans nest, to a depth of
  * 32. At most 30 bytes of name are copied. A span belongs to the thread, whichever fiber the thread
