@@ -154,9 +154,9 @@ bool oaki_host_is_off(void);
  * Oakum: inside oaki_enter that is fatal. NULL: no such function any more. */
 void oaki_gc_unless(bool (*fn)(oaki_gc_why why));
 
-/* Between hold and release no collection runs, no link is cleared (link.h), and no other thread
- * is between its own hold and release. 0, or -1 with ENOMEM. The thread is inside the runtime:
- * it may not allocate, nor call a function that enters the runtime. oak_base and the like, which
+/* Between exclude and release no collection runs, no link is cleared (link.h), and no other thread
+ * is between these two. 0, or -1 with ENOMEM. The thread is inside the runtime: it may not
+ * allocate, nor call a function that enters the runtime. oak_base and the like, which
  * take no lock, are allowed. The calls don't nest. */
 int oaki_gc_exclude(void);
 void oaki_gc_release(void);

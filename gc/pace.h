@@ -4,7 +4,7 @@
 
 #include "runtime/lock.h"
 
-/* What pacing knows of the last cycles (pace.c). */
+/* Figures of the last cycles, by which pace.c sets goal and trigger. */
 typedef struct oaki_pace {
     oaki_lock lock;     /* for each change */
     AO_t percent;       /* as unsigned; (AO_t)-1: never */

@@ -339,7 +339,7 @@ void oaki_plan_probe(void)
     if (AO_load_full(&oaki_the_heap.advised)) oaki_space_advise();
 }
 
-/* What was measured is doubted after a while, as the host may be another one by then. Tracking by
+/* Measurements are doubted after a while, as the host may be another one by then. Tracking by
  * faults alone is set up only where a concurrent mark needs it. */
 static void *host(void *arg)
 {

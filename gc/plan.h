@@ -22,7 +22,7 @@ typedef enum oaki_plan_reason {
     OAKI_PLAN_ALL
 } oaki_plan_reason;
 
-/* What full marks of a mode have cost. */
+/* The cost of full marks of a mode. */
 typedef struct oaki_plan_rate {
     double last; /* ns of processors for a word traced; 0: not known */
     double best; /* the least; forgotten little by little, as heaps change */

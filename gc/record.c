@@ -150,7 +150,7 @@ static void pace_concurrent(const oaki_cycle *c)
                          c->cpu + c->concurrent_cpu);
 }
 
-/* What the marks of its mode cost on this host. */
+/* Passes the cost of this mark on to the plan. */
 static void note_plan(const oaki_cycle *c)
 {
     bool concurrent = c->first_begin != 0;

@@ -114,7 +114,7 @@ static int look(struct dl_phdr_info *info, size_t size, void *ctx)
 
 /* ---- noting ---- */
 
-/* What the system says of some pages that follow one another. */
+/* The state of some pages in a row, by the system. */
 typedef struct window {
     size_t page, first, n; /* `first` in pages */
     uintptr_t end;         /* of the segment */

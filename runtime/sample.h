@@ -2,9 +2,9 @@
  *
  * Each span class of each cache draws the distance from one sampled byte to the next. The
  * distribution is exponential, and its mean is the rate. Poisson processes side by side make one. A
- * run counts as allocated when it is taken. It is cut in front of the object that holds the sampled
- * byte, so the class's next object takes the slow path. Then the run continues. (One distance for
- * all classes would record whichever class comes next instead, larger ones more often.)
+ * run counts as allocated when it is taken. It is cut before the object that holds the sampled
+ * byte. So that object takes the slow path, and the run continues after it. (With one distance for
+ * all classes, the class that comes next would be recorded instead: larger ones too often.)
  *
  * A flush of a cache returns slots that are known to hold no sampled byte. The rest of the old
  * distance would then fall on the next object too often. So a flush draws a new distance, which is

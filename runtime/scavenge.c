@@ -5,19 +5,20 @@
  * it has been free for the whole decay time. The time is counted in ticks, OAKI_DECAY_TICKS to a
  * decay time. A run notes the tick at which it became free (pages.c). As in jemalloc, pages that
  * were used last stay longest, and the default is 10 s (its option dirty_decay_ms). There pages
- * decay by a curve. Here a run stays whole, so that a period shorter than the decay time causes no
+ * decay by a curve. Here a run stays whole, so a period shorter than the decay time causes no
  * faults.
  *
- * Besides, as much memory stays as the program has taken within the last decay time. It takes the
- * heap to at most a tenth above its goal. A heap whose cycles take longer than the decay time needs
- * that memory in its next cycle. An idle program takes nothing, and keeps nothing.
+ * Free memory also stays up to the amount that the program has taken within the last decay time. It
+ * takes the heap to at most a tenth above its goal. A heap whose cycles take longer than the decay
+ * time needs that memory in its next cycle. An idle program takes nothing, and keeps nothing.
  *
  * Near the memory limit none of this holds: the thread that is about to exceed the limit first
  * releases as much memory, whatever its age.
  *
  * The thread is created when at least FROM bytes are free, or will be once they are swept. Most
- * processes, and most children of a fork, never have one. The thread sleeps for good when it has
- * nothing to release, and no collection or free by hand has come near FROM for two decay times.
+ * processes, and most children of a fork, never have one. The thread sleeps for good when two
+ * conditions hold. It has nothing to release. For two decay times no collection and no free by hand
+ * has come near FROM.
  *
  * Owns: the scavenger thread, decay_tick. Lock: pages_lock, inside oaki_pages_decay, never during a
  * system call. */

@@ -36,7 +36,7 @@ static bool is_none(const oak_pointer_tag *t)
            t->flags == 0;
 }
 
-/* What is shifted out, at either end, is no part of the pointer. */
+/* Bits that are shifted out, at either end, are no part of the pointer. */
 static uint64_t pointer_bits(const oak_pointer_tag *t)
 {
     uint64_t all = all_of(width_of(t));

@@ -25,7 +25,7 @@ typedef struct oaki_central {
 typedef enum oaki_zone_state {
     OAKI_ZONE_FREE,    /* the record waits for a new zone */
     OAKI_ZONE_OPEN,
-    /* the collector checks for live objects; only holders of its objects enter */
+    /* the collector checks for live objects; only a thread that has one of its objects enters */
     OAKI_ZONE_CLOSING,
     OAKI_ZONE_DEAD     /* its memory is being given back */
 } oaki_zone_state;

@@ -1,8 +1,8 @@
 /* freed.c - with verify=1: where the program has freed memory by hand.
  *
- * A live object may have a stale word to such a place for ever. An object that is allocated there
- * during a mark may be garbage that the mark has not seen, so the verifier must not take the word
- * for a missed reference. The collector's own frees leave no such words.
+ * A live object may have a stale word to such a place for ever. During a mark an object may be
+ * allocated there that dies unseen. The verifier must not take the word for a missed reference to
+ * it. The collector's own frees leave no such words.
  *
  * Owns: oaki_gc.debug.freed, a table of bits by hash: one for each granule of small memory, or
  * each page of larger memory. Bits that collide, or are missing for want of memory, make the

@@ -103,8 +103,8 @@ static void check_root_word(oaki_verifier *v, uintptr_t w, bool any, const char 
     reach_word(w, any);
 }
 
-/* May the word have changed in this pause? In a program that is linked with the static library,
- * Oakum's counters are data of the program, and by a loose tag a small number is a reference. */
+/* May the word have changed in this pause? With the static library, Oakum's counters are data of
+ * the program. By a loose tag a small number is a reference. */
 static bool may_be_counter(const oaki_root *r, uintptr_t w)
 {
     return oaki_tags.loose && r->kind == OAKI_ROOT_DATA &&

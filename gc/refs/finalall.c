@@ -110,7 +110,7 @@ static void visit(search *s, size_t slot)
     oaki_ephemerons_of(h.obj, reach_value, &h);
 }
 
-/* What a waiting finalizer's object reaches, though not the object itself. */
+/* Visits all objects that a waiting finalizer's object reaches, without the object itself. */
 static void reach_from(search *s, const record *r, bool with_contexts)
 {
     size_t slot = oaki_heap_offset(r->link.obj);

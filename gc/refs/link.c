@@ -497,7 +497,7 @@ static OAKI_AT_START void long_init(void)
     oaki_objtable_unindex(&sorts[1].table);
 }
 
-/* What is done for both sorts at once is the first one's. */
+/* The operations for both sorts at once are those of the first. */
 const oaki_table_ops oaki_short_links_table = {
     .name = "short links",
     .table = &sorts[0].table,

@@ -512,9 +512,9 @@ OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t 
     return e + value_offset;
 }
 
-/* Removes the entry whose tag is at `at`, and ends the write. The library does this for an entry
- * outside its home, while a resize is under way or due, and where the latest deletes are near this
- * one. Out of line, so that it takes no registers from a lookup that finds nothing. */
+/* Removes the entry whose tag is at `at`, and ends the write. The library does so in three cases.
+ * The entry is outside its home; a resize is under way or due; the latest deletes were near it. Out
+ * of line, so that it takes no registers from a lookup that finds nothing. */
 OAK_MAP_OUTLINE_ bool oak_map_remove_here_(oak_map *m, uint64_t hash, char *at)
 {
     const struct oak_map_array_ *a = &m->array[0];
