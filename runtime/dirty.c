@@ -230,8 +230,7 @@ bool oaki_dirty_protect(size_t from, size_t to)
 void oaki_dirty_unprotect(size_t from, size_t to)
 {
     const oaki_writer *w = writer();
-    OAKI_REQUIRES_INSIDE();
-    OAKI_ASSERT(from <= to && ((from | to) & (OAKI_PAGE - 1)) == 0);
+    OAKI_ASSERT(from <= to && to <= oaki_the_heap.reserved);
     int saved = errno;
     if (w) w->release(from, to);
     errno = saved;
