@@ -194,17 +194,35 @@ unsigned oaki_plan_cpus(void)
     return most ? OAKI_MIN(mask, most) : mask;
 }
 
-/* A process has other memory than Oakum's: a part of the group's limit is left for that. */
+/* 0: none. */
+static size_t lesser(size_t a, size_t b)
+{
+    return a && b ? OAKI_MIN(a, b) : a | b;
+}
+
+/* A process has other memory than Oakum's: a part of the group's limit is left for that. Where not
+ * all could be read, known limits stay. */
 static bool read_limits(void)
 {
     oaki_cgroup g;
-    oaki_cgroup_read("/proc/self/cgroup", "/sys/fs/cgroup", &g);
+    bool all = oaki_cgroup_read(oaki_cgroup_list, oaki_cgroup_mount, &g);
     size_t limit = g.memory == SIZE_MAX ? 0 : g.memory - g.memory / OAKI_TUNE_GROUP_LIMIT_LESS;
-    bool changes = AO_load(&oaki_the_heap.group_limit) != limit;
-    AO_store(&plan->cpus, g.cpus);
+    size_t known = AO_load(&oaki_the_heap.group_limit), cpus = g.cpus;
+    if (!all) {
+        limit = lesser(limit, known);
+        cpus = lesser(cpus, AO_load(&plan->cpus));
+    }
+    bool changes = known != limit;
+    AO_store(&plan->cpus, cpus);
     AO_store(&oaki_the_heap.group_limit, limit);
     AO_store(&plan->limits_ns, (AO_t)oaki_os_now_ns());
     return changes;
+}
+
+void oaki_plan_limits(void)
+{
+    OAKI_REQUIRES_OUTSIDE();
+    if (read_limits()) oaki_pace_refresh();
 }
 
 /* ---- what cycles teach ---- */
@@ -351,9 +369,9 @@ static void *host(void *arg)
     if (wants == 0) oaki_cost_doubt();
     if (oaki_gc_may_be_concurrent() && !by_faults) (void)oaki_dirty_start();
     oaki_plan_probe();
-    bool changes = read_limits() || is_dear() != dear;
+    oaki_plan_limits();
+    if (is_dear() != dear) oaki_pace_refresh();
     if (wants & OAKI_PLAN_REPAIR) repair();
-    if (changes) oaki_pace_refresh();
     AO_store_release(&plan->host, 0);
     return arg;
 }

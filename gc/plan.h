@@ -97,6 +97,9 @@ void oaki_plan_log(unsigned long long cycle, unsigned plan);
 /* oaki_cost_probe, and by what it finds: is the heap to have huge pages? Outside of oaki_enter. */
 void oaki_plan_probe(void);
 
+/* Reads the limits of control groups. Outside of oaki_enter. */
+void oaki_plan_limits(void);
+
 /* After a cycle, outside of oaki_enter. If there is need, a thread of its own measures the host,
  * mends what tracking has slowed down, or reads limits. */
 void oaki_plan_attend(void);

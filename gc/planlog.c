@@ -31,6 +31,7 @@ void oak_host_read(oak_host *out)
         oaki_leave(t);
     }
     oaki_plan_probe();
+    oaki_plan_limits();
     if (!out) return;
     oaki_plan_reason why = oaki_plan_reason_now();
     *out = (oak_host){

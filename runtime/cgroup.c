@@ -5,12 +5,15 @@
  * Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/cgroups.rst). In a container the path may
  * belong to another view than the mounted folders. A group that isn't found there is left out; the
  * groups above it are read.
+ * A file that is not there sets no limit. One that can't be opened may set one, as in a process
+ * without free descriptors. Nor is anything known where there is no list, or no folder `mount`: the
+ * process may have moved its root. Such a reading ends with false.
  * Bound: 4 KiB of the list; groups nested as deep as a path of PATH_MOST bytes has room for.
- * Owns: `self`, as its texts are too long for the stack of a mutator. Lock: self.lock. */
+ * Owns: `self`, as its texts are too long for the stack of a mutator. One thread at a time has it:
+ * self.busy is no oaki_lock, as a stop may find a reader here. */
 #include "cgroup.h"
 
 #include "contract.h"
-#include "lock.h"
 #include "os.h"
 #include "print.h"
 
@@ -24,25 +27,58 @@
 #define PATH_MOST 400
 #define NO_LIMIT_V1 (SIZE_MAX / 4) /* version 1 rounds the largest number down to pages */
 
+#define BUSY_NS UINT64_C(1000000)
+
+const char *oaki_cgroup_list = "/proc/self/cgroup", *oaki_cgroup_mount = "/sys/fs/cgroup";
+
 static struct {
-    oaki_lock lock;
+    unsigned int busy; /* AO_int, futex */
+    bool failed;       /* something could not be read */
     char list[LIST_MOST];
     char group[PATH_MOST]; /* a group's folder */
     size_t root;           /* length in `group` of the hierarchy's own folder */
     char file[PATH_MOST + 32];
-} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_SETTINGS) };
+} self;
 
-/* The file's first bytes as a string; false when it can't be read. */
+static void take(void)
+{
+    while (!AO_int_compare_and_swap_full(&self.busy, 0, 1)) oaki_futex_wait(&self.busy, 1, BUSY_NS);
+}
+
+static void give(void)
+{
+    AO_int_store_release(&self.busy, 0);
+    oaki_futex_wake(&self.busy, 1);
+}
+
+static int open_path(const char *path, int flags)
+{
+    return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | flags);
+}
+
+/* The file's first bytes as a string; false when it isn't there, or can't be read. */
 static bool read_file(const char *path, char *out, size_t n)
 {
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
+    int fd = open_path(path, 0);
+    if (fd < 0) {
+        self.failed |= errno != ENOENT && errno != ENOTDIR;
+        return false;
+    }
     size_t have = 0;
-    for (long got = 1; got > 0 && have < n - 1; have += got > 0 ? (size_t)got : 0)
+    long got = 1;
+    for (; got > 0 && have < n - 1; have += got > 0 ? (size_t)got : 0)
         got = syscall(SYS_read, fd, out + have, n - 1 - have);
     syscall(SYS_close, fd);
     out[have] = '\0';
-    return true;
+    self.failed |= got < 0;
+    return got >= 0;
+}
+
+static bool is_mounted(const char *mount)
+{
+    int fd = open_path(mount, O_DIRECTORY);
+    if (fd >= 0) syscall(SYS_close, fd);
+    return fd >= 0;
 }
 
 /* Digits at *s, which moves on to the next word; SIZE_MAX for "max" and the like. */
@@ -62,7 +98,6 @@ static size_t number(const char **s)
 static bool read_numbers(const char *name, size_t *v, size_t n)
 {
     char text[64];
-    OAKI_REQUIRES_LOCK(&self.lock);
     oaki_format(self.file, sizeof self.file, "%s/%s", self.group, name);
     if (!read_file(self.file, text, sizeof text)) return false;
     const char *s = text;
@@ -99,7 +134,6 @@ static void read_group(oaki_cgroup *out)
  * out of the hierarchy. Then only the root is read. */
 static void read_groups(const char *group, size_t length, oaki_cgroup *out)
 {
-    OAKI_REQUIRES_LOCK(&self.lock);
     bool inside = length > 0 && group[0] == '/' && !memmem(group, length, "/..", 3);
     if (inside && self.root + length < sizeof self.group) {
         memcpy(self.group + self.root, group, length);
@@ -144,24 +178,27 @@ static void read_line(const char *line, size_t length, const char *mount, oaki_c
     }
 }
 
-void oaki_cgroup_read(const char *proc, const char *mount, oaki_cgroup *out)
+bool oaki_cgroup_read(const char *proc, const char *mount, oaki_cgroup *out)
 {
     int saved = errno;
     OAKI_ASSERT(strlen(mount) <= OAKI_CGROUP_PATH);
     *out = (oaki_cgroup){ .memory = SIZE_MAX };
-    oaki_lock_acquire(&self.lock);
-    if (read_file(proc, self.list, sizeof self.list))
-        for (const char *at = self.list; *at;) {
-            size_t length = strcspn(at, "\n");
-            read_line(at, length, mount, out);
-            at += length + (at[length] == '\n');
-        }
-    oaki_lock_release(&self.lock);
+    take();
+    self.failed = !is_mounted(mount);
+    bool listed = read_file(proc, self.list, sizeof self.list);
+    for (const char *at = listed ? self.list : ""; *at;) {
+        size_t length = strcspn(at, "\n");
+        read_line(at, length, mount, out);
+        at += length + (at[length] == '\n');
+    }
+    bool all = listed && !self.failed;
+    give();
     errno = saved;
+    return all;
 }
 
 void oaki_cgroup_reset(void)
 {
     OAKI_REQUIRES_FORKED();
-    oaki_lock_reset(&self.lock);
+    AO_int_store(&self.busy, 0);
 }

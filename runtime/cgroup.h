@@ -12,11 +12,14 @@ typedef struct oaki_cgroup {
     unsigned cpus; /* processors that the allowed time amounts to, rounded up; 0: no limit */
 } oaki_cgroup;
 
-/* Reads the limits by raw system calls: no cancellation point, no memory. A limit that can't be
- * read counts as none. `proc` is a file like /proc/self/cgroup. `mount` is a folder like
- * /sys/fs/cgroup, of at most OAKI_CGROUP_PATH bytes. */
+/* Reads the limits by raw system calls: no cancellation point, no memory. `proc` is a file like
+ * /proc/self/cgroup. `mount` is a folder like /sys/fs/cgroup, of at most OAKI_CGROUP_PATH bytes.
+ * false: something could not be read, so there may be other limits than *out has. */
 #define OAKI_CGROUP_PATH 128
-void oaki_cgroup_read(const char *proc, const char *mount, oaki_cgroup *out);
+bool oaki_cgroup_read(const char *proc, const char *mount, oaki_cgroup *out);
+
+/* Where the system has both; tests set others. */
+extern OAKI_HIDDEN const char *oaki_cgroup_list, *oaki_cgroup_mount;
 
 void oaki_cgroup_reset(void); /* in the child of a fork */
 

@@ -64,10 +64,11 @@ typedef struct oak_host {
     const char *why;              /* the reason, as a short text */
 } oak_host;
 
-/** Read the costs and decisions into *out. If the costs were never measured, the call measures
- * them, which takes about 3 ms and 4 MiB. Otherwise a thread of Oakum's measures them once the heap
- * has 8 MiB of live objects. The variable OAKUM_HOST sets costs in place of a measurement, as in
- * write_ns=12000,fresh_ns=900. out may be NULL. Any thread. */
+/** Read costs, limits and decisions into *out. Limits of control groups are read anew. If the costs
+ * were never measured, the call measures them, which takes about 3 ms and 4 MiB. Otherwise a thread
+ * of Oakum's measures them once the heap has 8 MiB of live objects. The variable OAKUM_HOST sets
+ * costs in place of a measurement, as in write_ns=12000,fresh_ns=900. out may be NULL. Any
+ * thread. */
 OAK_API void oak_host_read(oak_host *out);
 
 /** Disable collections until the matching oak_gc_enable. The calls nest. Between the two, no

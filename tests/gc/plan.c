@@ -7,6 +7,7 @@
 #include "gc/settings.h"
 #include "gc/trace/trace.h"
 #include "gc/tuning.h"
+#include "runtime/cgroup.h"
 #include "runtime/collector.h"
 #include "runtime/cost.h"
 #include "runtime/dirty.h"
@@ -15,7 +16,10 @@
 #include "tests/heap.h"
 
 #include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 Suite *suite_gc_plan(void);
 
@@ -257,6 +261,67 @@ START_TEST(prices_follow_the_costs)
     IN_A_PAUSE(oaki_plan_note_mark(false, 10000000, 100 * MB, 100000000));
     ck_assert_uint_eq(oaki_plan_page_words(), row[_i].page_words);
     ck_assert_uint_eq(oaki_plan_wake_words(), row[_i].wake_words);
+}
+END_TEST
+
+/* ---- control groups ---- */
+
+static char group_folder[64];
+
+static void put_group(const char *name, const char *text)
+{
+    char path[96];
+    snprintf(path, sizeof path, "%s/%s", group_folder, name);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* From here on the process is in such a group. */
+static void play_group(const char *memory, const char *cpu)
+{
+    static char list[96];
+    if (!group_folder[0]) {
+        snprintf(group_folder, sizeof group_folder, "/tmp/oakum-plan.XXXXXX");
+        ck_assert_ptr_nonnull(mkdtemp(group_folder));
+    }
+    put_group("list", "0::/\n");
+    put_group("memory.max", memory);
+    put_group("cpu.max", cpu);
+    snprintf(list, sizeof list, "%s/list", group_folder);
+    oaki_cgroup_list = list;
+    oaki_cgroup_mount = group_folder;
+}
+
+static void forget_group(void)
+{
+    static const char *const names[] = { "list", "memory.max", "cpu.max" };
+    char path[96];
+    if (!group_folder[0]) return;
+    for (size_t i = 0; i < OAKI_COUNT(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", group_folder, names[i]);
+        (void)unlink(path);
+    }
+    (void)rmdir(group_folder);
+}
+
+/* Before any cycle, and anew each time. */
+START_TEST(the_program_reads_limits)
+{
+    oak_host h;
+    play_group("83886080\n", "100000 100000\n");
+    start(true, OAK_PAUSE_GOAL_US);
+    oak_host_read(&h);
+    ck_assert_uint_eq(h.memory_limit, 70 * MB);
+    ck_assert_uint_eq(h.processors, 1);
+    marked(60 << 10, 60 << 10);
+    ck_assert_uint_lt(oaki_pace_goal(), 70 * MB);
+    play_group("max\n", "max 100000\n");
+    oak_host_read(&h);
+    ck_assert_uint_eq(h.memory_limit, 0);
+    ck_assert_uint_eq(h.processors, oaki_os_cpus());
+    ck_assert_uint_eq(oaki_pace_goal(), 120 * MB);
 }
 END_TEST
 
@@ -522,6 +587,7 @@ Suite *suite_gc_plan(void)
 {
     Suite *s = suite_create("gc/plan");
     TCase *c = tcase_create("plan");
+    tcase_add_checked_fixture(c, NULL, forget_group);
     tcase_add_loop_test(c, a_stop_that_would_be_long_is_none, 0, 2);
     tcase_add_loop_test(c, a_stop_is_none_where_a_mark_beside_is_cheap, 0, 2);
     tcase_add_test(c, a_mark_beside_that_is_cheap_stays_so);
@@ -535,6 +601,7 @@ Suite *suite_gc_plan(void)
     tcase_add_test(c, a_rest_ends_whatever_is_marked);
     tcase_add_test(c, slow_marks_are_forgotten);
     tcase_add_test(c, a_large_heap_has_pauses_within_a_large_goal);
+    tcase_add_test(c, the_program_reads_limits);
     tcase_add_test(c, a_groups_limit_is_one_of_the_heaps);
     tcase_add_test(c, a_limit_that_has_gone_is_forgotten);
     tcase_add_loop_test(c, dear_hosts_that_keep_their_goal_have_small_pages, 0, 2);

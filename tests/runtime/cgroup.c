@@ -1,11 +1,13 @@
-/* cgroup.c - tests of runtime/cgroup.c on folders made for them: both versions, nested groups, and
- * files that say nothing. */
+/* cgroup.c - tests of runtime/cgroup.c on folders made for them: both versions, nested groups, files
+ * that say nothing, and files that can't be read. */
 #include "runtime/cgroup.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,12 +16,6 @@ Suite *suite_runtime_cgroup(void);
 #define MB ((size_t)1 << 20)
 
 static char folder[64];
-
-static void setup(void)
-{
-    snprintf(folder, sizeof folder, "/tmp/oakum-cgroup.XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-}
 
 static void teardown(void)
 {
@@ -44,19 +40,25 @@ static void put(const char *name, const char *text)
     fclose(f);
 }
 
-static oaki_cgroup limits(void)
+static void setup(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/oakum-cgroup.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    put("fs/x/nothing", "");
+}
+
+static bool read_limits(oaki_cgroup *g)
 {
     char proc[128], mount[128];
-    oaki_cgroup g;
     snprintf(proc, sizeof proc, "%s/cgroup", folder);
     snprintf(mount, sizeof mount, "%s/fs", folder);
-    oaki_cgroup_read(proc, mount, &g);
-    return g;
+    return oaki_cgroup_read(proc, mount, g);
 }
 
 static void assert_limits(size_t memory, unsigned cpus)
 {
-    oaki_cgroup g = limits();
+    oaki_cgroup g;
+    ck_assert(read_limits(&g));
     ck_assert_uint_eq(g.memory, memory);
     ck_assert_uint_eq(g.cpus, cpus);
 }
@@ -151,6 +153,34 @@ START_TEST(a_group_that_is_not_here_leaves_those_above)
 }
 END_TEST
 
+/* Lists without a file, a folder or a descriptor are no news; those of a process that has moved its
+ * root are such. */
+START_TEST(what_could_not_be_read_is_told)
+{
+    oaki_cgroup g;
+    struct rlimit few, usual;
+    ck_assert(!read_limits(&g)); /* no list */
+    put("cgroup", "0::/x\n");
+    put("fs/x/memory.max", "4194304\n");
+    assert_limits(4 * MB, 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    few = (struct rlimit){ 0, usual.rlim_max };
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    errno = 7;
+    bool all = read_limits(&g);
+    ck_assert_int_eq(errno, 7);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    ck_assert(!all);
+    put("fs/x/cpu.max/folder", ""); /* what opens and can't be read */
+    ck_assert(!read_limits(&g));
+    ck_assert_uint_eq(g.memory, 4 * MB);
+    snprintf(folder + strlen(folder), 4, "/fs"); /* where "fs" isn't mounted */
+    put("cgroup", "0::/x\n");
+    ck_assert(!read_limits(&g));
+    folder[strlen(folder) - 3] = '\0';
+}
+END_TEST
+
 Suite *suite_runtime_cgroup(void)
 {
     Suite *s = suite_create("runtime/cgroup");
@@ -160,6 +190,7 @@ Suite *suite_runtime_cgroup(void)
     tcase_add_test(c, version_1);
     tcase_add_test(c, both_versions);
     tcase_add_test(c, what_cannot_be_read_is_no_limit);
+    tcase_add_test(c, what_could_not_be_read_is_told);
     tcase_add_test(c, a_group_that_is_not_here_leaves_those_above);
     suite_add_tcase(s, c);
     return s;
