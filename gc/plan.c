@@ -188,12 +188,6 @@ size_t oaki_plan_wake_words(void)
 
 /* ---- limits of control groups ---- */
 
-unsigned oaki_plan_cpus(void)
-{
-    unsigned mask = oaki_os_cpus(), most = (unsigned)AO_load(&plan->cpus);
-    return most ? OAKI_MIN(mask, most) : mask;
-}
-
 /* 0: none. */
 static size_t lesser(size_t a, size_t b)
 {
@@ -210,10 +204,10 @@ static bool read_limits(void)
     size_t known = AO_load(&oaki_the_heap.group_limit), cpus = g.cpus;
     if (!all) {
         limit = lesser(limit, known);
-        cpus = lesser(cpus, AO_load(&plan->cpus));
+        cpus = lesser(cpus, AO_load(&oaki_the_heap.group_cpus));
     }
     bool changes = known != limit;
-    AO_store(&plan->cpus, cpus);
+    AO_store(&oaki_the_heap.group_cpus, cpus);
     AO_store(&oaki_the_heap.group_limit, limit);
     AO_store(&plan->limits_ns, (AO_t)oaki_os_now_ns());
     return changes;
@@ -343,6 +337,7 @@ static void repair(void)
             done += OAKI_TUNE_REPAIR_STEP;
     }
     AO_store(&plan->repaired, done);
+    AO_fetch_and_add1(&plan->repairs);
 }
 
 /* Where a dear host's pages are tracked they are small: those to come, and those that are there
@@ -357,14 +352,19 @@ void oaki_plan_probe(void)
     if (AO_load_full(&oaki_the_heap.advised)) oaki_space_advise();
 }
 
+static AO_t take_wants(AO_t which)
+{
+    AO_t wants;
+    do wants = AO_load(&plan->wants);
+    while (!AO_compare_and_swap_full(&plan->wants, wants, wants & ~which));
+    return wants & which;
+}
+
 /* Measurements are doubted after a while, as the host may be another one by then. Tracking by
  * faults alone is set up only where a concurrent mark needs it. */
 static void *host(void *arg)
 {
-    AO_t wants;
-    do {
-        wants = AO_load(&plan->wants);
-    } while (!AO_compare_and_swap_full(&plan->wants, wants, 0));
+    AO_t wants = take_wants(OAKI_PLAN_PROBE | OAKI_PLAN_REPAIR);
     bool dear = is_dear(), by_faults = oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS;
     if (wants == 0) oaki_cost_doubt();
     if (oaki_gc_may_be_concurrent() && !by_faults) (void)oaki_dirty_start();
@@ -376,30 +376,36 @@ static void *host(void *arg)
     return arg;
 }
 
+static bool limits_are_old(void)
+{
+    if (AO_load(&oaki_the_heap.live) < OAKI_TUNE_HOST_FROM) return false;
+    return oaki_os_now_ns() - AO_load(&plan->limits_ns) >= OAKI_TUNE_LIMITS_NS;
+}
+
 static bool is_needed(void)
 {
     if (AO_load(&plan->wants) != 0) return true;
     if (AO_load(&oaki_the_heap.live) < OAKI_TUNE_HOST_FROM) return false;
-    if (!oaki_cost_known()) return true;
-    return oaki_os_now_ns() - AO_load(&plan->limits_ns) >= OAKI_TUNE_LIMITS_NS;
+    return !oaki_cost_known() || limits_are_old();
 }
 
-/* A thread's stack is too much where address space is limited: the probe ends without a figure. */
-static bool leave_out(void)
+/* Where address space is limited, a thread's stack is too much for what needs none: the probe ends
+ * without a figure, and limits take some reads. Only mending has a thread there. */
+static bool needs_no_thread(void)
 {
     if (!oaki_os_limited()) return false;
-    AO_store(&plan->wants, 0);
-    AO_store(&plan->limits_ns, (AO_t)oaki_os_now_ns());
+    (void)take_wants(OAKI_PLAN_PROBE);
     oaki_cost_probe();
-    return true;
+    if (limits_are_old()) oaki_plan_limits();
+    return AO_load(&plan->wants) == 0;
 }
 
 /* Without a thread the next cycle tries again. */
 void oaki_plan_attend(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    if (OAKI_LIKELY(!is_needed()) || leave_out() || !AO_compare_and_swap_full(&plan->host, 0, 1))
-        return;
+    if (OAKI_LIKELY(!is_needed()) || needs_no_thread()) return;
+    if (!AO_compare_and_swap_full(&plan->host, 0, 1)) return;
     if (oaki_thread_spawn("oakum/host", host, NULL, false) != 0) AO_store(&plan->host, 0);
 }
 

@@ -40,9 +40,9 @@ typedef struct oaki_plan {
     AO_t rest;              /* of these that are still to come */
     AO_t dirty;             /* first writes during the last concurrent mark, + 1; 0: none yet */
     AO_t wants;             /* OAKI_PLAN_PROBE and _REPAIR: for the host thread */
-    AO_t repaired;          /* bytes that were put into huge pages again */
+    AO_t repairs;           /* that have ended */
+    AO_t repaired;          /* bytes that the last one put into huge pages again */
     AO_t host;              /* 1: the host thread runs */
-    AO_t cpus;              /* limit of control groups; 0: none */
     AO_t limits_ns;         /* when limits were read */
     bool said_costs;        /* planlog.c: gctrace has printed them, */
     unsigned said_plan;     /* and this reason + 1 last */
@@ -74,9 +74,6 @@ uint64_t oaki_plan_pause_goal_ns(void);
 size_t oaki_plan_page_words(void);
 /* Words that worker 0 traces before it wakes helpers. */
 size_t oaki_plan_wake_words(void);
-
-/* Processors that the process may use: its mask, and limits of control groups. */
-unsigned oaki_plan_cpus(void);
 
 /* ---- what cycles teach; gc_lock ---- */
 

@@ -36,7 +36,7 @@ static void begin_new(oaki_thread *t, uint64_t sweep_rest)
 {
     oaki_cycle *c = &oaki_gc.figures;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = oaki_plan_cpus() };
+    *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = oaki_heap_cpus() };
     c->sweep_end = oaki_sweep_ended();
     oaki_sweep_kept(c->kept);
     c->tid = t->tid;
@@ -209,7 +209,7 @@ void oaki_gc_stats(oak_memstats *out)
     memcpy(out->pause_end, a->pause_end, sizeof a->pause_end);
     out->enable_gc = !oaki_gc_is_disabled();
     out->gc_sys += oaki_mark_stack_bytes();
-    out->gc_cpu_fraction = cpu_fraction(oaki_plan_cpus());
+    out->gc_cpu_fraction = cpu_fraction(oaki_heap_cpus());
     out->external = oaki_external_total();
     out->weak_refs = oaki_weak_count();
     out->weak_refs_cleared = oaki_weak_cleared();

@@ -181,7 +181,7 @@ void oaki_ahead_spawn(void)
         return;
     }
     if (AO_load(&h->pages_inuse) < SPAWN_FROM >> OAKI_PAGE_SHIFT) return;
-    if (!h->config.touch_ahead || oaki_os_cpus() == 1) return;
+    if (!h->config.touch_ahead || oaki_heap_cpus() == 1) return;
     if (!AO_int_compare_and_swap_full(&ahead.started, 0, 1)) return;
     AO_store(&h->touched, 0);
     if (oaki_thread_spawn("oakum/ahead", thread, NULL, false) != 0)

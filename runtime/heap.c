@@ -169,6 +169,12 @@ void oaki_heap_fork(int stage)
     else oaki_lock_reset(&start_lock);
 }
 
+unsigned oaki_heap_cpus(void)
+{
+    unsigned mask = oaki_os_cpus(), most = (unsigned)AO_load(&oaki_the_heap.group_cpus);
+    return most ? OAKI_MIN(mask, most) : mask;
+}
+
 bool oaki_heap_ready(void)
 {
     return oaki_heap_start(NULL) == 0;

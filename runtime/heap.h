@@ -62,6 +62,7 @@ typedef struct oaki_heap {
     AO_t heap_max;            /* bytes; 0 none */
     AO_t memory_limit;        /* bytes, soft; 0 none */
     AO_t group_limit;         /* the same by a control group; 0 none (gc/plan.c) */
+    AO_t group_cpus;          /* processors that its limit amounts to; 0 none (gc/plan.c) */
     AO_t small_pages;         /* 1: no huge pages are requested for new memory (gc/plan.c) */
     AO_t advised;             /* 1: the range has grown past OAKI_HUGE_FROM, and was advised */
     size_t purges;            /* how often memory was given back */
@@ -369,6 +370,9 @@ OAKI_INLINE size_t oaki_heap_soft_limit(void)
     size_t own = AO_load(&oaki_the_heap.memory_limit), group = AO_load(&oaki_the_heap.group_limit);
     return own && group ? OAKI_MIN(own, group) : own | group;
 }
+
+/* Processors that the process may use: its mask, and limits of control groups. */
+unsigned oaki_heap_cpus(void);
 
 /* Pages that are kept touched ahead, by the heap's size and the cost of fresh memory. */
 size_t oaki_ahead_near(void);

@@ -89,7 +89,7 @@ static bool is_wanted(void)
 static void cycle(oaki_thread *t)
 {
     if (!is_wanted()) return;
-    if (oaki_plan_cpus() <= OAKI_TUNE_FEW_CPUS) oaki_ahead_lead(true);
+    if (oaki_heap_cpus() <= OAKI_TUNE_FEW_CPUS) oaki_ahead_lead(true);
     bool any = drive(t);
     oaki_ahead_lead(false);
     if (!any) return;

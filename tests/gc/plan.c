@@ -1,69 +1,12 @@
 /* plan.c - tests of gc/plan.c: what is decided by each figure of the host and of marks. The
  * variable OAKUM_HOST, or oaki_cost_force, sets what the probe would find. */
-#include "gc/plan.h"
+#include "plan_support.h"
 
-#include "gc/collector.h"
-#include "gc/pace.h"
 #include "gc/settings.h"
 #include "gc/trace/trace.h"
-#include "gc/tuning.h"
-#include "runtime/cgroup.h"
-#include "runtime/collector.h"
-#include "runtime/cost.h"
 #include "runtime/dirty.h"
-#include "runtime/os.h"
-#include "tests/capture.h"
-#include "tests/heap.h"
-
-#include <check.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 Suite *suite_gc_plan(void);
-
-#define MB ((size_t)1 << 20)
-#define DEAR 12000  /* ns of a first write */
-#define CHEAP 700
-
-static void **live;
-
-static void start_at(oak_config c)
-{
-    c.gc_percent = 100;
-    c.min_heap = MB;
-    test_heap_start(c);
-    test_only_root(&live, sizeof live);
-}
-
-static void start(bool concurrent, int goal_us)
-{
-    oak_config c = test_config();
-    c.concurrent = concurrent;
-    c.pause_goal_us = goal_us;
-    start_at(c);
-}
-
-#define IN_A_PAUSE(call) \
-    for (oaki_thread *t = oaki_gc_stop_begin(); t; oaki_gc_stop_end(t), t = NULL) call
-
-/* What a mark finds of so much; nothing is allocated, so that no other one comes between. */
-static void marked(size_t live_kb, size_t of_kb)
-{
-    AO_store(&oaki_the_heap.live, of_kb << 10);
-    IN_A_PAUSE(oaki_pace_marked(live_kb << 10, 0, 0, false));
-}
-
-/* A full one in a stop, after a second in which so much was allocated. */
-static void stopped(uint64_t us, size_t mb)
-{
-    uint64_t now = oaki_os_now_ns();
-    IN_A_PAUSE(oaki_pace_cycle(now, 0, 0, 0, 0, false));
-    IN_A_PAUSE(oaki_pace_stopped(false, false, mb * MB, now + UINT64_C(1000000000), us * 1000));
-}
-
-#define MUCH 100000 /* MB */
 
 /* Writes are seen by page faults, if at all. */
 static bool by_faults(void)
@@ -264,87 +207,7 @@ START_TEST(prices_follow_the_costs)
 }
 END_TEST
 
-/* ---- control groups ---- */
-
-static char group_folder[64];
-
-static void put_group(const char *name, const char *text)
-{
-    char path[96];
-    snprintf(path, sizeof path, "%s/%s", group_folder, name);
-    FILE *f = fopen(path, "w");
-    ck_assert_ptr_nonnull(f);
-    fputs(text, f);
-    fclose(f);
-}
-
-/* From here on the process is in such a group. */
-static void play_group(const char *memory, const char *cpu)
-{
-    static char list[96];
-    if (!group_folder[0]) {
-        snprintf(group_folder, sizeof group_folder, "/tmp/oakum-plan.XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(group_folder));
-    }
-    put_group("list", "0::/\n");
-    put_group("memory.max", memory);
-    put_group("cpu.max", cpu);
-    snprintf(list, sizeof list, "%s/list", group_folder);
-    oaki_cgroup_list = list;
-    oaki_cgroup_mount = group_folder;
-}
-
-static void forget_group(void)
-{
-    static const char *const names[] = { "list", "memory.max", "cpu.max" };
-    char path[96];
-    if (!group_folder[0]) return;
-    for (size_t i = 0; i < OAKI_COUNT(names); i++) {
-        snprintf(path, sizeof path, "%s/%s", group_folder, names[i]);
-        (void)unlink(path);
-    }
-    (void)rmdir(group_folder);
-}
-
-/* Before any cycle, and anew each time. */
-START_TEST(the_program_reads_limits)
-{
-    oak_host h;
-    play_group("83886080\n", "100000 100000\n");
-    start(true, OAK_PAUSE_GOAL_US);
-    oak_host_read(&h);
-    ck_assert_uint_eq(h.memory_limit, 70 * MB);
-    ck_assert_uint_eq(h.processors, 1);
-    marked(60 << 10, 60 << 10);
-    ck_assert_uint_lt(oaki_pace_goal(), 70 * MB);
-    play_group("max\n", "max 100000\n");
-    oak_host_read(&h);
-    ck_assert_uint_eq(h.memory_limit, 0);
-    ck_assert_uint_eq(h.processors, oaki_os_cpus());
-    ck_assert_uint_eq(oaki_pace_goal(), 120 * MB);
-}
-END_TEST
-
 /* ---- what marks cost ---- */
-
-#define WORDS ((size_t)10000000)
-
-static void mark_of(bool concurrent, double word_ns)
-{
-    uint64_t ns = (uint64_t)(word_ns * (double)WORDS);
-    IN_A_PAUSE(oaki_plan_note_mark(concurrent, WORDS, 80 * MB, ns));
-}
-
-static bool start_tracked(void)
-{
-    start(true, OAK_PAUSE_GOAL_US);
-    oaki_cost_force(OAKI_COST_write, CHEAP);
-    if (test_skip_untracked()) return false;
-    oaki_cost_probe();
-    marked(200 << 10, 200 << 10);
-    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
-    return true;
-}
 
 /* Left by the next cycle; the state is mended; and each time it is for twice as long. */
 START_TEST(a_slow_mark_ends_tracking_for_some_cycles)
@@ -439,26 +302,6 @@ START_TEST(a_groups_limit_is_one_of_the_heaps)
 }
 END_TEST
 
-/* The thread that reads limits sets the goal anew where they have changed. */
-START_TEST(a_limit_that_has_gone_is_forgotten)
-{
-    start(true, OAK_PAUSE_GOAL_US);
-    marked(20 << 10, 20 << 10);
-    AO_store(&oaki_the_heap.group_limit, 0);
-    oaki_plan_attend();
-    while (AO_load(&oaki_gc.plan.host) || !oaki_cost_known()) oaki_os_sleep_ns(100000);
-    size_t real = AO_load(&oaki_the_heap.group_limit), goal = oaki_pace_goal();
-    AO_store(&oaki_the_heap.group_limit, 30 * MB);
-    IN_A_PAUSE(oaki_pace_refresh());
-    ck_assert_uint_lt(oaki_pace_goal(), goal);
-    AO_or(&oaki_gc.plan.wants, OAKI_PLAN_PROBE);
-    oaki_plan_attend();
-    while (AO_load(&oaki_gc.plan.host)) oaki_os_sleep_ns(100000);
-    ck_assert_uint_eq(AO_load(&oaki_the_heap.group_limit), real);
-    ck_assert_uint_eq(oaki_pace_goal(), goal);
-}
-END_TEST
-
 START_TEST(dear_hosts_that_keep_their_goal_have_small_pages)
 {
     oak_config c = test_config();
@@ -510,84 +353,10 @@ START_TEST(marks_that_tell_nothing_change_nothing)
 }
 END_TEST
 
-static bool can_join(void)
-{
-    enum { HUGE = 2 << 20 };
-    char *p = oaki_os_map(2 * HUGE), *at = (char *)OAKI_ALIGN_UP((uintptr_t)p, HUGE);
-    memset(p, 1, 2 * HUGE);
-    bool can = oaki_os_join(at, HUGE);
-    oaki_os_release(p, 2 * HUGE);
-    return can;
-}
-
-/* The thread that mends takes protection and joins pages; objects keep their contents. */
-START_TEST(a_repair_keeps_the_heap_as_it_is)
-{
-    oak_config c = test_config();
-    c.concurrent = c.huge_pages = true;
-    start_at(c);
-    oaki_cost_force(OAKI_COST_write, CHEAP);
-    if (test_skip_untracked()) return;
-    test_host_is_known();
-    size_t n = 64 * MB / 4096;
-    live = oak_alloc(n * sizeof *live);
-    for (size_t i = 0; i < n; i++) {
-        live[i] = oak_alloc(4096);
-        memset((char *)live[i] + 8, (int)i, 4088);
-    }
-    oak_collect();
-    mark_of(true, 20);
-    mark_of(true, 500);
-    oaki_plan_attend();
-    while (AO_load(&oaki_gc.plan.host)) oaki_os_sleep_ns(1000000);
-    ck_assert_uint_eq(AO_load(&oaki_gc.plan.wants) & OAKI_PLAN_REPAIR, 0);
-    if (can_join()) ck_assert_uint_ge(AO_load(&oaki_gc.plan.repaired), 32 * MB);
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 8; k < 4096; k += 511)
-            ck_assert_int_eq(((unsigned char *)live[i])[k], (unsigned char)i);
-    oak_collect();
-}
-END_TEST
-
-/* ---- for the program ---- */
-
-START_TEST(the_program_reads_costs_and_decisions)
-{
-    start(true, 2500);
-    oaki_cost_force(OAKI_COST_write, 123);
-    oak_host h;
-    oak_host_read(NULL);
-    oak_host_read(&h);
-    ck_assert(oaki_cost_known());
-    ck_assert_uint_eq(h.write, 123);
-    ck_assert_uint_eq(h.pause_goal_us, 2500);
-    ck_assert_uint_gt(h.fresh, 0);
-    ck_assert_uint_gt(h.processors, 0);
-    ck_assert_ptr_nonnull(h.why);
-    ck_assert(!h.concurrent);
-}
-END_TEST
-
-/* Before there is something to decide nothing is measured; and then by a thread. */
-START_TEST(a_small_heap_measures_nothing)
-{
-    start(true, OAK_PAUSE_GOAL_US);
-    live = oak_alloc(4 * MB);
-    oak_collect();
-    ck_assert(!oaki_cost_known());
-    live = oak_alloc(16 * MB);
-    oak_collect();
-    while (!oaki_cost_known()) oaki_os_sleep_ns(100000);
-    ck_assert_uint_gt(oaki_cost_of(OAKI_COST_fresh), 0);
-    while (AO_load(&oaki_gc.plan.host)) oaki_os_sleep_ns(100000);
-}
-END_TEST
-
 Suite *suite_gc_plan(void)
 {
     Suite *s = suite_create("gc/plan");
     TCase *c = tcase_create("plan");
-    tcase_add_checked_fixture(c, NULL, forget_group);
     tcase_add_loop_test(c, a_stop_that_would_be_long_is_none, 0, 2);
     tcase_add_loop_test(c, a_stop_is_none_where_a_mark_beside_is_cheap, 0, 2);
     tcase_add_test(c, a_mark_beside_that_is_cheap_stays_so);
@@ -601,16 +370,11 @@ Suite *suite_gc_plan(void)
     tcase_add_test(c, a_rest_ends_whatever_is_marked);
     tcase_add_test(c, slow_marks_are_forgotten);
     tcase_add_test(c, a_large_heap_has_pauses_within_a_large_goal);
-    tcase_add_test(c, the_program_reads_limits);
     tcase_add_test(c, a_groups_limit_is_one_of_the_heaps);
-    tcase_add_test(c, a_limit_that_has_gone_is_forgotten);
     tcase_add_loop_test(c, dear_hosts_that_keep_their_goal_have_small_pages, 0, 2);
     tcase_add_test(c, a_heap_that_is_slow_itself_is_tracked_again);
     tcase_add_loop_test(c, a_first_mark_is_slow_beyond_what_lists_cost, 0, 4);
     tcase_add_test(c, marks_that_tell_nothing_change_nothing);
-    tcase_add_test(c, a_repair_keeps_the_heap_as_it_is);
-    tcase_add_test(c, the_program_reads_costs_and_decisions);
-    tcase_add_test(c, a_small_heap_measures_nothing);
     suite_add_tcase(s, c);
     return s;
 }

@@ -286,6 +286,20 @@ START_TEST(a_wish_is_fulfilled)
 }
 END_TEST
 
+/* Its thread would take the program's time. */
+START_TEST(a_group_of_one_processor_has_no_such_thread)
+{
+    start(true);
+    AO_store(&oaki_the_heap.group_cpus, 1);
+    ck_assert_uint_eq(oaki_heap_cpus(), 1);
+    memset(oak_alloc_noscan(17 * MB), 1, 17 * MB);
+    oak_collect();
+    oaki_ahead_want(30 * MB);
+    oaki_os_sleep_ns(200000000);
+    ck_assert(!much_backed());
+}
+END_TEST
+
 static bool some_backed(void)
 {
     return backed() >= MB / 2;
@@ -346,6 +360,7 @@ Suite *suite_runtime_ahead(void)
     tcase_add_test(tc, who_leads_does_it_in_place_of_the_thread);
     tcase_add_test(tc, beside_everything_else);
     tcase_add_test(tc, a_wish_is_fulfilled);
+    tcase_add_test(tc, a_group_of_one_processor_has_no_such_thread);
     tcase_add_test(tc, what_was_not_taken_decays);
     tcase_add_test(tc, a_growing_heap_is_touched_ahead_in_a_child_too);
     suite_add_tcase(s, tc);

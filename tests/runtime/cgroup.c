@@ -1,5 +1,5 @@
-/* cgroup.c - tests of runtime/cgroup.c on folders made for them: both versions, nested groups, files
- * that say nothing, and files that can't be read. */
+/* cgroup.c - tests of runtime/cgroup.c on folders made for them: both versions, nested groups, and
+ * files that say nothing or can't be read. */
 #include "runtime/cgroup.h"
 
 #include <check.h>
