@@ -14,8 +14,10 @@
  * The host is measured before pages are first protected (runtime/cost.h). Some states of a host
  * show in no probe: huge pages that tracking has split, a neighbour. So each full mark's cost per
  * word is compared with other marks' costs. A mark that is several times as dear ends tracking for
- * some cycles. Protection is released, and pages are joined to huge ones again. Each time it
- * is twice as many cycles; before tracking begins anew, the host is measured again.
+ * some cycles, and until the heap is mended: protection is released, and pages are joined to huge
+ * ones again. Marks after that show what is to be expected. If they are as slow, and the system
+ * joins no pages, tracking rests on. Each time it is twice as many cycles; before tracking begins
+ * anew, the host is measured again.
  *
  * Owns: oaki_gc.plan, the host thread. Lock: gc_lock; AO_t fields by any thread. A torn read of a
  * rate changes one decision only. */
@@ -261,14 +263,13 @@ static bool is_slow(double word_ns)
     return known <= 0 ? word_ns > OAKI_TUNE_SLOW_WORD_MOST_NS : word_ns > known * OAKI_TUNE_SLOW;
 }
 
-/* Tracking rests, and the heap's state is mended. A mark that is as slow afterwards shows that the
- * heap itself is: its rate is then what is expected. */
+/* Tracking rests, and the heap's state is mended. What was known to be the least cost still is. */
 static void rest(void)
 {
     AO_store(&plan->rest, plan->next_rest);
     plan->next_rest = OAKI_MIN(plan->next_rest * 2, OAKI_TUNE_REST_MOST);
-    plan->rate[OAKI_STOPPED].best = plan->rate[OAKI_CONCURRENT].best = 0;
     plan->good = 0;
+    plan->mended = plan->still = false;
     oaki_sticky_set(false);
     AO_or(&plan->wants, OAKI_PLAN_REPAIR);
 }
@@ -281,12 +282,45 @@ static void recover(void)
     plan->good = 0;
 }
 
-static void one_less(void)
+static bool is_mended(void)
+{
+    if (AO_load_acquire(&plan->host)) return false;
+    return (AO_load(&plan->wants) & (OAKI_PLAN_REPAIR | OAKI_PLAN_GO_ON)) == 0;
+}
+
+static bool fails_to_join(void)
+{
+    size_t no = AO_load(&plan->unjoined), yes = AO_load(&plan->repaired);
+    return no > (no + yes) / OAKI_TUNE_REPAIR_FREE;
+}
+
+static void note_best(oaki_plan_rate *r)
+{
+    r->best = r->best > 0 ? OAKI_MIN(r->best * OAKI_TUNE_FORGET, r->last) : r->last;
+}
+
+/* A mark of a mended heap that is as slow shows that the heap itself is, if pages were joined. Its
+ * rate is then what is expected. */
+static void note_mended(oaki_plan_rate *r)
+{
+    bool slow = is_slow(r->last);
+    plan->still = slow && fails_to_join();
+    if (plan->still) return;
+    if (slow) plan->rate[OAKI_STOPPED].best = plan->rate[OAKI_CONCURRENT].best = 0;
+    note_best(r);
+}
+
+/* The last cycle of a rest is one that began on a mended heap. */
+static void one_less(bool mended)
 {
     AO_t left = AO_load(&plan->rest);
-    if (left == 0) return;
+    if (left == 0 || (left == 1 && !mended)) return;
     AO_store(&plan->rest, left - 1);
     if (left > 1) return;
+    if (plan->still) {
+        rest();
+        return;
+    }
     AO_or(&plan->wants, OAKI_PLAN_PROBE);
     oaki_cost_doubt();
 }
@@ -295,20 +329,24 @@ void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t c
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_plan_rate *r = &plan->rate[concurrent];
-    bool rests = AO_load(&plan->rest) > 0;
-    one_less();
-    if (words < OAKI_TUNE_TELLING_WORDS || cpu_ns == 0) return;
-    r->last = (double)cpu_ns / (double)words;
-    plan->bytes_ms[concurrent] = (double)bytes * 1e6 / (double)cpu_ns;
+    bool rests = AO_load(&plan->rest) > 0, mended = plan->mended;
+    bool tells = words >= OAKI_TUNE_TELLING_WORDS && cpu_ns > 0;
+    plan->mended = is_mended();
+    if (tells) {
+        r->last = (double)cpu_ns / (double)words;
+        plan->bytes_ms[concurrent] = (double)bytes * 1e6 / (double)cpu_ns;
+    }
     if (rests) {
-        r->best = r->last;
+        if (tells && mended) note_mended(r);
+        one_less(mended);
         return;
     }
+    if (!tells) return;
     if (is_slow(r->last)) {
         rest();
         return;
     }
-    r->best = r->best > 0 ? OAKI_MIN(r->best * OAKI_TUNE_FORGET, r->last) : r->last;
+    note_best(r);
     recover();
 }
 
@@ -323,21 +361,33 @@ static bool is_full(size_t off)
     return used >= pages - pages / OAKI_TUNE_REPAIR_FREE;
 }
 
-/* Bounded in time: what is left is joined by the system in its own time, or after the next slow
- * mark. */
-static void repair(void)
+/* Where pages are to be small they are not joined. */
+static void repair_step(size_t at, size_t to)
 {
-    uint64_t end = oaki_os_now_ns() + OAKI_TUNE_REPAIR_NS;
-    size_t used = OAKI_ALIGN_DOWN(AO_load(&oaki_the_heap.used), OAKI_TUNE_REPAIR_STEP);
-    size_t at = 0, done = 0;
-    for (; at < used && oaki_os_now_ns() < end; at += OAKI_TUNE_REPAIR_STEP) {
-        oaki_dirty_unprotect(at, at + OAKI_TUNE_REPAIR_STEP);
-        if (!oaki_the_heap.config.huge_pages || !is_full(at)) continue;
-        if (oaki_os_join((void *)(oaki_the_heap.base + at), OAKI_TUNE_REPAIR_STEP))
-            done += OAKI_TUNE_REPAIR_STEP;
+    bool joins = oaki_the_heap.config.huge_pages && !AO_load(&oaki_the_heap.small_pages);
+    oaki_dirty_unprotect(at, to);
+    if (!joins || to - at < OAKI_TUNE_REPAIR_STEP || !is_full(at)) return;
+    bool joined = oaki_os_join((void *)(oaki_the_heap.base + at), to - at);
+    AO_fetch_and_add(joined ? &plan->repaired : &plan->unjoined, to - at);
+}
+
+/* Bounded in time; after the next cycle it goes on. */
+static void repair(bool anew)
+{
+    uint64_t begin = oaki_os_now_ns();
+    size_t used = AO_load(&oaki_the_heap.used), at = anew ? 0 : plan->repair_at;
+    if (anew) {
+        AO_store(&plan->repaired, 0);
+        AO_store(&plan->unjoined, 0);
     }
-    AO_store(&plan->repaired, done);
-    AO_fetch_and_add1(&plan->repairs);
+    do {
+        size_t to = OAKI_MIN(at + OAKI_TUNE_REPAIR_STEP, used);
+        if (at < to) repair_step(at, to);
+        at = to;
+    } while (at < used && oaki_os_now_ns() - begin < plan->repair_ns);
+    plan->repair_at = at;
+    if (at < used) AO_or(&plan->wants, OAKI_PLAN_GO_ON);
+    else AO_fetch_and_add1(&plan->repairs);
 }
 
 /* Where a dear host's pages are tracked they are small: those to come, and those that are there
@@ -364,14 +414,15 @@ static AO_t take_wants(AO_t which)
  * faults alone is set up only where a concurrent mark needs it. */
 static void *host(void *arg)
 {
-    AO_t wants = take_wants(OAKI_PLAN_PROBE | OAKI_PLAN_REPAIR);
     bool dear = is_dear(), by_faults = oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS;
-    if (wants == 0) oaki_cost_doubt();
+    if (AO_load(&plan->wants) == 0) oaki_cost_doubt();
+    (void)take_wants(OAKI_PLAN_PROBE);
     if (oaki_gc_may_be_concurrent() && !by_faults) (void)oaki_dirty_start();
     oaki_plan_probe();
     oaki_plan_limits();
     if (is_dear() != dear) oaki_pace_refresh();
-    if (wants & OAKI_PLAN_REPAIR) repair();
+    AO_t repairs = take_wants(OAKI_PLAN_REPAIR | OAKI_PLAN_GO_ON);
+    if (repairs) repair((repairs & OAKI_PLAN_REPAIR) != 0);
     AO_store_release(&plan->host, 0);
     return arg;
 }
@@ -413,6 +464,7 @@ OAKI_AT_START void oaki_plan_init(void)
 {
     OAKI_REQUIRES_STARTING();
     plan->next_rest = OAKI_TUNE_REST;
+    plan->repair_ns = OAKI_TUNE_REPAIR_NS;
 }
 
 void oaki_plan_reset(void)

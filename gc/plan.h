@@ -25,7 +25,7 @@ typedef enum oaki_plan_reason {
 /* The cost of full marks of a mode. */
 typedef struct oaki_plan_rate {
     double last; /* ns of processors for a word traced; 0: not known */
-    double best; /* the least; forgotten little by little, as heaps change */
+    double best; /* the least, of a heap that needs no mending; forgotten little by little */
 } oaki_plan_rate;
 
 /* Lock: gc_lock for a change; AO_t fields by any thread. */
@@ -39,16 +39,21 @@ typedef struct oaki_plan {
     unsigned good;          /* marks since the last slow one, or since that was halved */
     AO_t rest;              /* of these that are still to come */
     AO_t dirty;             /* first writes during the last concurrent mark, + 1; 0: none yet */
-    AO_t wants;             /* OAKI_PLAN_PROBE and _REPAIR: for the host thread */
+    bool mended;            /* the last mark ended on a heap that was mended, */
+    bool still;             /* and was slow, as pages could not be joined */
+    AO_t wants;             /* OAKI_PLAN_PROBE and the like: for the host thread */
+    size_t repair_at;       /* the host thread's: how far the last repair has come, */
+    uint64_t repair_ns;     /* and how long it goes on at a time */
     AO_t repairs;           /* that have ended */
-    AO_t repaired;          /* bytes that the last one put into huge pages again */
+    AO_t repaired;          /* bytes that the last one put into huge pages again, */
+    AO_t unjoined;          /* and bytes that the system did not */
     AO_t host;              /* 1: the host thread runs */
     AO_t limits_ns;         /* when limits were read */
     bool said_costs;        /* planlog.c: gctrace has printed them, */
     unsigned said_plan;     /* and this reason + 1 last */
 } oaki_plan;
 
-enum { OAKI_PLAN_PROBE = 1, OAKI_PLAN_REPAIR = 2 };
+enum { OAKI_PLAN_PROBE = 1, OAKI_PLAN_REPAIR = 2, OAKI_PLAN_GO_ON = 4 /* with the repair */ };
 
 void oaki_plan_init(void);
 void oaki_plan_reset(void); /* in the child of a fork */

@@ -220,6 +220,7 @@ START_TEST(a_slow_mark_ends_tracking_for_some_cycles)
         ck_assert(!oaki_plan_is_concurrent());
         ck_assert(AO_load(&oaki_gc.plan.wants) & OAKI_PLAN_REPAIR);
         ck_assert_uint_eq(AO_load(&oaki_the_heap.sticky), 0);
+        attend();
         for (size_t i = 0; i < rest; i++) {
             ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
             mark_of(false, 20); /* mended */
@@ -231,13 +232,13 @@ START_TEST(a_slow_mark_ends_tracking_for_some_cycles)
 }
 END_TEST
 
-/* A word costs as much without tracking: then that is what it costs. */
 /* A mark of little is one of these cycles, too. */
 START_TEST(a_rest_ends_whatever_is_marked)
 {
     if (!start_tracked()) return;
     mark_of(true, 20);
     mark_of(true, 500);
+    attend();
     for (size_t i = 0; i < OAKI_TUNE_REST; i++) {
         ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
         IN_A_PAUSE(oaki_plan_note_mark(false, 10, 1000, 1000));
@@ -250,6 +251,7 @@ static size_t rest_after_a_slow_mark(void)
 {
     size_t n = 0;
     mark_of(true, 500);
+    attend();
     for (; oaki_plan_reason_now() == OAKI_PLAN_HURT; n++) mark_of(false, 20);
     return n;
 }
@@ -317,11 +319,13 @@ START_TEST(dear_hosts_that_keep_their_goal_have_small_pages)
 }
 END_TEST
 
+/* A word costs as much without tracking: then that is what it costs. */
 START_TEST(a_heap_that_is_slow_itself_is_tracked_again)
 {
     if (!start_tracked()) return;
     mark_of(true, 20);
     mark_of(true, 300);
+    attend();
     for (size_t i = 0; i < OAKI_TUNE_REST; i++) mark_of(false, 280);
     for (int i = 0; i < 20; i++) {
         mark_of(true, 300);
@@ -330,6 +334,46 @@ START_TEST(a_heap_that_is_slow_itself_is_tracked_again)
     mark_of(false, 20); /* it changes, */
     mark_of(true, 90);  /* by more than four times; that is seen once */
     ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
+}
+END_TEST
+
+/* A heap that is still split is not what is to be expected. */
+START_TEST(marks_before_the_heap_is_mended_tell_nothing)
+{
+    if (!start_tracked()) return;
+    mark_of(true, 20);
+    mark_of(true, 500);
+    for (size_t i = 0; i < OAKI_TUNE_REST * 2; i++) {
+        mark_of(false, 280);
+        ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
+    }
+    attend();
+    mark_of(false, 280); /* it began before */
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
+    mark_of(false, 20);
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
+    mark_of(true, 280);
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
+}
+END_TEST
+
+START_TEST(a_heap_whose_pages_do_not_join_is_tracked_no_more)
+{
+    if (!start_tracked()) return;
+    mark_of(true, 20);
+    mark_of(true, 500);
+    attend();
+    AO_store(&oaki_gc.plan.repaired, 60 * MB);
+    AO_store(&oaki_gc.plan.unjoined, 10 * MB);
+    for (size_t i = 0; i < OAKI_TUNE_REST; i++) mark_of(false, 280);
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
+    ck_assert(AO_load(&oaki_gc.plan.wants) & OAKI_PLAN_REPAIR); /* it is tried again */
+    attend();
+    for (size_t i = 0; i < OAKI_TUNE_REST * 2; i++) {
+        ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
+        mark_of(false, 20);
+    }
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
 }
 END_TEST
 
@@ -373,6 +417,8 @@ Suite *suite_gc_plan(void)
     tcase_add_test(c, a_groups_limit_is_one_of_the_heaps);
     tcase_add_loop_test(c, dear_hosts_that_keep_their_goal_have_small_pages, 0, 2);
     tcase_add_test(c, a_heap_that_is_slow_itself_is_tracked_again);
+    tcase_add_test(c, marks_before_the_heap_is_mended_tell_nothing);
+    tcase_add_test(c, a_heap_whose_pages_do_not_join_is_tracked_no_more);
     tcase_add_loop_test(c, a_first_mark_is_slow_beyond_what_lists_cost, 0, 4);
     tcase_add_test(c, marks_that_tell_nothing_change_nothing);
     suite_add_tcase(s, c);

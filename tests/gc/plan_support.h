@@ -75,4 +75,11 @@ static inline bool start_tracked(void)
     return true;
 }
 
+/* The host thread does what is to be done, as after a cycle. */
+static inline void attend(void)
+{
+    oaki_plan_attend();
+    while (AO_load(&oaki_gc.plan.host)) oaki_os_sleep_ns(100000);
+}
+
 #endif
