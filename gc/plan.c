@@ -95,11 +95,37 @@ OAKI_AT_START static oaki_plan_reason by_pause(void)
 
 /* ---- tracking ---- */
 
-/* Page faults are dearer than userfaultfd everywhere, and only used where they are asked for. */
+size_t oaki_plan_dear_ns(void)
+{
+    return oaki_dirty_denies() ? OAKI_TUNE_DEAR_FAULT_NS : OAKI_TUNE_DEAR_WRITE_NS;
+}
+
+enum { UNKNOWN, CHEAP, DEAR };
+
+static AO_t measured_class(void)
+{
+    return oaki_cost_of(OAKI_COST_write) > oaki_plan_dear_ns() ? DEAR : CHEAP;
+}
+
 static bool is_dear(void)
 {
-    size_t most = oaki_dirty_denies() ? OAKI_TUNE_DEAR_FAULT_NS : OAKI_TUNE_DEAR_WRITE_NS;
-    return oaki_cost_of(OAKI_COST_write) > most;
+    AO_t class = AO_load(&plan->class);
+    if (class == UNKNOWN || oaki_cost_is_forced(OAKI_COST_write)) class = measured_class();
+    return class == DEAR;
+}
+
+/* A probe may have been interrupted, so a class changes when two of them agree. The first one
+ * decides alone; where it finds writes dear, another follows. */
+static void note_class(void)
+{
+    AO_t now = measured_class(), known = AO_load(&plan->class);
+    bool agrees = AO_load(&plan->last_class) == now;
+    AO_store(&plan->last_class, now);
+    if (now == known) return;
+    if (known == UNKNOWN || agrees) AO_store(&plan->class, now);
+    if (agrees || (known == UNKNOWN && now == CHEAP)) return;
+    oaki_cost_doubt();
+    AO_or(&plan->wants, OAKI_PLAN_PROBE);
 }
 
 /* First writes of a cycle like the last concurrent one, as a share of the time between two cycles.
@@ -391,11 +417,18 @@ static void repair(bool anew)
 }
 
 /* Where a dear host's pages are tracked they are small: those to come, and those that are there
- * are not joined. */
+ * are not joined. On a host that has become dear, nobody else would release pages that minor cycles
+ * have left protected. */
 void oaki_plan_probe(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    oaki_cost_probe();
+    if (oaki_cost_probe()) note_class();
+    AO_t tracks = may_be_dear();
+    if (AO_load(&plan->tracks) != tracks) {
+        AO_store(&plan->tracks, tracks);
+        if (!tracks) AO_or(&plan->wants, OAKI_PLAN_REPAIR);
+        oaki_pace_refresh();
+    }
     AO_t small = keeps_goal() && is_dear();
     if (AO_load(&oaki_the_heap.small_pages) == small || !oaki_the_heap.config.huge_pages) return;
     AO_store_full(&oaki_the_heap.small_pages, small);
@@ -414,13 +447,12 @@ static AO_t take_wants(AO_t which)
  * faults alone is set up only where a concurrent mark needs it. */
 static void *host(void *arg)
 {
-    bool dear = is_dear(), by_faults = oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS;
+    bool by_faults = oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS;
     if (AO_load(&plan->wants) == 0) oaki_cost_doubt();
     (void)take_wants(OAKI_PLAN_PROBE);
     if (oaki_gc_may_be_concurrent() && !by_faults) (void)oaki_dirty_start();
     oaki_plan_probe();
     oaki_plan_limits();
-    if (is_dear() != dear) oaki_pace_refresh();
     AO_t repairs = take_wants(OAKI_PLAN_REPAIR | OAKI_PLAN_GO_ON);
     if (repairs) repair((repairs & OAKI_PLAN_REPAIR) != 0);
     AO_store_release(&plan->host, 0);
@@ -446,7 +478,7 @@ static bool needs_no_thread(void)
 {
     if (!oaki_os_limited()) return false;
     (void)take_wants(OAKI_PLAN_PROBE);
-    oaki_cost_probe();
+    (void)oaki_cost_probe();
     if (limits_are_old()) oaki_plan_limits();
     return AO_load(&plan->wants) == 0;
 }

@@ -41,6 +41,8 @@ typedef struct oaki_plan {
     AO_t dirty;             /* first writes during the last concurrent mark, + 1; 0: none yet */
     bool mended;            /* the last mark ended on a heap that was mended, */
     bool still;             /* and was slow, as pages could not be joined */
+    AO_t class, last_class; /* of first writes: what is decided by, what the last probe found */
+    AO_t tracks;            /* 1: by the last probe, pages may be protected */
     AO_t wants;             /* OAKI_PLAN_PROBE and the like: for the host thread */
     size_t repair_at;       /* the host thread's: how far the last repair has come, */
     uint64_t repair_ns;     /* and how long it goes on at a time */
@@ -69,6 +71,10 @@ const char *oaki_plan_text(oaki_plan_reason r);
 /* May pages be protected at all, for concurrent and minor cycles? Not before the host is known,
  * where debug switches don't force it. */
 bool oaki_plan_may_track(void);
+
+/* ns: above it the first write to a protected page is dear. Page faults are dearer than userfaultfd
+ * everywhere, and only used where they are asked for. */
+size_t oaki_plan_dear_ns(void);
 
 /* How long a stop-the-world mark would take, ns; 0: not known, or little. */
 uint64_t oaki_plan_pause_ns(void);

@@ -77,12 +77,13 @@ static bool begin(void)
            AO_int_compare_and_swap_full(&self.state, ENDED, RUNS_AGAIN);
 }
 
-void oaki_cost_probe(void)
+bool oaki_cost_probe(void)
 {
     int saved = errno;
     OAKI_REQUIRES_OUTSIDE();
     OAKI_REQUIRES_NO_LOCK();
-    if (begin()) {
+    bool mine = begin();
+    if (mine) {
         AO_store(&self.doubted, 0);
         measure();
         AO_int_store_release(&self.state, ENDED);
@@ -90,12 +91,14 @@ void oaki_cost_probe(void)
     }
     while (AO_int_load_acquire(&self.state) == RUNS) oaki_futex_wait(&self.state, RUNS, 0);
     errno = saved;
+    return mine;
 }
 
 /* The known costs still hold. A probe that was under way on another thread is lost. */
 void oaki_cost_reset(void)
 {
     OAKI_REQUIRES_FORKED();
+    oaki_cost_measure_reset();
     unsigned state = AO_int_load(&self.state);
     if (state == RUNS) AO_int_store(&self.state, NOT_YET);
     if (state != RUNS_AGAIN) return;

@@ -49,8 +49,9 @@ bool oaki_cost_known(void);
 bool oaki_cost_is_stale(void);
 
 /* Measures the host: at most 3 ms and 4 MiB, unless the system holds it up. Waits for another
- * thread's first probe. Called outside of oaki_enter, on a thread of Oakum's or the program's. */
-void oaki_cost_probe(void);
+ * thread's first probe. Called outside of oaki_enter, on a thread of Oakum's or the program's.
+ * Returns: has this call measured? */
+bool oaki_cost_probe(void);
 
 /* The next probe measures anew. */
 void oaki_cost_doubt(void);

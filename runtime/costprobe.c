@@ -5,15 +5,17 @@
  * measured by the way that is in use for the heap, as far as that works outside of the heap.
  *
  * Bound: MEMORY bytes, and MOST_NS but for the last operation, which the system may hold up.
- * Owns nothing. Lock: none; one probe at a time (cost.c). */
+ * Owns: `partner`. Lock: none; one probe at a time (cost.c). */
 #include "costprobe.h"
 
+#include "contract.h"
 #include "dirty.h"
 #include "heap.h"
 #include "os.h"
 #include "thread.h"
 #include "waker.h"
 
+#include <oakum/gc.h>
 #include <sys/mman.h>
 
 #define MEMORY ((size_t)4 << 20)
@@ -36,18 +38,29 @@ typedef struct probe {
     uint64_t least[OAKI_COST_ALL];
 } probe;
 
-static bool has_time(const probe *p, uint64_t ns)
+uint64_t (*oaki_cost_clock)(void) = oaki_os_now_ns;
+
+/* Of `ns` since the probe began; 0: they are over. */
+static uint64_t time_left(const probe *p, uint64_t ns)
 {
-    return oaki_os_now_ns() - p->begun_ns < ns;
+    uint64_t used = oaki_cost_clock() - p->begun_ns;
+    return used < ns ? ns - used : 0;
 }
 
-/* n operations took the time since *at. *at becomes the present time. */
+static bool has_time(const probe *p, uint64_t ns)
+{
+    return time_left(p, ns) > 0;
+}
+
+/* n operations took the time since *at. *at becomes the present time. A clock that has gone back
+ * tells nothing. */
 static void note(probe *p, oaki_cost c, uint64_t *at, size_t n)
 {
-    uint64_t now = oaki_os_now_ns(), each = (now - *at) / n;
+    uint64_t now = oaki_cost_clock(), before = *at, each = (now - before) / n;
+    *at = now;
+    if (now < before) return;
     each = OAKI_MAX(each, (uint64_t)1);
     if (p->least[c] == 0 || each < p->least[c]) p->least[c] = each;
-    *at = now;
 }
 
 static void write_pages(char *at, size_t n, size_t page)
@@ -59,24 +72,31 @@ static void write_pages(char *at, size_t n, size_t page)
 
 static void touch_small(probe *p)
 {
-    uint64_t at = oaki_os_now_ns();
+    uint64_t at = oaki_cost_clock();
     for (size_t i = 0; i < p->pages; i += BATCH) {
         write_pages(p->small + i * p->page, BATCH, p->page);
         note(p, OAKI_COST_fresh, &at, BATCH);
     }
 }
 
-/* One round is made however late it is: a first write of unknown cost would count as cheap. */
+/* One round is made however late it is: a first write of unknown cost would count as cheap. A dear
+ * one may be an interruption: then so is another. */
+static bool is_due(const probe *p, int round)
+{
+    if (round == 0 || has_time(p, SMALL_NS)) return round < ROUNDS;
+    return round == 1 && p->least[OAKI_COST_write] > OAK_DEAR_WRITE_NS;
+}
+
 static void track_small(probe *p)
 {
-    for (int round = 0; round == 0 || (round < ROUNDS && has_time(p, SMALL_NS)); round++) {
-        uint64_t at = oaki_os_now_ns();
+    for (int round = 0; is_due(p, round); round++) {
+        uint64_t at = oaki_cost_clock();
         if (!oaki_dirty_try(p->small, p->pages * p->page, true)) return;
         note(p, OAKI_COST_protect, &at, p->pages);
         if (!oaki_dirty_try(p->small, p->pages * p->page, false)) return;
         note(p, OAKI_COST_ask, &at, p->pages);
         for (size_t i = 0; i < p->pages && (i == 0 || has_time(p, SMALL_NS)); i += BATCH) {
-            at = oaki_os_now_ns();
+            at = oaki_cost_clock();
             write_pages(p->small + i * p->page, BATCH, p->page);
             note(p, OAKI_COST_write, &at, BATCH);
         }
@@ -87,9 +107,9 @@ static void track_small(probe *p)
  * fault itself costs more time, which is not measured. */
 static void deny_small(probe *p)
 {
-    for (size_t i = 0; i < BATCH; i++) {
+    for (size_t i = 0; i < BATCH && (i < 2 || has_time(p, SMALL_NS)); i++) {
         char *page = p->small + i * p->page;
-        uint64_t at = oaki_os_now_ns();
+        uint64_t at = oaki_cost_clock();
         if (mprotect(page, p->page, PROT_READ) || mprotect(page, p->page, PROT_READ | PROT_WRITE))
             return;
         write_pages(page, 1, p->page);
@@ -102,14 +122,14 @@ static void deny_small(probe *p)
 /* The system may give small pages in its place; those that follow then cost a fault each. */
 static void touch_huge(probe *p)
 {
-    uint64_t at = oaki_os_now_ns();
+    uint64_t at = oaki_cost_clock();
     write_pages(p->huge, 1, p->page);
     note(p, OAKI_COST_fresh_huge, &at, 1);
 }
 
 static void track_huge(probe *p)
 {
-    uint64_t at = oaki_os_now_ns();
+    uint64_t at = oaki_cost_clock();
     if (!oaki_dirty_try(p->huge, HUGE, true)) return;
     note(p, OAKI_COST_protect_huge, &at, 1);
     if (!oaki_dirty_try(p->huge, HUGE, false)) return;
@@ -120,39 +140,60 @@ static void track_huge(probe *p)
 
 /* ---- a thread ---- */
 
-typedef struct partner {
+static struct {
     oaki_waker there, back;
-    unsigned int over; /* AO_int, futex: the thread is past its last use of this */
+    unsigned int quit; /* AO_int */
+    unsigned int busy; /* AO_int, futex: there is a thread that may use this */
 } partner;
 
 static void *answer(void *arg)
 {
-    partner *x = arg;
     unsigned seen = 0;
-    for (int i = 0; i < WAKES; i++) {
-        oaki_waker_wait(&x->there, &seen);
-        oaki_waker_wake(&x->back, 1);
-    }
-    AO_int_store_release(&x->over, 1);
-    oaki_futex_wake(&x->over, 1);
-    return NULL;
+    for (oaki_waker_wait(&partner.there, &seen); !AO_int_load(&partner.quit);
+         oaki_waker_wait(&partner.there, &seen))
+        oaki_waker_wake(&partner.back, 1);
+    AO_int_store_release(&partner.busy, 0);
+    oaki_futex_wake(&partner.busy, 1);
+    return arg;
 }
 
-/* Two wake-ups a round; the first round waits for the thread's start. */
+/* Has it answered within the probe's time? */
+static bool is_answered(const probe *p, unsigned *seen)
+{
+    for (uint64_t left; (left = time_left(p, MOST_NS)) > 0;)
+        if (oaki_waker_wait_ns(&partner.back, seen, left)) return true;
+    return false;
+}
+
+/* Two wake-ups a round; the first round waits for the thread's start. A thread that is late is left
+ * to itself; while it is there, no probe wakes one. */
 static void wake_thread(probe *p)
 {
-    static partner x; /* the last waking call may come when this function has returned */
-    unsigned seen = oaki_waker_calls(&x.back);
-    AO_int_store(&x.there.calls, 0);
-    AO_int_store(&x.over, 0);
-    if (oaki_thread_spawn("oakum/probe", answer, &x, false) != 0) return;
+    unsigned seen = oaki_waker_calls(&partner.back);
+    if (AO_int_load_acquire(&partner.busy)) return;
+    AO_int_store(&partner.there.calls, 0);
+    AO_int_store(&partner.quit, 0);
+    AO_int_store(&partner.busy, 1);
+    if (oaki_thread_spawn("oakum/probe", answer, NULL, false) != 0) {
+        AO_int_store(&partner.busy, 0);
+        return;
+    }
     for (int i = 0; i < WAKES; i++) {
-        uint64_t at = oaki_os_now_ns();
-        oaki_waker_wake(&x.there, 1);
-        oaki_waker_wait(&x.back, &seen);
+        uint64_t at = oaki_cost_clock();
+        oaki_waker_wake(&partner.there, 1);
+        if (!is_answered(p, &seen)) break;
         if (i > 0) note(p, OAKI_COST_wake, &at, 2);
     }
-    while (!AO_int_load_acquire(&x.over)) oaki_futex_wait(&x.over, 0, 0);
+    AO_int_store(&partner.quit, 1);
+    oaki_waker_wake(&partner.there, 1);
+    for (uint64_t left; AO_int_load_acquire(&partner.busy) && (left = time_left(p, MOST_NS)) > 0;)
+        oaki_futex_wait(&partner.busy, 1, left);
+}
+
+void oaki_cost_measure_reset(void)
+{
+    OAKI_REQUIRES_FORKED();
+    AO_int_store(&partner.busy, 0);
 }
 
 /* ---- all of it ---- */
@@ -183,7 +224,7 @@ static void measure_pages(probe *p, char *memory)
 
 void oaki_cost_measure(void)
 {
-    probe p = { .begun_ns = oaki_os_now_ns(), .page = oaki_os_page_size() };
+    probe p = { .begun_ns = oaki_cost_clock(), .page = oaki_os_page_size() };
     p.pages = OAKI_MIN(PAGES, SHARE / p.page);
     char *memory = oaki_os_map(MEMORY);
     if (memory) {

@@ -3,6 +3,7 @@
 #include "plan_support.h"
 
 #include "runtime/cgroup.h"
+#include "runtime/costprobe.h"
 #include "runtime/dirty.h"
 
 #include <stdio.h>
@@ -197,6 +198,104 @@ START_TEST(a_repair_keeps_the_heap_as_it_is)
 }
 END_TEST
 
+static void count_pages(size_t from, size_t to, void *ctx)
+{
+    *(size_t *)ctx += to - from;
+}
+
+/* Pages that count as written: all that aren't protected. */
+static size_t unprotected(void)
+{
+    size_t n = 0;
+    oaki_thread *t = oaki_enter();
+    (void)oaki_dirty_take(0, AO_load(&oaki_the_heap.used), false, count_pages, &n);
+    oaki_leave(t);
+    return n;
+}
+
+/* As after a migration: minor cycles have left pages protected, and first writes are dear now. */
+START_TEST(a_host_that_becomes_dear_has_its_pages_released)
+{
+    start(true, _i ? 1000 : OAK_PAUSE_GOAL_US);
+    oaki_cost_force(OAKI_COST_write, CHEAP);
+    if (test_skip_untracked() || oaki_dirty_denies()) return;
+    live = oak_alloc(16 * MB);
+    memset(live, 0, 16 * MB);
+    attend();
+    oaki_thread *t = oaki_enter();
+    ck_assert(oaki_dirty_protect(0, AO_load(&oaki_the_heap.used)));
+    oaki_leave(t);
+    ck_assert_uint_lt(unprotected(), MB);
+    oaki_plan_probe();
+    ck_assert_uint_eq(AO_load(&oaki_gc.plan.wants), 0);
+    oaki_cost_force(OAKI_COST_write, DEAR);
+    AO_store(&oaki_gc.plan.limits_ns, (AO_t)(oaki_os_now_ns() - OAKI_TUNE_LIMITS_NS));
+    attend();
+    if (_i) ck_assert_uint_lt(unprotected(), MB); /* the program keeps its goal */
+    else ck_assert_uint_ge(unprotected(), 16 * MB);
+}
+END_TEST
+
+/* ---- probes that err ---- */
+
+/* A clock that goes on by so much with each reading: each of a probe's batches of 16 takes as
+ * much. */
+static uint64_t played_ns, played_step;
+
+static uint64_t played_clock(void)
+{
+    return played_ns += played_step;
+}
+
+static oaki_plan_reason after_probe_of(size_t write_ns)
+{
+    oaki_cost_clock = played_clock;
+    played_step = 16 * write_ns;
+    oaki_cost_doubt();
+    oaki_plan_probe();
+    ck_assert_uint_eq(oaki_cost_of(OAKI_COST_write), write_ns);
+    return oaki_plan_reason_now();
+}
+
+static bool start_probes(void)
+{
+    start(true, OAK_PAUSE_GOAL_US);
+    oaki_cost_force(OAKI_COST_wake, 1000);
+    if (test_skip_untracked() || oaki_dirty_denies()) return false;
+    marked(200 << 10, 200 << 10);
+    return true;
+}
+
+START_TEST(two_probes_must_agree)
+{
+    AO_t *wants = &oaki_gc.plan.wants;
+    if (!start_probes()) return;
+    ck_assert_int_eq(after_probe_of(CHEAP), OAKI_PLAN_LARGE);
+    ck_assert_uint_eq(AO_load(wants), 0);
+    ck_assert_int_eq(after_probe_of(DEAR), OAKI_PLAN_LARGE);
+    ck_assert_uint_eq(AO_load(wants), OAKI_PLAN_PROBE); /* at once */
+    ck_assert(oaki_cost_is_stale());
+    ck_assert_int_eq(after_probe_of(CHEAP), OAKI_PLAN_LARGE);
+    ck_assert_int_eq(after_probe_of(DEAR), OAKI_PLAN_LARGE);
+    ck_assert_int_eq(after_probe_of(DEAR), OAKI_PLAN_DEAR);
+    ck_assert_int_eq(after_probe_of(CHEAP), OAKI_PLAN_DEAR);
+    ck_assert_int_eq(after_probe_of(CHEAP), OAKI_PLAN_LARGE);
+}
+END_TEST
+
+/* Until it is known better nothing is protected. */
+START_TEST(a_first_probe_that_finds_dear_writes_is_doubted)
+{
+    if (!start_probes()) return;
+    ck_assert_int_eq(after_probe_of(DEAR), OAKI_PLAN_DEAR);
+    ck_assert_uint_eq(AO_load(&oaki_gc.plan.wants), OAKI_PLAN_PROBE);
+    oaki_cost_probe();
+    AO_store(&oaki_gc.plan.wants, 0);
+    ck_assert_int_eq(after_probe_of(DEAR), OAKI_PLAN_DEAR);
+    ck_assert_uint_eq(AO_load(&oaki_gc.plan.wants), 0);
+}
+END_TEST
+
 /* ---- for the program ---- */
 
 START_TEST(the_program_reads_costs_and_decisions)
@@ -242,6 +341,9 @@ Suite *suite_gc_plan_host(void)
     tcase_add_test(c, a_limit_that_has_gone_is_forgotten);
     tcase_add_loop_test(c, a_group_of_one_processor_has_one_worker, 0, 2);
     tcase_add_loop_test(c, a_repair_keeps_the_heap_as_it_is, 0, 2);
+    tcase_add_loop_test(c, a_host_that_becomes_dear_has_its_pages_released, 0, 2);
+    tcase_add_test(c, two_probes_must_agree);
+    tcase_add_test(c, a_first_probe_that_finds_dear_writes_is_doubted);
     tcase_add_test(c, the_program_reads_costs_and_decisions);
     tcase_add_test(c, a_small_heap_measures_nothing);
     suite_add_tcase(s, c);

@@ -2,6 +2,8 @@
  * again; and the variable OAKUM_HOST. */
 #include "runtime/cost.h"
 
+#include "runtime/costprobe.h"
+#include "runtime/dirty.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
 #include "tests/capture.h"
@@ -95,6 +97,79 @@ START_TEST(stops_are_averaged)
     ck_assert_uint_eq(oaki_cost_of(OAKI_COST_stop), 17000);
     for (int i = 0; i < 100; i++) oaki_cost_note(OAKI_COST_stop, 800);
     ck_assert_uint_le(oaki_cost_of(OAKI_COST_stop), 820);
+}
+END_TEST
+
+/* ---- a clock that is played ---- */
+
+#define STEP 11200 /* ns from a reading to the next: 700 an operation in batches of 16 */
+
+static uint64_t played_ns;
+static int readings, late_at, held_at;
+
+/* The probe is late from one reading on, and is interrupted at another. */
+static uint64_t played_clock(void)
+{
+    readings++;
+    played_ns += STEP;
+    if (readings == late_at) played_ns += 1300000;
+    if (readings == held_at) played_ns += 100000;
+    return played_ns;
+}
+
+static size_t write_by_played_clock(int late, int held)
+{
+    readings = 0;
+    late_at = late;
+    held_at = held;
+    oaki_cost_doubt();
+    oaki_cost_probe();
+    return oaki_cost_of(OAKI_COST_write);
+}
+
+/* One interruption makes no cheap host dear, though there is little time. */
+START_TEST(a_late_probe_that_is_interrupted_measures_again)
+{
+    setup();
+    oaki_cost_force(OAKI_COST_wake, 1000);
+    if (test_skip_untracked() || oaki_dirty_denies()) return;
+    oaki_cost_clock = played_clock;
+    for (int held = 1; held < 100; held++) {
+        ck_assert_uint_eq(write_by_played_clock(0, held), STEP / 16);
+        ck_assert_uint_eq(write_by_played_clock(3, held), STEP / 16);
+    }
+}
+END_TEST
+
+static uint64_t backwards(void)
+{
+    return played_ns -= (uint64_t)++readings % 3 * 1000 - 500;
+}
+
+/* What it measures is of no use, and no figure is what a difference wraps around to. */
+START_TEST(a_clock_that_jumps_tells_nothing)
+{
+    setup();
+    (void)test_written_start();
+    oaki_cost_clock = backwards;
+    played_ns = UINT64_C(1) << 62;
+    for (int i = 0; i < 100; i++) {
+        oaki_cost_doubt();
+        oaki_cost_probe();
+        for (oaki_cost c = 0; c < OAKI_COST_ALL; c++)
+            ck_assert_uint_lt(oaki_cost_of(c), 3000000000);
+    }
+}
+END_TEST
+
+/* A thread whose answer comes too late is left, and no other one is asked meanwhile. */
+START_TEST(a_thread_that_is_late_is_left)
+{
+    setup();
+    oaki_cost_clock = played_clock;
+    for (int i = 0; i < 50; i++) (void)write_by_played_clock(20 + i, 0);
+    oaki_cost_clock = oaki_os_now_ns;
+    probe_until_known(OAKI_COST_wake);
 }
 END_TEST
 
@@ -253,6 +328,9 @@ Suite *suite_runtime_cost(void)
     tcase_add_test(c, a_probe_leaves_no_memory);
     tcase_add_test(c, what_is_forced_stays);
     tcase_add_test(c, stops_are_averaged);
+    tcase_add_test(c, a_late_probe_that_is_interrupted_measures_again);
+    tcase_add_test(c, a_clock_that_jumps_tells_nothing);
+    tcase_add_test(c, a_thread_that_is_late_is_left);
     tcase_add_test(c, several_threads_probe_once);
     tcase_add_test(c, without_memory_nothing_is_known);
     tcase_add_test(c, a_child_knows_and_can_measure);
