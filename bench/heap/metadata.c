@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/bench.h"
+#include "common/counts.h"
 
 #define THREADS 16
 #define SITE_BITS 12
@@ -158,5 +159,6 @@ int main(int argc, char **argv)
     for (int i = 0; i < 4; i++) oak_collect();
     oak_scavenge();
     printf("after_kib %ld\n", resident_kib());
+    counts_show();
     return 0;
 }

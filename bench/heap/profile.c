@@ -70,5 +70,6 @@ int main(int argc, char **argv)
     double off = (mid[OFF] + mid[ALSO_OFF]) / 2;
     printf("ns %.3f\ncost %.2f\nnoise %.2f\n", off, 100 * (mid[ON] / off - 1),
            100 * (mid[ALSO_OFF] / mid[OFF] - 1));
+    counts_show();
     return 0;
 }

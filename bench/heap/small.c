@@ -63,5 +63,6 @@ int main(int argc, char **argv)
     (void)run(NULL);
     for (size_t i = 1; i < threads; i++) (void)pthread_join(id[i], NULL);
     printf("threads %ld\n", threads_of_process());
+    counts_show();
     return 0;
 }

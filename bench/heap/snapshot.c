@@ -16,6 +16,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "common/counts.h"
+
 enum { EDGES = 4, RUNS = 3 };
 
 typedef struct node {
@@ -115,5 +117,6 @@ int main(int argc, char **argv)
     int n = oak_false_retention(&s, 1);
     printf("false retention: %.2f s, %d word keeps %.0f MB\n", now() - from, n,
            n > 0 ? (double)s.bytes / 1e6 : 0);
+    counts_show();
     return 0;
 }
