@@ -253,6 +253,16 @@ static void read_groups(place *p, const char *mount, const char *group, group_li
     }
 }
 
+/* Version 1 lists controllers in any order: "cpu,cpuacct", "cpuacct,cpu". */
+static bool has_word(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+
+    for (const char *at = list; (at = strstr(at, word)) != NULL; at += n)
+        if ((at == list || at[-1] == ',') && (at[n] == '\0' || at[n] == ',')) return true;
+    return false;
+}
+
 static void read_all_groups(place *p, group_limits *out)
 {
     char *list, *next, *line;
@@ -265,9 +275,9 @@ static void read_all_groups(place *p, group_limits *out)
         *group++ = '\0';
         names++;
         if (*names == '\0') read_groups(p, "/sys/fs/cgroup", group, out);
-        if (strstr(names, "memory") != NULL)
+        if (has_word(names, "memory"))
             read_groups(p, "/sys/fs/cgroup/memory", group, out);
-        if (strncmp(names, "cpu", 3) == 0 && (names[3] == '\0' || names[3] == ','))
+        if (has_word(names, "cpu"))
             read_groups(p, "/sys/fs/cgroup/cpu", group, out);
     }
     free(list);

@@ -111,9 +111,15 @@ START_TEST(each_change_is_found)
 }
 END_TEST
 
+static const char *const lists[] = {
+    "4:memory:/a\n3:cpu,cpuacct:/b\n2:cpuset:/c\n",
+    "4:hugetlb,memory:/a\n3:cpuacct,cpu:/b\n2:cpuset:/c\n",
+    "4:memory:/a\n3:cpuset,cpu:/b\n2:cpuacct:/c\n",
+};
+
 START_TEST(groups_of_version_1_are_read)
 {
-    put("/proc/7/cgroup", "4:memory:/a\n3:cpu,cpuacct:/b\n2:cpuset:/c\n");
+    put("/proc/7/cgroup", lists[_i]);
     put("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "2000000000\n");
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     put("/sys/fs/cgroup/cpu/b/cpu.cfs_quota_us", "300000\n");
@@ -180,7 +186,7 @@ Suite *suite_cmd_doctor(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, each_change_is_found, 0, sizeof(changes) / sizeof(changes[0]));
-    tcase_add_test(tc, groups_of_version_1_are_read);
+    tcase_add_loop_test(tc, groups_of_version_1_are_read, 0, 3);
     tcase_add_test(tc, this_machine_is_looked_at);
     tcase_add_test(tc, a_refused_userfaultfd_is_told_of);
     tcase_add_test(tc, a_process_without_a_server_is_told_of);
