@@ -48,7 +48,7 @@ static bool mark(oaki_thread *t)
     uint64_t begun = oaki_os_now_ns();
     oaki_driver d = { .thread = t, .assists = true, .end_ns = begun + OAKI_TUNE_ASSIST_NS };
     if (oaki_collector_step(&d) != OAKI_STEP_MORE) return false;
-    (void)AO_fetch_and_add(&self->assisted_ns, oaki_os_now_ns() - begun);
+    (void)AO_fetch_and_add(&self->assisted_ns, oaki_os_since(begun, oaki_os_now_ns()));
     return true;
 }
 

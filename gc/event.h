@@ -16,6 +16,7 @@
 #include "gctrace.h"
 #include "runtime/collector.h"
 #include "runtime/dirty.h"
+#include "runtime/os.h"
 #include "runtime/span.h"
 
 #define OAKI_LISTENERS 16
@@ -76,7 +77,7 @@ typedef struct oaki_cycle {
 /* Of the pause, or of the final one. */
 OAKI_INLINE uint64_t oaki_cycle_pause(const oaki_cycle *c)
 {
-    return c->end - c->begin - c->verify;
+    return oaki_os_since(c->begin + c->verify, c->end);
 }
 
 /* The sum of the parts. */

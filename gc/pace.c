@@ -198,7 +198,6 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
                      size_t bytes, bool asked)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(end_ns >= AO_load(&pace->cycle_end));
     oaki_lock_acquire(&pace->lock);
     int64_t ran = (int64_t)(end_cpu - AO_load(&pace->cpu_end)) - (int64_t)took_cpu;
     int64_t credit = OAKI_MAX((int64_t)AO_load(&pace->credit) + OAKI_MAX(ran, 0), 0);
@@ -216,8 +215,7 @@ void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64
 
 static double rate_before(size_t bytes, uint64_t begin_ns)
 {
-    OAKI_ASSERT(begin_ns >= AO_load(&pace->cycle_end));
-    double ran = (double)(begin_ns - AO_load(&pace->cycle_end));
+    double ran = (double)oaki_os_since(AO_load(&pace->cycle_end), begin_ns);
     return ran > 0 ? (double)bytes / ran : 0;
 }
 
@@ -234,12 +232,12 @@ void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t d
                           uint64_t end_ns, uint64_t cpu_ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(end_ns >= begin_ns);
-    double took = (double)(end_ns - begin_ns);
+    uint64_t took_ns = oaki_os_since(begin_ns, end_ns);
+    double took = (double)took_ns;
     if (!minor) oaki_plan_note_pause(cpu_ns / oaki_workers_count(), AO_load(&pace->full), false);
     oaki_lock_acquire(&pace->lock);
     pace->rate = OAKI_MAX(rate_before(before, begin_ns), took > 0 ? (double)during / took : 0);
-    pace->took[minor] = end_ns - begin_ns;
+    pace->took[minor] = took_ns;
     if (!minor) {
         pace->pays[1] = pace->pays[0];
         pace->pays[0] = pace->rate * (double)cpu_ns * OAKI_TUNE_THRIFT_SHARE /
@@ -312,7 +310,7 @@ bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, u
 static bool may_collect(void)
 {
     if (!AO_load(&pace->limited)) return true;
-    uint64_t since = oaki_os_now_ns() - AO_load(&pace->cycle_end);
+    uint64_t since = oaki_os_since(AO_load(&pace->cycle_end), oaki_os_now_ns());
     if (since >= AO_load(&pace->last_cycle) * OAKI_TUNE_ASLEEP) return true;
     int64_t ran = (int64_t)(oaki_os_cpu_ns() - AO_load(&pace->cpu_end));
     if ((int64_t)AO_load(&pace->credit) + ran >= 0) return true;

@@ -410,7 +410,7 @@ static void repair(bool anew)
         size_t to = OAKI_MIN(at + OAKI_TUNE_REPAIR_STEP, used);
         if (at < to) repair_step(at, to);
         at = to;
-    } while (at < used && oaki_os_now_ns() - begin < plan->repair_ns);
+    } while (at < used && oaki_os_since(begin, oaki_os_now_ns()) < plan->repair_ns);
     plan->repair_at = at;
     if (at < used) AO_or(&plan->wants, OAKI_PLAN_GO_ON);
     else AO_fetch_and_add1(&plan->repairs);
@@ -459,6 +459,7 @@ static void *host(void *arg)
     return arg;
 }
 
+/* Or the clock has gone back. */
 static bool limits_are_old(void)
 {
     if (AO_load(&oaki_the_heap.live) < OAKI_TUNE_HOST_FROM) return false;

@@ -22,7 +22,8 @@ static struct {
     AO_t forced;        /* costs, as bits */
 } self;
 
-#define STOPS 8 /* the known cost is a moving mean, of which each stop is one part in so many */
+#define STOPS 8 /* the known cost is a moving mean, of which each stop is one part in so many, */
+#define OUTLIER ((size_t)16) /* and counts as so many times what was known at most */
 
 bool oaki_cost_is_forced(oaki_cost c)
 {
@@ -40,9 +41,10 @@ void oaki_cost_force(oaki_cost c, size_t ns)
 void oaki_cost_note(oaki_cost c, uint64_t ns)
 {
     if (oaki_cost_is_forced(c) || ns == 0) return;
-    size_t known = oaki_cost_of(c);
+    size_t known = oaki_cost_of(c), now = (size_t)ns;
     bool mean = c == OAKI_COST_stop && known > 0;
-    AO_store(&oaki_cost_ns[c], mean ? known - known / STOPS + (size_t)ns / STOPS : (size_t)ns);
+    if (mean) now = known - known / STOPS + OAKI_MIN(now, known * OUTLIER) / STOPS;
+    AO_store(&oaki_cost_ns[c], now);
 }
 
 bool oaki_cost_known(void)

@@ -86,6 +86,45 @@ START_TEST(a_mark_beside_that_is_cheap_stays_so)
 }
 END_TEST
 
+/* ---- a clock that jumps ---- */
+
+#define HOUR INT64_C(3600000000000)
+
+/* A cycle of 0.7 ms, a second after the last one; 4 ms with a concurrent mark. */
+static uint64_t cycle_at(uint64_t begin, uint64_t end, bool concurrent)
+{
+    if (concurrent) IN_A_PAUSE(oaki_pace_concurrent(false, MB, begin, MB, end, 700000));
+    else IN_A_PAUSE(oaki_pace_stopped(false, false, MB, begin, oaki_os_since(begin, end)));
+    IN_A_PAUSE(oaki_pace_cycle(end, 700000, 0, 0, false));
+    return end + 1000000000;
+}
+
+/* Before a cycle, or in its midst; two cycles later all is as it was. */
+START_TEST(a_clock_that_jumps_is_forgotten)
+{
+    static const int64_t by[] = { -HOUR, -1000000001, HOUR };
+    bool concurrent = _i & 1, midway = _i & 2;
+    uint64_t lasts = concurrent ? 4000000 : 700000;
+    start(true, OAK_PAUSE_GOAL_US);
+    marked(10 << 10, 10 << 10);
+    uint64_t at = cycle_at(UINT64_C(36000000000000), UINT64_C(36000000700000), false);
+    at = cycle_at(at, at + lasts, concurrent);
+    oaki_plan_reason before = oaki_plan_reason_now();
+    size_t trigger = AO_load(&oaki_the_heap.trigger);
+    uint64_t jumped = at + (uint64_t)by[_i >> 2];
+    cycle_at(midway ? at : jumped, jumped + lasts, concurrent);
+    ck_assert_uint_le(oaki_gc.pace.took[0], 2 * (uint64_t)HOUR);
+    at = jumped + lasts + 1000000000;
+    for (int i = 0; i < 2; i++) at = cycle_at(at, at + lasts, concurrent);
+    if (concurrent) { /* a stop tells of stops */
+        at = cycle_at(at, at + 700000, false);
+        cycle_at(at, at + lasts, true);
+    }
+    ck_assert_int_eq(oaki_plan_reason_now(), before);
+    ck_assert_uint_eq(AO_load(&oaki_the_heap.trigger), trigger);
+}
+END_TEST
+
 /* ---- the pause goal ---- */
 
 static oaki_plan_reason after_pause_of(uint64_t us)
@@ -404,6 +443,7 @@ Suite *suite_gc_plan(void)
     tcase_add_loop_test(c, a_stop_that_would_be_long_is_none, 0, 2);
     tcase_add_loop_test(c, a_stop_is_none_where_a_mark_beside_is_cheap, 0, 2);
     tcase_add_test(c, a_mark_beside_that_is_cheap_stays_so);
+    tcase_add_loop_test(c, a_clock_that_jumps_is_forgotten, 0, 12);
     tcase_add_loop_test(c, a_pause_is_avoided_by_the_goal, 0, 5);
     tcase_add_test(c, a_library_that_prefers_stops_has_long_ones);
     tcase_add_test(c, throughput_alone_takes_no_concurrent_mark_of_a_large_heap);

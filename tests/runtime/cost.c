@@ -97,6 +97,10 @@ START_TEST(stops_are_averaged)
     ck_assert_uint_eq(oaki_cost_of(OAKI_COST_stop), 17000);
     for (int i = 0; i < 100; i++) oaki_cost_note(OAKI_COST_stop, 800);
     ck_assert_uint_le(oaki_cost_of(OAKI_COST_stop), 820);
+    oaki_cost_note(OAKI_COST_stop, UINT64_C(3600000000000)); /* the clock has jumped */
+    ck_assert_uint_le(oaki_cost_of(OAKI_COST_stop), 3000);
+    for (int i = 0; i < 20; i++) oaki_cost_note(OAKI_COST_stop, 800);
+    ck_assert_uint_le(oaki_cost_of(OAKI_COST_stop), 1000);
 }
 END_TEST
 
