@@ -133,30 +133,43 @@ static void put_cost(const char *text, size_t small, size_t huge)
     putchar('\n');
 }
 
+static void put_decided(const oak_host *h, const oak_config *cfg)
+{
+    printf("decided        pauses of up to %u us; ", h->pause_goal_us);
+    if (h->pause_goal_us == 0)
+        puts("each cycle is one pause");
+    else if (!cfg->concurrent || !oak_heap_tells_writes(NULL))
+        puts("longer ones too, as marking is never concurrent");
+    else if (h->dear && h->pause_goal_us >= OAK_PAUSE_GOAL_US)
+        puts(cfg->huge_pages ? "longer ones too, as first writes are dear"
+                             : "longer ones too where first writes take over 15 % of the time");
+    else
+        puts("marking is concurrent where one would be longer");
+    printf("now            %s: %s; ", h->concurrent ? "concurrent" : "one pause", h->why);
+    printf("%u of %u processors mark; pages are %s and %s\n", h->workers, h->processors,
+           h->tracks ? "tracked" : "not tracked", h->huge_pages ? "huge" : "small");
+}
+
 /* Print the costs of this host, and the decisions that follow from them. */
-static void put_host(void)
+static void put_host(const oak_config *cfg)
 {
     oak_host h;
 
     oak_host_read(&h);
     printf("\nhost           %u processor%s, ", h.processors, h.processors == 1 ? "" : "s");
     if (h.memory_limit != 0)
-        printf("a memory limit of %zu bytes\n", h.memory_limit);
+        printf("a memory limit of %zu bytes", h.memory_limit);
     else
-        puts("no memory limit");
+        printf("no memory limit");
+    if (h.group_limit != 0) printf(" (control groups: %zu)", h.group_limit);
+    putchar('\n');
     put_cost("first write to a protected page", h.write, h.write_huge);
     put_cost("protecting a page", h.protect, h.protect_huge);
     put_cost("asking whether a page was written", h.ask, h.ask_huge);
     put_cost("first use of a fresh page", h.fresh, h.fresh_huge);
     put_cost("waking a thread", h.wake, 0);
     put_cost("stopping a thread", h.stop, 0);
-    printf("decided        pauses of up to %u us; ", h.pause_goal_us);
-    if (h.pause_goal_us == 0)
-        puts("each cycle is one pause");
-    else if (h.write > OAK_DEAR_WRITE_NS && h.pause_goal_us >= OAK_PAUSE_GOAL_US)
-        printf("longer ones too, as first writes cost more than %d ns\n", OAK_DEAR_WRITE_NS);
-    else
-        puts("marking is concurrent where one would be longer");
+    put_decided(&h, cfg);
 }
 
 static int info(void)
@@ -177,7 +190,7 @@ static int info(void)
            (void *)((char *)heap.base + heap.reserved), size);
     printf("metadata       %s\n", heap.metadata);
     put_marking(&cfg);
-    put_host();
+    put_host(&cfg);
     put_options(&cfg);
     return CMD_OK;
 }

@@ -95,19 +95,16 @@ OAKI_AT_START static oaki_plan_reason by_pause(void)
 
 /* ---- tracking ---- */
 
-size_t oaki_plan_dear_ns(void)
-{
-    return oaki_dirty_denies() ? OAKI_TUNE_DEAR_FAULT_NS : OAKI_TUNE_DEAR_WRITE_NS;
-}
-
 enum { UNKNOWN, CHEAP, DEAR };
 
+/* Page faults are dearer than userfaultfd everywhere, and only used where they are asked for. */
 static AO_t measured_class(void)
 {
-    return oaki_cost_of(OAKI_COST_write) > oaki_plan_dear_ns() ? DEAR : CHEAP;
+    size_t most = oaki_dirty_denies() ? OAKI_TUNE_DEAR_FAULT_NS : OAKI_TUNE_DEAR_WRITE_NS;
+    return oaki_cost_of(OAKI_COST_write) > most ? DEAR : CHEAP;
 }
 
-static bool is_dear(void)
+bool oaki_plan_is_dear(void)
 {
     AO_t class = AO_load(&plan->class);
     if (class == UNKNOWN || oaki_cost_is_forced(OAKI_COST_write)) class = measured_class();
@@ -146,14 +143,20 @@ static bool is_affordable(void)
 /* A heap of small pages may be tracked where tracking is dear but pays. */
 static bool may_be_dear(void)
 {
-    if (!is_dear() || keeps_goal()) return true;
+    if (!oaki_plan_is_dear() || keeps_goal()) return true;
     return !oaki_the_heap.config.huge_pages && is_affordable();
 }
 
 bool oaki_plan_may_track(void)
 {
     if (oaki_debug_switches.beside || oaki_debug_switches.minor) return true;
-    return oaki_cost_known() && AO_load(&plan->rest) == 0 && (!is_dear() || keeps_goal());
+    return oaki_cost_known() && AO_load(&plan->rest) == 0 && (!oaki_plan_is_dear() || keeps_goal());
+}
+
+bool oaki_plan_tracks(void)
+{
+    bool may = oaki_gc_may_be_concurrent() && oaki_dirty_may();
+    return may && AO_load(&plan->rest) == 0 && may_be_dear();
 }
 
 OAKI_AT_START oaki_plan_reason oaki_plan_reason_now(void)
@@ -422,14 +425,17 @@ static void repair(bool anew)
 void oaki_plan_probe(void)
 {
     OAKI_REQUIRES_OUTSIDE();
-    if (oaki_cost_probe()) note_class();
+    if (oaki_cost_probe()) {
+        AO_fetch_and_add1(&plan->probes);
+        note_class();
+    }
     AO_t tracks = may_be_dear();
     if (AO_load(&plan->tracks) != tracks) {
         AO_store(&plan->tracks, tracks);
         if (!tracks) AO_or(&plan->wants, OAKI_PLAN_REPAIR);
         oaki_pace_refresh();
     }
-    AO_t small = keeps_goal() && is_dear();
+    AO_t small = keeps_goal() && oaki_plan_is_dear();
     if (AO_load(&oaki_the_heap.small_pages) == small || !oaki_the_heap.config.huge_pages) return;
     AO_store_full(&oaki_the_heap.small_pages, small);
     if (AO_load_full(&oaki_the_heap.advised)) oaki_space_advise();

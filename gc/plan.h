@@ -51,7 +51,8 @@ typedef struct oaki_plan {
     AO_t unjoined;          /* and bytes that the system did not */
     AO_t host;              /* 1: the host thread runs */
     AO_t limits_ns;         /* when limits were read */
-    bool said_costs;        /* planlog.c: gctrace has printed them, */
+    AO_t probes;            /* that have measured */
+    AO_t said_probes;       /* planlog.c: gctrace has printed what so many + 1 found, */
     unsigned said_plan;     /* and this reason + 1 last */
 } oaki_plan;
 
@@ -72,9 +73,10 @@ const char *oaki_plan_text(oaki_plan_reason r);
  * where debug switches don't force it. */
 bool oaki_plan_may_track(void);
 
-/* ns: above it the first write to a protected page is dear. Page faults are dearer than userfaultfd
- * everywhere, and only used where they are asked for. */
-size_t oaki_plan_dear_ns(void);
+/* Do first writes to protected pages cost more than they are worth, as a rule? */
+bool oaki_plan_is_dear(void);
+/* Are pages protected where a cycle needs it, by all that is known? */
+bool oaki_plan_tracks(void);
 
 /* How long a stop-the-world mark would take, ns; 0: not known, or little. */
 uint64_t oaki_plan_pause_ns(void);

@@ -18,6 +18,11 @@ static void read_costs(oak_host *out)
 #undef READ
 }
 
+static bool has_huge_pages(void)
+{
+    return oaki_the_heap.config.huge_pages && !AO_load(&oaki_the_heap.small_pages);
+}
+
 /* Before the first cycle it is not known how long a pause takes: that is the reason then. */
 void oak_host_read(oak_host *out)
 {
@@ -40,9 +45,13 @@ void oak_host_read(oak_host *out)
         .processors = oaki_heap_cpus(),
         .workers = oaki_workers_count(),
         .memory_limit = oaki_heap_soft_limit(),
+        .group_limit = AO_load(&oaki_the_heap.group_limit),
         .pause_goal_us = (unsigned)(oaki_plan_pause_goal_ns() / 1000),
         .resting = (unsigned)AO_load(&oaki_gc.plan.rest),
         .concurrent = oaki_plan_by(why),
+        .dear = oaki_plan_is_dear(),
+        .tracks = oaki_plan_tracks(),
+        .huge_pages = has_huge_pages(),
         .why = oaki_plan_text(why),
     };
     read_costs(out);
@@ -59,15 +68,20 @@ static void say_costs(void)
                      oaki_cost_of(OAKI_COST_##name));
     OAKI_COSTS(SAY)
 #undef SAY
-    oaki_log("%s\n", line);
-    oaki_gc.plan.said_costs = true;
+    oaki_log("%s; %u processors, %zu kB by control groups; pages are %s and %s\n", line,
+             oaki_heap_cpus(), AO_load(&oaki_the_heap.group_limit) >> 10,
+             oaki_plan_tracks() ? "tracked" : "not tracked", has_huge_pages() ? "huge" : "small");
 }
 
 /* When it has changed: as a rule a few times in the life of a process. */
 void oaki_plan_log(unsigned long long cycle, unsigned plan)
 {
     OAKI_ASSERT(oaki_event_is_mine());
-    if (!oaki_gc.plan.said_costs && oaki_cost_known()) say_costs();
+    AO_t probes = AO_load(&oaki_gc.plan.probes);
+    if (oaki_cost_known() && oaki_gc.plan.said_probes != probes + 1) {
+        oaki_gc.plan.said_probes = probes + 1;
+        say_costs();
+    }
     if (oaki_gc.plan.said_plan == plan + 1) return;
     oaki_gc.plan.said_plan = plan + 1;
     oaki_log("oakum: plan: after gc %llu the next is %s: %s; %u of %u processors mark; "

@@ -47,12 +47,16 @@ void oaki_serve_host(oaki_request *r)
     oaki_json_put_u64(&j, "processors", h.processors);
     oaki_json_put_u64(&j, "workers", h.workers);
     oaki_json_put_u64(&j, "memory_limit", h.memory_limit);
+    oaki_json_put_u64(&j, "group_limit", h.group_limit);
     oaki_json_put_u64(&j, "pause_goal_us", h.pause_goal_us);
     oaki_json_put_double(&j, "stopped_bytes_per_ms", h.stopped_bytes);
     oaki_json_put_double(&j, "concurrent_bytes_per_ms", h.concurrent_bytes);
     oaki_json_put_u64(&j, "resting", h.resting);
     oaki_json_put_bool(&j, "concurrent", h.concurrent);
     oaki_json_put_string(&j, "why", h.why);
+    oaki_json_put_bool(&j, "dear", h.dear);
+    oaki_json_put_bool(&j, "tracks", h.tracks);
+    oaki_json_put_bool(&j, "huge_pages", h.huge_pages);
     oaki_json_object_end(&j);
     oaki_serve_json_end(r, &j);
 }

@@ -18,6 +18,10 @@ typedef struct oaki_cgroup {
 #define OAKI_CGROUP_PATH 128
 bool oaki_cgroup_read(const char *proc, const char *mount, oaki_cgroup *out);
 
+/* What OAKUM_HOST says in place of the groups; 0: no limit. */
+void oaki_cgroup_force_memory(size_t bytes);
+void oaki_cgroup_force_cpus(unsigned n);
+
 /* Where the system has both; tests set others. */
 extern OAKI_HIDDEN const char *oaki_cgroup_list, *oaki_cgroup_mount;
 

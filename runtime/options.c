@@ -5,6 +5,7 @@
  * however often the environment is read. */
 #include "options.h"
 
+#include "cgroup.h"
 #include "cost.h"
 #include "print.h"
 #include "tags.h"
@@ -232,6 +233,20 @@ static bool read_cost(const char *item)
     return false;
 }
 
+/* "cpus=N" or "memory=BYTES". */
+static bool read_limit(const char *item)
+{
+    int cpus;
+    size_t memory;
+    if (strncmp(item, "cpus=", 5) == 0 && oaki_parse_int(item + 5, 0, INT_MAX, &cpus) == 0)
+        oaki_cgroup_force_cpus((unsigned)cpus);
+    else if (strncmp(item, "memory=", 7) == 0 &&
+             oaki_parse_size(item + 7, 0, SIZE_MAX, &memory) == 0)
+        oaki_cgroup_force_memory(memory);
+    else return false;
+    return true;
+}
+
 #define COST_LIST(name, help) " " #name "_ns"
 
 static void read_host(reading *r)
@@ -241,9 +256,9 @@ static void read_host(reading *r)
     while (s && *s) {
         size_t len = strcspn(s, ",");
         oaki_format(item, sizeof item, "%.*s", (int)OAKI_MIN(len, sizeof item), s);
-        if (len > 0 && !read_cost(item) && is_news(r, VARIABLE_host))
+        if (len > 0 && !read_cost(item) && !read_limit(item) && is_news(r, VARIABLE_host))
             oaki_log("oakum: OAKUM_HOST: %s is ignored: it must be a cost in nanoseconds, NAME=N, "
-                     "of" OAKI_COSTS(COST_LIST) "\n",
+                     "of" OAKI_COSTS(COST_LIST) "; or cpus=N or memory=BYTES\n",
                      item);
         s += len + (s[len] == ',');
     }

@@ -58,17 +58,21 @@ typedef struct oak_host {
     unsigned processors;          /* that the process may use, within its control groups' limits */
     unsigned workers;             /* that mark together */
     size_t memory_limit;          /* the option, or by a control group's limit; 0: none */
+    size_t group_limit;           /* by a control group's limit alone; 0: none */
     unsigned pause_goal_us;
     unsigned resting;             /* full cycles until pages are tracked again, after slow marks */
     bool concurrent;              /* a cycle due now would be concurrent */
+    bool dear;                    /* first writes cost more than tracked pages are worth */
+    bool tracks;                  /* pages may be protected now */
+    bool huge_pages;              /* new memory is to have huge pages */
     const char *why;              /* the reason, as a short text */
 } oak_host;
 
 /** Read costs, limits and decisions into *out. Limits of control groups are read anew. If the costs
  * were never measured, the call measures them, which takes about 3 ms and 4 MiB. Otherwise a thread
  * of Oakum's measures them once the heap has 8 MiB of live objects. The variable OAKUM_HOST sets
- * costs in place of a measurement, as in write_ns=12000,fresh_ns=900. out may be NULL. Any
- * thread. */
+ * costs and limits in place of a measurement: write_ns=12000,fresh_ns=900,cpus=1,memory=64M. out
+ * may be NULL. Any thread. */
 OAK_API void oak_host_read(oak_host *out);
 
 /** Disable collections until the matching oak_gc_enable. The calls nest. Between the two, no

@@ -2,6 +2,7 @@
  * how it exits. */
 #include "run.h"
 #include "tests/refuse.h"
+#include "tests/skip.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -171,6 +172,63 @@ START_TEST(info_says_why_marks_are_in_stops)
 }
 END_TEST
 
+static const struct {
+    const char *host, *name, *value; /* of OAKUM_HOST, and another variable */
+    const char *line;
+} hosts[] = {
+    { "cpus=1,memory=80M", "OAKUM_THRIFT", "1",
+      "\nhost           1 processor, a memory limit of 73400320 bytes (control groups: 73400320)\n"
+    },
+    { "memory=0", "OAKUM_THRIFT", "1", ", no memory limit\n" },
+    { "memory=80M", "OAKUM_MEMORY_LIMIT", "32M",
+      "a memory limit of 33554432 bytes (control groups: 73400320)\n" },
+    { "write_ns=700,write_huge_ns=41", "OAKUM_THRIFT", "1",
+      "  first write to a protected page           700 ns   huge       41 ns\n" },
+    { "protect_ns=42,wake_ns=43", "OAKUM_THRIFT", "1",
+      "  protecting a page                          42 ns" },
+    { "ask_ns=44", "OAKUM_THRIFT", "1", "  asking whether a page was written          44 ns" },
+    { "fresh_ns=45,stop_ns=0", "OAKUM_THRIFT", "1",
+      "  first use of a fresh page                  45 ns" },
+    { "wake_ns=46", "OAKUM_THRIFT", "1", "  waking a thread                            46 ns\n" },
+    { "stop_ns=47", "OAKUM_THRIFT", "1", "  stopping a thread                          47 ns\n" },
+    { "stop_ns=0", "OAKUM_THRIFT", "1", "  stopping a thread                        unknown\n" },
+    { "write_ns=700", "OAKUM_PAUSE_GOAL", "0", " 0 us; each cycle is one pause\n" },
+    { "write_ns=700", "OAKUM_CONCURRENT", "0",
+      "; longer ones too, as marking is never concurrent\nnow            one pause: concurrent "
+      "marking is off; 1 of " },
+    { "write_ns=700", "OAKUM_TRACKING", "none",
+      "; longer ones too, as marking is never concurrent\n" },
+    /* from here on pages can be tracked */
+    { "write_ns=700", "OAKUM_THRIFT", "1",
+      " 10000 us; marking is concurrent where one would be longer\n"
+      "now            one pause: a pause is short enough; 1 of " },
+    { "write_ns=700", "OAKUM_THRIFT", "1", " mark; pages are tracked and huge\n" },
+    { "write_ns=3001", "OAKUM_THRIFT", "1", "; longer ones too, as first writes are dear\n" },
+    { "write_ns=3001", "OAKUM_THRIFT", "1", " mark; pages are not tracked and huge\n" },
+    { "write_ns=3001", "OAKUM_HUGE_PAGES", "0",
+      "; longer ones too where first writes take over 15 % of the time\n" },
+    { "write_ns=3001", "OAKUM_PAUSE_GOAL", "1000", " mark; pages are tracked and small\n" },
+    { "write_ns=3001", "OAKUM_TRACKING", "faults",
+      "; marking is concurrent where one would be longer\n" },
+    { "write_ns=30001", "OAKUM_TRACKING", "faults",
+      "; longer ones too, as first writes are dear\n" },
+};
+
+#define HOSTS_UNTRACKED 13 /* rows that need no tracking */
+
+START_TEST(info_says_what_is_decided_by)
+{
+    setenv("OAKUM_HOST", hosts[_i].host, 1);
+    setenv(hosts[_i].name, hosts[_i].value, 1);
+    OAKUM("info");
+    ck_assert_int_eq(r.status, 0);
+    if (_i >= HOSTS_UNTRACKED &&
+        test_skip(strstr(r.out, "marking        in one pause;") != NULL, "no way of tracking"))
+        return;
+    ck_assert_msg(strstr(r.out, hosts[_i].line) != NULL, "%s", r.out);
+}
+END_TEST
+
 static const char *const ids[] = {
     "unbounded-global-map",
     "leaked-thread-holding-map",
@@ -327,6 +385,7 @@ Suite *suite_cmd_command(void)
     tcase_add_test(c, the_manual_begins_with_every_command);
     tcase_add_test(c, version_is_the_library_s);
     tcase_add_test(c, info_shows_every_option_with_its_value);
+    tcase_add_loop_test(c, info_says_what_is_decided_by, 0, (int)(sizeof hosts / sizeof *hosts));
     tcase_add_test(c, info_says_why_marks_are_in_stops);
     tcase_add_test(c, every_scenario_is_listed);
     tcase_add_test(c, a_scenario_runs_and_prints_json);

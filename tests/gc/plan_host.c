@@ -1,10 +1,12 @@
-/* plan_host.c - tests of gc/plan.c and planlog.c: the host thread, limits of control groups, and what
- * the program is told. */
+/* plan_host.c - tests of gc/plan.c and planlog.c: the host thread, limits of control groups, and
+ * what the program is told. */
 #include "plan_support.h"
 
+#include "gc/gctrace.h"
 #include "runtime/cgroup.h"
 #include "runtime/costprobe.h"
 #include "runtime/dirty.h"
+#include "tests/capture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -315,6 +317,61 @@ START_TEST(the_program_reads_costs_and_decisions)
 }
 END_TEST
 
+static void trace_three(void *arg)
+{
+    (void)arg;
+    ck_assert_int_eq(oaki_gctrace_start(), 0);
+    start(true, OAK_PAUSE_GOAL_US);
+    oak_host_read(NULL);
+    live = oak_alloc(4 * MB);
+    oak_collect();
+    oak_collect(); /* nothing is new */
+    oaki_cost_doubt();
+    oak_host_read(NULL);
+    oak_collect();
+    oaki_gc_flush_events();
+}
+
+static size_t count(const char *text, const char *what)
+{
+    size_t n = 0;
+    for (; (text = strstr(text, what)) != NULL; text++) n++;
+    return n;
+}
+
+/* What each variable forces is in the lines of the trace; costs once more where they are measured
+ * once more. */
+START_TEST(the_trace_tells_what_is_decided_by)
+{
+    static char text[16384];
+    setenv("OAKUM_HOST", "write_ns=12345,stop_ns=77,cpus=1,memory=800M", 1);
+    ck_assert_int_eq(test_capture(trace_three, NULL, text, sizeof text), 0);
+    ck_assert_uint_eq(count(text, "oakum: host: ns write 12345 write_huge "), 2);
+    ck_assert_uint_eq(count(text, " stop 77 wake "), 2);
+    ck_assert_uint_eq(count(text, "; 1 processors, 716800 kB by control groups; pages are not "
+                                  "tracked and small\n"),
+                      2);
+    ck_assert_uint_eq(count(text, "oakum: plan: after gc 1 the next is one pause: a pause is short "
+                                  "enough; 1 of 1 processors mark; "),
+                      1);
+    ck_assert_uint_eq(count(text, "oakum: plan: "), 1);
+}
+END_TEST
+
+/* A limit that OAKUM_HOST sets stands for the group's. */
+START_TEST(limits_are_forced)
+{
+    oak_host h;
+    play_group("83886080\n", "100000 100000\n");
+    setenv("OAKUM_HOST", _i ? "cpus=0,memory=0" : "memory=64M", 1);
+    start(true, OAK_PAUSE_GOAL_US);
+    oak_host_read(&h);
+    ck_assert_uint_eq(h.group_limit, _i ? 0 : 56 * MB);
+    ck_assert_uint_eq(h.memory_limit, h.group_limit);
+    ck_assert_uint_eq(h.processors, _i ? oaki_os_cpus() : 1);
+}
+END_TEST
+
 /* Before there is something to decide nothing is measured; and then by a thread. */
 START_TEST(a_small_heap_measures_nothing)
 {
@@ -345,6 +402,8 @@ Suite *suite_gc_plan_host(void)
     tcase_add_test(c, two_probes_must_agree);
     tcase_add_test(c, a_first_probe_that_finds_dear_writes_is_doubted);
     tcase_add_test(c, the_program_reads_costs_and_decisions);
+    tcase_add_test(c, the_trace_tells_what_is_decided_by);
+    tcase_add_loop_test(c, limits_are_forced, 0, 2);
     tcase_add_test(c, a_small_heap_measures_nothing);
     suite_add_tcase(s, c);
     return s;

@@ -315,7 +315,8 @@ static void read_bad(void *value)
 START_TEST(a_bad_value_is_told)
 {
     static const char *const bad[] = { "write=5", "write_ns", "write_ns=", "write_ns=-1",
-                                       "write_ns=9x", "_ns=5", "write_ns=99999999999" };
+                                       "write_ns=9x", "_ns=5", "write_ns=99999999999",
+                                       "cpus=", "cpus=x", "memory=-1", "memory" };
     char said[1024];
     test_capture(read_bad, (void *)bad[_i], said, sizeof said);
     ck_assert_msg(strncmp(said, "oakum: OAKUM_HOST: ", 19) == 0, "%s", said);
@@ -341,7 +342,7 @@ Suite *suite_runtime_cost(void)
     tcase_add_test(c, threads_that_doubt_measure_one_at_a_time);
     tcase_add_test(c, a_child_ends_a_second_probe_of_its_parent);
     tcase_add_test(c, the_variable_sets_costs);
-    tcase_add_loop_test(c, a_bad_value_is_told, 0, 7);
+    tcase_add_loop_test(c, a_bad_value_is_told, 0, 11);
     suite_add_tcase(s, c);
     return s;
 }
