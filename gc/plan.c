@@ -285,9 +285,8 @@ static double expected(void)
 }
 
 /* Pages that were never tracked can't be slow by that. */
-static bool is_slow(double word_ns)
+static bool is_slow(double word_ns, double known)
 {
-    double known = expected();
     if (!oaki_dirty_may() || word_ns <= OAKI_TUNE_SLOW_WORD_NS) return false;
     return known <= 0 ? word_ns > OAKI_TUNE_SLOW_WORD_MOST_NS : word_ns > known * OAKI_TUNE_SLOW;
 }
@@ -332,7 +331,7 @@ static void note_best(oaki_plan_rate *r)
  * rate is then what is expected. */
 static void note_mended(oaki_plan_rate *r)
 {
-    bool slow = is_slow(r->last);
+    bool slow = is_slow(r->last, expected());
     plan->still = slow && fails_to_join();
     if (plan->still) return;
     if (slow) plan->rate[OAKI_STOPPED].best = plan->rate[OAKI_CONCURRENT].best = 0;
@@ -371,12 +370,53 @@ void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t c
         return;
     }
     if (!tells) return;
-    if (is_slow(r->last)) {
+    if (is_slow(r->last, expected())) {
         rest();
         return;
     }
     note_best(r);
     recover();
+}
+
+/* There are none in a rest. What they cost is learnt anew after it. */
+void oaki_plan_note_minor(size_t words, uint64_t cpu_ns)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    oaki_plan_rate *r = &plan->minor;
+    if (words < OAKI_TUNE_TELLING_WORDS || cpu_ns == 0 || AO_load(&plan->rest) > 0) return;
+    r->last = (double)cpu_ns / (double)words;
+    if (!is_slow(r->last, r->best)) {
+        note_best(r);
+        return;
+    }
+    r->best = 0;
+    rest();
+}
+
+/* ---- workers that get no processor ---- */
+
+unsigned oaki_plan_workers(unsigned want)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    return plan->workers_most ? OAKI_MIN(want, plan->workers_most) : want;
+}
+
+/* A worker that waits for a processor in a drain keeps all others waiting: beside a neighbour, or
+ * where a group's time is over. Fewer are tried, and later on as many as before. */
+void oaki_plan_note_share(uint64_t clock_ns, uint64_t cpu_ns, unsigned workers)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    if (clock_ns < OAKI_TUNE_SHARE_NS) return;
+    if (workers > 1 && cpu_ns < clock_ns / OAKI_TUNE_SHARE * workers) {
+        if (++plan->starved < OAKI_TUNE_STARVED) return;
+        plan->workers_most = workers / 2;
+        plan->starved = plan->fed = 0;
+        return;
+    }
+    plan->starved = 0;
+    if (plan->workers_most == 0 || ++plan->fed < OAKI_TUNE_FED) return;
+    plan->workers_most = plan->workers_most < OAKI_TUNE_WORKERS / 2 ? plan->workers_most * 2 : 0;
+    plan->fed = 0;
 }
 
 /* ---- the host thread ---- */

@@ -33,8 +33,13 @@ typedef struct oaki_plan {
     double stop_rate;       /* estimated ns of a stop-the-world mark per live byte, */
     double seen_rate;       /* as measured in the last one, unless a mark cost much more since */
     oaki_plan_rate rate[2]; /* by oaki_cycle_mode */
+    oaki_plan_rate minor;   /* what minor marks have cost */
     double bytes_ms[2];     /* bytes marked for a ms of a processor, by the last mark of a mode */
     bool alone;             /* there was one processor in the last cycle */
+    AO_t joined;            /* workers of the present mark that were in one drain, at most */
+    unsigned workers_most;  /* by the processors' time that workers have got; 0: no bound */
+    unsigned starved;       /* pauses in a row that got little of it */
+    unsigned fed;           /* and others since that bound was set or raised */
     unsigned next_rest;     /* cycles without tracking after the next slow mark */
     unsigned good;          /* marks since the last slow one, or since that was halved */
     AO_t rest;              /* of these that are still to come */
@@ -88,6 +93,9 @@ size_t oaki_plan_page_words(void);
 /* Words that worker 0 traces before it wakes helpers. */
 size_t oaki_plan_wake_words(void);
 
+/* Of `want` workers, as many as processors have had time for lately. gc_lock. */
+unsigned oaki_plan_workers(unsigned want);
+
 /* ---- what cycles teach; gc_lock ---- */
 
 /* The processors that the process had when the cycle began; their number may change at any time. */
@@ -97,6 +105,10 @@ void oaki_plan_processors(unsigned n);
 void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen);
 /* A full mark has traced so many words, and marked so many bytes, in `cpu_ns` of processors. */
 void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t cpu_ns);
+/* A minor mark. It tells whether tracked pages are slow, and nothing of full ones. */
+void oaki_plan_note_minor(size_t words, uint64_t cpu_ns);
+/* In a pause of clock_ns, so many workers marked, and the process had cpu_ns of processors. */
+void oaki_plan_note_share(uint64_t clock_ns, uint64_t cpu_ns, unsigned workers);
 /* Mutators had so many first writes to protected pages since the cycle before. */
 void oaki_plan_note_dirty(size_t pages);
 

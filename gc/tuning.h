@@ -104,6 +104,16 @@
  * Not measured. */
 #define OAKI_TUNE_FORGET 1.05
 
+/* ns of a pause that tells what share of processors its workers had; that share, 1/n; and pauses in
+ * a row with less before half as many workers mark. Longer marks against drains that wait for a
+ * worker without a processor. Not measured. */
+#define OAKI_TUNE_SHARE_NS UINT64_C(1000000)
+#define OAKI_TUNE_SHARE 4
+#define OAKI_TUNE_STARVED 2u
+
+/* Pauses with a larger share before twice as many are tried. Not measured. */
+#define OAKI_TUNE_FED 16u
+
 /* Full cycles without tracking after a slow mark: the first time, and at most. Slow marks against
  * a host that recovers. Not measured. */
 #define OAKI_TUNE_REST 4u

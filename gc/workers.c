@@ -145,7 +145,8 @@ static bool join_drain(oak_marker *m)
     if (open) {
         OAKI_ASSERT(has_nothing(m));
         AO_store(&m->until, SIZE_MAX);
-        AO_int_fetch_and_add_full(&shared.awake, 1);
+        unsigned others = AO_int_fetch_and_add_full(&shared.awake, 1);
+        AO_store(&oaki_gc.plan.joined, OAKI_MAX(AO_load(&oaki_gc.plan.joined), (AO_t)others + 2));
         AO_int_fetch_and_add_full(&shared.busy, 1);
         AO_int_fetch_and_add_full(&shared.idle, -1u);
     }
@@ -500,6 +501,7 @@ void oaki_workers_begin(void)
     OAKI_REQUIRES_NO_HELPER();
     OAKI_ASSERT(oaki_workers_have_nothing());
     shared.wake_after = oaki_plan_wake_words();
+    AO_store(&oaki_gc.plan.joined, 1);
     oaki_heap *h = &oaki_the_heap;
     for (unsigned i = 0; i < shared.nworkers; i++) {
         oak_marker *m = &shared.workers[i];
@@ -561,9 +563,9 @@ void oaki_workers_spawn(unsigned processors)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_RUNNING();
-    unsigned want = oaki_gc_markers();
+    unsigned want = oaki_gc_markers(), most = oaki_plan_workers(processors);
     bool small = AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT < OAKI_TUNE_HELPERS_FROM;
-    if (!want) want = OAKI_MIN(processors, small ? shared.nhelpers + 1 : OAKI_TUNE_WORKERS);
+    if (!want) want = OAKI_MIN(most, small ? shared.nhelpers + 1 : OAKI_TUNE_WORKERS);
     while (shared.nhelpers + 1 < want && !oaki_dirty_lost()) {
         oak_marker *m = &shared.workers[shared.nhelpers + 1];
         m->id = shared.nhelpers + 1;

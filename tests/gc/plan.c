@@ -424,6 +424,66 @@ START_TEST(a_first_mark_is_slow_beyond_what_lists_cost)
 }
 END_TEST
 
+static void minor_of(double word_ns)
+{
+    uint64_t ns = (uint64_t)(word_ns * (double)WORDS);
+    IN_A_PAUSE(oaki_plan_note_minor(WORDS, ns));
+}
+
+/* Minor marks have a rate of their own: dirty pages cost other words than full marks. */
+START_TEST(a_slow_minor_mark_ends_tracking)
+{
+    if (!start_tracked()) return;
+    mark_of(true, 20);
+    minor_of(140);
+    minor_of(140);
+    IN_A_PAUSE(oaki_plan_note_minor(1000, 1000000000)); /* too few words */
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
+    mark_of(true, 20);
+    minor_of(600);
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
+    minor_of(600);
+    ck_assert_uint_eq(AO_load(&oaki_gc.plan.rest), OAKI_TUNE_REST);
+}
+END_TEST
+
+static void share_of(unsigned workers, uint64_t per_mille)
+{
+    uint64_t clock = 10000000;
+    IN_A_PAUSE(oaki_plan_note_share(clock, clock * workers * per_mille / 1000, workers));
+}
+
+static unsigned workers_of(unsigned want)
+{
+    unsigned n = 0;
+    IN_A_PAUSE(n = oaki_plan_workers(want));
+    return n;
+}
+
+/* Beside a neighbour, or at a limit on processor time. */
+START_TEST(workers_without_processors_are_fewer)
+{
+    start(true, OAK_PAUSE_GOAL_US);
+    share_of(8, 200);
+    share_of(8, 300); /* an accident */
+    share_of(8, 200);
+    ck_assert_uint_eq(workers_of(8), 8);
+    share_of(8, 200);
+    ck_assert_uint_eq(workers_of(8), 4);
+    IN_A_PAUSE(oaki_plan_note_share(100000, 0, 4)); /* too short to tell */
+    IN_A_PAUSE(oaki_plan_note_share(100000, 0, 4));
+    ck_assert_uint_eq(workers_of(8), 4);
+    for (int i = 0; i < 4; i++) share_of(4 >> i / 2, 100);
+    ck_assert_uint_eq(workers_of(8), 1);
+    ck_assert_uint_eq(workers_of(1), 1);
+    for (unsigned n = 2; n <= 8; n *= 2) { /* the neighbour has gone */
+        for (unsigned i = 0; i < OAKI_TUNE_FED; i++) share_of(1, 900);
+        ck_assert_uint_eq(workers_of(8), n);
+    }
+    ck_assert_uint_eq(oaki_gc.plan.workers_most, 0);
+}
+END_TEST
+
 START_TEST(marks_that_tell_nothing_change_nothing)
 {
     if (!start_tracked()) return;
@@ -460,6 +520,8 @@ Suite *suite_gc_plan(void)
     tcase_add_test(c, marks_before_the_heap_is_mended_tell_nothing);
     tcase_add_test(c, a_heap_whose_pages_do_not_join_is_tracked_no_more);
     tcase_add_loop_test(c, a_first_mark_is_slow_beyond_what_lists_cost, 0, 4);
+    tcase_add_test(c, a_slow_minor_mark_ends_tracking);
+    tcase_add_test(c, workers_without_processors_are_fewer);
     tcase_add_test(c, marks_that_tell_nothing_change_nothing);
     suite_add_tcase(s, c);
     return s;
