@@ -135,16 +135,21 @@ static void put_cost(const char *text, size_t small, size_t huge)
 
 static void put_decided(const oak_host *h, const oak_config *cfg)
 {
+    oak_writes_told told = { NULL, NULL, 0 };
+    bool tells = oak_heap_tells_writes(&told);
+    bool by_faults = tells && strcmp(told.by, "page faults") == 0;
+
     printf("decided        pauses of up to %u us; ", h->pause_goal_us);
     if (h->pause_goal_us == 0)
         puts("each cycle is one pause");
-    else if (!cfg->concurrent || !oak_heap_tells_writes(NULL))
+    else if (!cfg->concurrent || !tells)
         puts("longer ones too, as marking is never concurrent");
     else if (h->dear && h->pause_goal_us >= OAK_PAUSE_GOAL_US)
         puts(cfg->huge_pages ? "longer ones too, as first writes are dear"
                              : "longer ones too where first writes take over 15 % of the time");
     else
-        puts("marking is concurrent where one would be longer");
+        printf("marking is concurrent where one would be longer, at any cost%s\n",
+               by_faults ? "" : "; from 1 ms on at up to 15 % of the time");
     printf("now            %s: %s; ", h->concurrent ? "concurrent" : "one pause", h->why);
     printf("%u of %u processors mark; pages are %s and %s\n", h->workers, h->processors,
            h->tracks ? "tracked" : "not tracked", h->huge_pages ? "huge" : "small");

@@ -200,7 +200,8 @@ static const struct {
       "; longer ones too, as marking is never concurrent\n" },
     /* from here on pages can be tracked */
     { "write_ns=700", "OAKUM_THRIFT", "1",
-      " 10000 us; marking is concurrent where one would be longer\n"
+      " 10000 us; marking is concurrent where one would be longer, at any cost; from 1 ms on "
+      "at up to 15 % of the time\n"
       "now            one pause: a pause is short enough; 1 of " },
     { "write_ns=700", "OAKUM_THRIFT", "1", " mark; pages are tracked and huge\n" },
     { "write_ns=3001", "OAKUM_THRIFT", "1", "; longer ones too, as first writes are dear\n" },
@@ -209,7 +210,7 @@ static const struct {
       "; longer ones too where first writes take over 15 % of the time\n" },
     { "write_ns=3001", "OAKUM_PAUSE_GOAL", "1000", " mark; pages are tracked and small\n" },
     { "write_ns=3001", "OAKUM_TRACKING", "faults",
-      "; marking is concurrent where one would be longer\n" },
+      "; marking is concurrent where one would be longer, at any cost\n" },
     { "write_ns=30001", "OAKUM_TRACKING", "faults",
       "; longer ones too, as first writes are dear\n" },
 };
