@@ -138,7 +138,7 @@ static void note_class(void)
     AO_t now = measured_class(), known = AO_load(&plan->class);
     bool agrees = AO_load(&plan->last_class) == now;
     AO_store(&plan->last_class, now);
-    if (now == known) return;
+    if (now == known || oaki_cost_is_forced(OAKI_COST_write)) return;
     if (known == UNKNOWN || agrees) AO_store(&plan->class, now);
     if (agrees || (known == UNKNOWN && now == CHEAP)) return;
     oaki_cost_doubt();

@@ -4,7 +4,8 @@
  * probe ends early when its time is over; costs not measured by then stay unknown. Tracking is
  * measured by the way that is in use for the heap, as far as that works outside of the heap.
  *
- * Bound: MEMORY bytes, and MOST_NS but for the last operation, which the system may hold up.
+ * Bound: MEMORY bytes, and MOST_NS but for the last operation, which the system may hold up. It
+ * waits no longer than LATE_NS for a thread.
  * Owns: `partner`. Lock: none; one probe at a time (cost.c). */
 #include "costprobe.h"
 
@@ -29,6 +30,7 @@
 #define SMALL_NS UINT64_C(1200000)      /* no round of small pages begins later than that */
 #define HUGE_NS UINT64_C(1000000)       /* a huge page is not touched later than that, */
 #define HUGE_TRACK_NS UINT64_C(2600000) /* nor protected later than that */
+#define LATE_NS UINT64_C(100000000)     /* so long a thread is waited for that has no processor */
 #define WAKES 8
 
 typedef struct probe {
@@ -157,16 +159,16 @@ static void *answer(void *arg)
     return arg;
 }
 
-/* Has it answered within the probe's time? */
+/* Has it answered, if late? */
 static bool is_answered(const probe *p, unsigned *seen)
 {
-    for (uint64_t left; (left = time_left(p, MOST_NS)) > 0;)
+    for (uint64_t left; (left = time_left(p, LATE_NS)) > 0;)
         if (oaki_waker_wait_ns(&partner.back, seen, left)) return true;
     return false;
 }
 
-/* Two wake-ups a round; the first round waits for the thread's start. A thread that is late is left
- * to itself; while it is there, no probe wakes one. */
+/* Two wake-ups a round; the first round waits for the thread's start, and the second one measures.
+ * A thread that is too late is left to itself; while it is there, no probe wakes one. */
 static void wake_thread(probe *p)
 {
     unsigned seen = oaki_waker_calls(&partner.back);
@@ -178,7 +180,7 @@ static void wake_thread(probe *p)
         AO_int_store(&partner.busy, 0);
         return;
     }
-    for (int i = 0; i < WAKES; i++) {
+    for (int i = 0; i < WAKES && (i < 2 || has_time(p, MOST_NS)); i++) {
         uint64_t at = oaki_cost_clock();
         oaki_waker_wake(&partner.there, 1);
         if (!is_answered(p, &seen)) break;
@@ -186,7 +188,7 @@ static void wake_thread(probe *p)
     }
     AO_int_store(&partner.quit, 1);
     oaki_waker_wake(&partner.there, 1);
-    for (uint64_t left; AO_int_load_acquire(&partner.busy) && (left = time_left(p, MOST_NS)) > 0;)
+    for (uint64_t left; AO_int_load_acquire(&partner.busy) && (left = time_left(p, LATE_NS)) > 0;)
         oaki_futex_wait(&partner.busy, 1, left);
 }
 

@@ -35,7 +35,7 @@ size_t oaki_os_mappings_most(void);               /* vm.max_map_count */
 bool oaki_os_limited(void);                       /* a limit on address space or data is set */
 unsigned oaki_os_cpus(void);                      /* available to this process */
 uint64_t oaki_os_now_ns(void);                    /* monotonic */
-/* ns between two readings of a clock; 0 where it has gone back, as with a process that was moved. */
+/* ns between two readings of a clock; 0 where it has gone back, as of a process that was moved. */
 OAKI_INLINE uint64_t oaki_os_since(uint64_t from, uint64_t to)
 {
     return to > from ? to - from : 0;
