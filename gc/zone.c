@@ -98,7 +98,7 @@ static bool collect(void)
 static bool finalizers_ran(void)
 {
     if (AO_load(&oaki_gc.closing.ready) == 0) return false;
-    (void)oak_finalizers_run();
+    (void)oaki_finalizers_run_most(AO_load(&oaki_gc.closing.ready));
     for (unsigned i = 0; i < OAKI_TUNE_ZONE_POLLS && oak_finalizer_running_ns() > 0; i++)
         oaki_os_sleep_ns(OAKI_TUNE_FINALIZE_POLL_NS);
     oaki_scrub();

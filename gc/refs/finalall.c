@@ -7,8 +7,8 @@
  *
  * Owns: the bits and the stack of a search. Lock: gc_lock and a pause, for a round's decision.
  * Bound: a decision visits each object that finalizable ones reach once; a chain takes a round
- * for each of its objects. At most OAKI_TUNE_FINALIZE_ROUNDS rounds in a row leave as many records
- * as before. */
+ * for each of its objects. A round runs as many as were ready when it began. At most
+ * OAKI_TUNE_FINALIZE_ROUNDS rounds in a row leave as many records as before. */
 #include "finalrecord.h"
 #include "gc/concurrent/concurrent.h"
 #include "gc/contract.h"
@@ -37,10 +37,14 @@ static record *at(uint32_t i)
     return oaki_objtable_at(&oaki_final.table, i);
 }
 
+static bool is_of_zone(const search *s, const record *r)
+{
+    return !s->zone || oaki_zone_id_of(r->link.obj) == s->zone->id;
+}
+
 static bool waits(const search *s, const record *r)
 {
-    return r->state == OAKI_FINAL_WAITING &&
-           (!s->zone || oaki_zone_id_of(r->link.obj) == s->zone->id);
+    return r->state == OAKI_FINAL_WAITING && is_of_zone(s, r);
 }
 
 /* ---- the search ---- */
@@ -142,30 +146,31 @@ static bool is_ready_cleanup(const search *s, const record *r)
     return r->kind == OAKI_FINAL_CLEANUP && !is_seen(s, r->link.obj);
 }
 
-static size_t queue(const search *s, ready_fn *is_ready)
+static void queue(const search *s, ready_fn *is_ready)
 {
-    size_t n = 0;
-    for (uint32_t i = 0; i < oaki_final.table.records.len; i++) {
-        if (!waits(s, at(i)) || !is_ready(s, at(i))) continue;
-        oaki_final_append(i);
-        n++;
-    }
-    return n;
+    for (uint32_t i = 0; i < oaki_final.table.records.len; i++)
+        if (waits(s, at(i)) && is_ready(s, at(i))) oaki_final_append(i);
+}
+
+/* One waits or is queued already, as by a collection. */
+static bool holds_up(const search *s, const record *r)
+{
+    return r->kind != OAKI_FINAL_CLEANUP && is_of_zone(s, r);
 }
 
 /* A cleanup waits for the finalizer of its object, and of each object that reaches it. */
-static size_t decide(search *s, bool with_contexts)
+static void decide(search *s, bool with_contexts)
 {
     OAKI_REQUIRES_STOPPED();
     memset(s->seen, 0, s->seen_bytes);
     for (uint32_t i = 0; i < oaki_final.table.records.len; i++)
-        if (waits(s, at(i)) && at(i)->kind != OAKI_FINAL_CLEANUP)
-            reach_from(s, at(i), with_contexts);
-    size_t n = queue(s, is_ready_unordered) + queue(s, is_ready_ordered);
+        if (holds_up(s, at(i))) reach_from(s, at(i), with_contexts);
+    queue(s, is_ready_unordered);
+    queue(s, is_ready_ordered);
     for (uint32_t i = 0; i < oaki_final.table.records.len; i++)
         if (at(i)->link.obj && at(i)->kind != OAKI_FINAL_CLEANUP)
             (void)note(s, oaki_heap_offset(at(i)->link.obj));
-    return n + queue(s, is_ready_cleanup);
+    queue(s, is_ready_cleanup);
 }
 
 static size_t count_waiting(const search *s)
@@ -175,61 +180,84 @@ static size_t count_waiting(const search *s)
     return n;
 }
 
-/* Queues what is ready, and counts what waits besides. 0, or ENOMEM. */
-static int queue_round(const oak_zone *z, size_t *queued, size_t *waiting)
+/* Ready ones, and those that run. */
+static size_t count_active(void)
+{
+    return oaki_finalizers_ready() + oaki_finalizers_running(UINT64_MAX);
+}
+
+typedef struct round {
+    size_t ready; /* the queue's length */
+    size_t active, waiting;
+} round;
+
+/* Queues what is ready, and counts. 0, or ENOMEM. */
+static int queue_round(const oak_zone *z, round *out)
 {
     search s = { .zone = z };
     oaki_thread *t = oaki_gc_stop_begin();
     if (!t) return ENOMEM;
     bool room = search_begin(&s);
-    *queued = 0;
     if (room && count_waiting(&s) > 0) {
         oaki_concurrent_give_up();
-        *queued = decide(&s, true);
-        if (*queued == 0) *queued = decide(&s, false);
+        decide(&s, true);
+        if (count_active() == 0) decide(&s, false);
     }
-    *waiting = count_waiting(&s);
+    out->ready = oaki_finalizers_ready();
+    out->active = count_active();
+    out->waiting = count_waiting(&s);
     search_end(&s);
     oaki_edges_trim();
     oaki_gc_stop_end(t);
     return room ? 0 : ENOMEM;
 }
 
-/* Runs what is queued, and waits for what other threads run. false: one of those takes too long. */
-static bool run_queued(void)
+/* Runs the first `n` of the queue, where other threads may take some of them, and waits for those.
+ * false: one takes too long. */
+static bool run_queued(size_t n)
 {
-    uint64_t waited = 0;
-    size_t ran = oaki_gc_finalizers_ran();
-    (void)oak_finalizers_run();
-    while (oaki_finalizers_ready() > 0 || oak_finalizer_running_ns() > 0) {
+    (void)oaki_finalizers_run_most(n);
+    uint64_t taken_ns = oaki_os_lately_ns(), waited = 0;
+    unsigned running = oaki_finalizers_running(taken_ns);
+    while (running > 0) {
         oaki_os_sleep_ns(OAKI_TUNE_FINALIZE_POLL_NS);
-        (void)oak_finalizers_run();
-        waited = oaki_gc_finalizers_ran() == ran ? waited + OAKI_TUNE_FINALIZE_POLL_NS : 0;
-        ran = oaki_gc_finalizers_ran();
+        unsigned now = oaki_finalizers_running(taken_ns);
+        waited = now < running ? 0 : waited + OAKI_TUNE_FINALIZE_POLL_NS;
+        running = now;
         if (waited > OAKI_TUNE_FINALIZE_PATIENCE_NS) return false;
     }
     return true;
 }
 
+static size_t count_left(const oak_zone *z)
+{
+    const search s = { .zone = z };
+    oaki_thread *t = oaki_enter();
+    if (!t) return 0;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    size_t n = count_waiting(&s) + count_active();
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
+    return n;
+}
+
 static int finalize(const oak_zone *z, size_t *left)
 {
-    size_t least = SIZE_MAX, queued = 1, waiting = 0;
+    size_t least = SIZE_MAX;
     unsigned vain = 0;
+    round r = { .ready = oaki_finalizers_ready() };
     const oaki_thread *t = oaki_thread_attach_self();
     int error = !t ? ENOMEM : t->finalizes ? EDEADLK : 0;
     while (!error) {
-        if (!run_queued())
-            error = EAGAIN;
-        else
-            error = queue_round(z, &queued, &waiting);
-        if (error || queued == 0) break;
-        vain = waiting < least ? 0 : vain + 1;
-        least = OAKI_MIN(least, waiting);
+        error = run_queued(r.ready) ? queue_round(z, &r) : EAGAIN;
+        if (error || r.active == 0) break;
+        vain = r.active + r.waiting < least ? 0 : vain + 1;
+        least = OAKI_MIN(least, r.active + r.waiting);
         if (vain == OAKI_TUNE_FINALIZE_ROUNDS) error = EAGAIN;
     }
-    if (!error && waiting > 0) error = EAGAIN;
-    if (left) *left = waiting + oaki_finalizers_ready();
+    if (!error && r.waiting > 0) error = EAGAIN;
     if (!error) return 0;
+    if (left) *left = count_left(z);
     errno = error;
     return -1;
 }

@@ -34,6 +34,13 @@ size_t oaki_finalizers_waiting(void);
 /* Those that wait or are ready. Any thread, no lock. */
 size_t oaki_finalizers_registered(void);
 
+/* As oak_finalizers_run, but at most so many: those that it runs may queue others without end. */
+size_t oaki_finalizers_run_most(size_t most);
+
+/* How many threads run one that they took from the queue at `since_ns` (oaki_os_lately_ns) or
+ * before; a thread between two may count. */
+unsigned oaki_finalizers_running(uint64_t since_ns);
+
 /* Has a collection queued any since the last call? */
 bool oaki_finalizers_fresh(void);
 

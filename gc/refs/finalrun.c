@@ -46,11 +46,11 @@ static OAKI_NOINLINE bool run_one(AO_t *since)
     oaki_ready r;
     oaki_thread *t = oaki_enter();
     if (!t) return false;
+    if (since) AO_store(since, (AO_t)oaki_os_lately_ns()); /* before: see oaki_finalizers_running */
     bool found = oaki_finalizers_pop(&r);
     oaki_leave(t);
     if (!found) return false;
     OAKI_REQUIRES_NO_LOCK();
-    if (since) AO_store(since, (AO_t)oaki_os_lately_ns());
     if (r.obj)
         r.fn.finalizer(r.obj, r.ctx);
     else
@@ -68,8 +68,8 @@ OAKI_UNWIND_ACTION(oaki_finalizer_left)
     if (t) t->finalizes = false;
 }
 
-/* To the queue's end; on their thread, as long as there is to be one. */
-static OAKI_NOINLINE size_t run_all(bool on_thread)
+/* At most so many; on their thread, as long as there is to be one. */
+static OAKI_NOINLINE size_t run_all(size_t most, bool on_thread)
 {
     OAKI_ON_UNWIND(oaki_finalizer_left);
     size_t n = 0;
@@ -79,7 +79,8 @@ static OAKI_NOINLINE size_t run_all(bool on_thread)
     bool nested = t && t->finalizes;
     running = since;
     if (t) t->finalizes = true;
-    while ((!on_thread || (oaki_gc_has_finalizer_thread() && !oaki_crew_ends())) && run_one(since))
+    while (n < most && (!on_thread || (oaki_gc_has_finalizer_thread() && !oaki_crew_ends())) &&
+           run_one(since))
         n++;
     if (t) t->finalizes = nested;
     running = outer;
@@ -90,7 +91,12 @@ static OAKI_NOINLINE size_t run_all(bool on_thread)
 
 size_t oak_finalizers_run(void)
 {
-    return run_all(false);
+    return run_all(SIZE_MAX, false);
+}
+
+size_t oaki_finalizers_run_most(size_t most)
+{
+    return run_all(most, false);
 }
 
 uint64_t oak_finalizer_running_ns(void)
@@ -103,6 +109,16 @@ uint64_t oak_finalizer_running_ns(void)
     if (first == 0) return 0;
     uint64_t now = oaki_os_lately_ns();
     return now > first ? now - first : 1;
+}
+
+unsigned oaki_finalizers_running(uint64_t since_ns)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < OAKI_RUNNERS; i++) {
+        AO_t t = AO_load(&self->since[i]);
+        n += t != 0 && t <= since_ns;
+    }
+    return n;
 }
 
 /* Does their thread run those that are ready? */
@@ -160,7 +176,7 @@ static void *thread_main(void *arg)
     }
     for (bool goes_on = true; goes_on;) {
         unsigned seen = oaki_waker_calls(&self->waker);
-        run_all(true);
+        run_all(SIZE_MAX, true);
         oaki_blocking_begin(t);
         goes_on = oaki_crew_wait(&self->waker, &seen);
         oaki_blocking_end(t);

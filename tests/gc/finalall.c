@@ -184,6 +184,63 @@ START_TEST(those_that_set_themselves_again_are_bounded_and_told)
 }
 END_TEST
 
+static AO_t goes_on;
+
+/* Its collection finds the others that have done so. */
+static void set_again_and_collect(void *obj, void *ctx)
+{
+    (void)AO_fetch_and_add1_full(&norder);
+    if (!AO_load(&goes_on)) return;
+    (void)oak_finalizer_set(obj, set_again_and_collect, ctx);
+    oak_collect();
+}
+
+static void make_endless(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 8; i++)
+        ck_assert_int_eq(oak_finalizer_set(oak_alloc(32), set_again_and_collect, NULL), 0);
+    AO_store(&goes_on, 1);
+}
+
+static void end_endless(void)
+{
+    size_t left = 99;
+    AO_store(&goes_on, 0);
+    ck_assert_int_eq(oak_finalize_all(&left), 0);
+    ck_assert_uint_eq(left, 0);
+    test_assert_sound();
+}
+
+START_TEST(those_that_collections_find_again_are_bounded_and_told)
+{
+    size_t left = 0;
+    (void)oak_set_finalizer_thread(_i == 1);
+    test_away(make_endless, NULL);
+    errno = 0;
+    ck_assert_int_eq(oak_finalize_all(&left), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_uint_ge(left, 1);
+    if (_i == 0) ck_assert_uint_le(AO_load(&norder), 8 * 30);
+    end_endless();
+}
+END_TEST
+
+/* The end of a zone that is referred to runs finalizers, too. */
+START_TEST(they_bound_the_end_of_a_zone)
+{
+    static void *kept_inside;
+    oak_zone *z = oak_zone_new(NULL);
+    kept_inside = oak_zone_alloc(z, 32);
+    test_away(make_endless, NULL);
+    ck_assert_int_eq(oak_zone_destroy(z, NULL), -1);
+    ck_assert_int_eq(errno, EBUSY);
+    ck_assert_uint_ge(AO_load(&norder), 1);
+    end_endless();
+    OAKI_HOLD(kept_inside);
+}
+END_TEST
+
 static oak_zone *inside; /* NULL: all */
 static AO_t refused, allowed;
 static size_t left_inside;
@@ -340,6 +397,8 @@ Suite *suite_gc_finalall(void)
     tcase_add_test(c, an_object_that_its_context_refers_to_runs);
     tcase_add_test(c, a_cycle_is_told);
     tcase_add_test(c, those_that_set_themselves_again_are_bounded_and_told);
+    tcase_add_loop_test(c, those_that_collections_find_again_are_bounded_and_told, 0, 2);
+    tcase_add_test(c, they_bound_the_end_of_a_zone);
     tcase_add_loop_test(c, from_a_finalizer_it_is_refused, 0, 4);
     tcase_add_loop_test(c, from_one_that_a_collection_has_found_it_is_refused, 0, 2);
     tcase_add_test(c, a_zone_runs_its_own);
