@@ -120,6 +120,13 @@ size_t oaki_external_total(void);
  * those since the last one. */
 size_t oaki_external_marked(bool minor);
 
+/* For the heap profile. `note`: the calling thread has added bytes to obj, one of them sampled at
+ * this rate; outside of oaki_enter. `changed`: what was noted is so many bytes now, none if 0; with
+ * finalizer_lock held. Before any rate is set. */
+typedef void oaki_external_note(void *obj, size_t bytes, size_t rate);
+typedef void oaki_external_changed(void *obj, size_t bytes);
+void oaki_external_on_sample(oaki_external_note *note, oaki_external_changed *changed);
+
 /* ---- zones (zone.c) ---- */
 
 /* M is final. */

@@ -27,13 +27,13 @@
 typedef struct sample {
     oaki_record link;
     oaki_site *site;
-    size_t bytes;
-    double weight; /* the number of objects that it stands for */
+    uint64_t bytes : 63, external : 1; /* the object's external bytes: a sample of their own */
+    double weight;                     /* the number of objects that it stands for */
 } sample;
 
 static struct {
     oaki_objtable samples;
-    oaki_vec sites;    /* oaki_site *, by id */
+    oaki_vec sites; /* oaki_site *, by id */
     oaki_site **bucket;
     size_t nbuckets;   /* a power of two, or 0 */
     uint32_t labelled; /* sites with labels */
@@ -58,12 +58,13 @@ static void count_span(const void *obj, int by)
     if (n != SATURATED) AO_char_store(&s->sampled, (unsigned char)((int)n + by));
 }
 
-static void add_sample(oaki_site *s, void *obj, size_t bytes, double weight)
+static void add_sample(oaki_site *s, void *obj, size_t bytes, double weight, bool external)
 {
-    sample *r = oaki_objtable_at(&self.samples,
-                                 oaki_objtable_add(&self.samples, obj, OAKI_RECORD_NONE));
+    sample *r =
+        oaki_objtable_at(&self.samples, oaki_objtable_add(&self.samples, obj, OAKI_RECORD_NONE));
     r->site = s;
     r->bytes = bytes;
+    r->external = external;
     r->weight = weight;
     count_span(obj, 1);
     before_change(s);
@@ -84,6 +85,15 @@ static void remove_sample(uint32_t i)
     s->now.live_bytes -= r->weight * (double)r->bytes;
     if (--s->live_samples == 0) s->now.live_objects = s->now.live_bytes = 0;
     oaki_objtable_remove(&self.samples, i);
+}
+
+/* The sample of an object, or of its external bytes; or OAKI_RECORD_NONE. */
+static uint32_t sample_of(const void *obj, bool external)
+{
+    uint32_t i = oaki_objtable_first(&self.samples, obj);
+    for (; i != OAKI_RECORD_NONE; i = ((sample *)oaki_objtable_at(&self.samples, i))->link.next)
+        if (((sample *)oaki_objtable_at(&self.samples, i))->external == external) break;
+    return i;
 }
 
 static oaki_site_figures settled(const oaki_site *s)
@@ -203,7 +213,7 @@ static size_t capture(uintptr_t *pc, size_t max)
     return oaki_stack_left() < UNWINDER + signal ? 0 : oaki_stack_capture(pc, max);
 }
 
-static void note(void *obj, size_t bytes, size_t rate)
+static void note_one(void *obj, size_t bytes, size_t rate, bool external)
 {
     int saved = errno;
     uintptr_t pc[OAKI_STACK_FRAMES];
@@ -217,10 +227,20 @@ static void note(void *obj, size_t bytes, size_t rate)
     }
     oaki_site *s = site_for(pc, n, t->labels);
     if (s && oaki_objtable_reserve(&self.samples) == 0)
-        add_sample(s, obj, bytes, weight_of(bytes, rate));
+        add_sample(s, obj, bytes, weight_of(bytes, rate), external);
     oaki_lock_release(&oaki_the_heap.observe_lock);
     oaki_leave(t);
     errno = saved;
+}
+
+static void note(void *obj, size_t bytes, size_t rate)
+{
+    note_one(obj, bytes, rate, false);
+}
+
+static void note_external(void *obj, size_t bytes, size_t rate)
+{
+    note_one(obj, bytes, rate, true);
 }
 
 const oaki_site *oaki_site_here(void)
@@ -244,7 +264,7 @@ const oaki_site *oaki_site_here(void)
 static void freed(void *obj)
 {
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
-    uint32_t i; /* external bytes of the object may be samples of their own */
+    uint32_t i; /* and those of its external bytes */
     while ((i = oaki_objtable_first(&self.samples, obj)) != OAKI_RECORD_NONE) {
         before_change(((sample *)oaki_objtable_at(&self.samples, i))->site);
         remove_sample(i);
@@ -255,12 +275,42 @@ static void freed(void *obj)
 static void resized(void *obj, size_t bytes)
 {
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
-    uint32_t i = oaki_objtable_first(&self.samples, obj);
+    uint32_t i = sample_of(obj, false);
     if (i != OAKI_RECORD_NONE) {
         sample *r = oaki_objtable_at(&self.samples, i);
         before_change(r->site);
         r->site->now.live_bytes += r->weight * ((double)bytes - (double)r->bytes);
         r->bytes = bytes;
+    }
+    oaki_lock_release(&oaki_the_heap.observe_lock);
+}
+
+/* They are as one object that grows and shrinks: the more there are, the fewer such objects one
+ * sample stands for. What they grow by is allocated. */
+static void resize_external(sample *r, size_t bytes)
+{
+    oaki_site_figures *now = &r->site->now;
+    size_t rate = AO_load(&oaki_the_heap.sampler.rate);
+    double weight = rate ? weight_of(bytes, rate) : r->weight;
+    double more = weight * (double)bytes - r->weight * (double)r->bytes;
+    if (bytes > r->bytes) now->alloc_bytes += more;
+    now->live_bytes += more;
+    now->live_objects += weight - r->weight;
+    r->bytes = bytes;
+    r->weight = weight;
+}
+
+static void external(void *obj, size_t bytes)
+{
+    oaki_lock_acquire(&oaki_the_heap.observe_lock);
+    uint32_t i = sample_of(obj, true);
+    if (i != OAKI_RECORD_NONE) {
+        sample *r = oaki_objtable_at(&self.samples, i);
+        before_change(r->site);
+        if (bytes == 0)
+            remove_sample(i);
+        else if (bytes != r->bytes)
+            resize_external(r, bytes);
     }
     oaki_lock_release(&oaki_the_heap.observe_lock);
 }
@@ -297,6 +347,7 @@ int oaki_sites_init(void)
     }
     oaki_lock_release(&oaki_the_heap.observe_lock);
     oaki_leave(t);
+    oaki_external_on_sample(note_external, external);
     return oaki_gc_after_mark(after_mark, NULL);
 }
 
@@ -332,8 +383,10 @@ long oaki_sites_read(oaki_site_reading **out)
     if (!oaki_heap_ready()) return -1;
     for (;;) {
         long n = read_all(r, room);
-        if (n < 0) free(r);
-        else *out = r;
+        if (n < 0)
+            free(r);
+        else
+            *out = r;
         if (n <= (long)room) return n;
         room = (size_t)n + (size_t)n / 8 + 16;
         free(r);
@@ -347,7 +400,7 @@ const oaki_site *oaki_site_of(const void *obj)
 {
     OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
-    uint32_t i = oaki_objtable_first(&self.samples, obj);
+    uint32_t i = sample_of(obj, false);
     const oaki_site *s = NULL;
     if (i != OAKI_RECORD_NONE) s = ((sample *)oaki_objtable_at(&self.samples, i))->site;
     oaki_lock_release(&oaki_the_heap.observe_lock);

@@ -3,7 +3,8 @@
  *
  * They count as live bytes of the object: in the pacing, in the goal, in its zone's limit. A call
  * that adds some is as an allocation: it pays for a collection that is due, and the heap profile
- * may sample it.
+ * may sample it. Then all the object's bytes are one sample, while it has more than before the
+ * call.
  *
  * Owns: the table of objects with such bytes, by their address; the sums `total` and
  *   oak_zone.external.
@@ -28,13 +29,16 @@
 typedef struct record {
     oaki_record link;
     size_t bytes;
+    /* The heap profile shows the bytes while there are more than this; SIZE_MAX: it doesn't. */
+    size_t unsampled;
     uint32_t zone;
 } record;
 
 static struct {
     oaki_objtable table;
-    AO_t total;    /* bytes */
-    size_t marked; /* total at the end of the last mark */
+    AO_t total;         /* bytes */
+    size_t marked;      /* total at the end of the last mark */
+    AO_t note, changed; /* the heap profile's functions */
 } self;
 
 static record *at(uint32_t i)
@@ -108,8 +112,17 @@ static bool take(oaki_want *w)
     return taken;
 }
 
-/* Counts bytes that are charged. */
-static int count(char *obj, size_t bytes)
+static void tell_profile(record *r)
+{
+    if (OAKI_LIKELY(r->unsampled == SIZE_MAX)) return;
+    if (r->bytes <= r->unsampled) r->unsampled = SIZE_MAX;
+    ((oaki_external_changed *)AO_load(&self.changed))(r->link.obj,
+                                                      r->unsampled == SIZE_MAX ? 0 : r->bytes);
+}
+
+/* Counts bytes that are charged. *rate: the profile's, if a byte of them is sampled; 0 then where
+ * the object's are shown already. */
+static int count(char *obj, size_t bytes, size_t *rate)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     uint32_t i = find(obj), zone = oaki_zone_id_of(obj);
@@ -118,17 +131,31 @@ static int count(char *obj, size_t bytes)
         if (oaki_objtable_reserve(&self.table) != 0) return ENOMEM;
         i = oaki_objtable_add(&self.table, obj, OAKI_RECORD_NONE);
         at(i)->zone = zone;
+        at(i)->unsampled = SIZE_MAX;
         oaki_special_note(obj);
     }
+    if (at(i)->unsampled != SIZE_MAX)
+        *rate = 0;
+    else if (*rate)
+        at(i)->unsampled = at(i)->bytes;
     at(i)->bytes += bytes;
+    tell_profile(at(i));
     AO_store(&self.total, AO_load(&self.total) + bytes);
     oaki_count_add(&oaki_the_heap.live, bytes);
     return 0;
 }
 
+/* The rate if the heap profile is to note them, else 0. */
+static size_t sampled(oaki_thread *t, size_t bytes)
+{
+    if (OAKI_LIKELY(AO_load(&oaki_the_heap.sampler.rate) == 0)) return 0;
+    if (!AO_load_acquire(&self.note)) return 0;
+    return oaki_sample_large(t->mcache, bytes);
+}
+
 /* Where the zone is full, collections make room as for an allocation. The want names no pages, as
  * the thread may be in another zone than the object. */
-static int add(oaki_thread *t, char *obj, size_t bytes)
+static int add(oaki_thread *t, char *obj, size_t bytes, size_t *rate)
 {
     charge_want w = { .want = { .take = take, .thread = t },
                       .zone = oaki_zone_id_of(obj),
@@ -138,8 +165,9 @@ static int add(oaki_thread *t, char *obj, size_t bytes)
         return ENOMEM;
     oaki_gc_before_alloc(t, OAKI_MIN(bytes, OAKI_TUNE_EXTERNAL_MOST));
     if (!take(&w.want) && !oaki_room_make(t, &w.want)) return ENOMEM;
+    *rate = sampled(t, bytes);
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    int error = count(obj, bytes);
+    int error = count(obj, bytes, rate);
     if (error) uncharge(w.zone, bytes);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
     return error;
@@ -154,17 +182,27 @@ static int sub(const char *obj, size_t bytes)
         error = 0;
         count_gone(at(i), bytes);
         at(i)->bytes -= bytes;
+        tell_profile(at(i));
         if (at(i)->bytes == 0) oaki_objtable_remove(&self.table, i);
     }
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
     return error;
 }
 
-/* The rate if the heap profile is to note them, else 0. */
-static size_t sampled(oaki_thread *t, size_t bytes)
+/* The stack is taken outside. What other threads have changed meanwhile is told after it. */
+static void note_sample(char *obj, size_t bytes, size_t rate)
 {
-    if (OAKI_LIKELY(AO_load(&oaki_the_heap.sampler.rate) == 0)) return 0;
-    return oaki_sample_large(t->mcache, bytes);
+    ((oaki_external_note *)AO_load(&self.note))(obj, bytes, rate);
+    oaki_thread *t = oaki_enter();
+    if (!t) return;
+    oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
+    uint32_t i = find(obj);
+    if (i != OAKI_RECORD_NONE && at(i)->unsampled != SIZE_MAX)
+        tell_profile(at(i));
+    else
+        ((oaki_external_changed *)AO_load(&self.changed))(obj, 0);
+    oaki_lock_release(&oaki_the_heap.finalizer_lock);
+    oaki_leave(t);
 }
 
 int oak_external_add(void *p, ptrdiff_t bytes)
@@ -175,10 +213,9 @@ int oak_external_add(void *p, ptrdiff_t bytes)
     if (n == 0) return 0;
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
-    int error = bytes < 0 ? sub(obj, n) : add(t, obj, n);
-    if (bytes > 0 && error == 0) rate = sampled(t, n);
+    int error = bytes < 0 ? sub(obj, n) : add(t, obj, n, &rate);
     oaki_leave(t);
-    if (OAKI_UNLIKELY(rate != 0)) oaki_the_heap.sampler.on.note(obj, n, rate);
+    if (OAKI_UNLIKELY(rate != 0 && error == 0)) note_sample(obj, n, rate);
     OAKI_HOLD(obj);
     if (error == 0) return 0;
     errno = error;
@@ -198,6 +235,12 @@ size_t oak_external_bytes(const void *p)
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
     oaki_leave(t);
     return bytes;
+}
+
+void oaki_external_on_sample(oaki_external_note *note, oaki_external_changed *changed)
+{
+    AO_store(&self.changed, (AO_t)changed);
+    AO_store_release(&self.note, (AO_t)note);
 }
 
 /* ---- in a collection ---- */

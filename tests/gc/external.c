@@ -285,6 +285,48 @@ START_TEST(the_profile_shows_them)
 }
 END_TEST
 
+START_TEST(the_profile_shows_how_many_there_are)
+{
+    start(-1);
+    ck_assert_int_eq(oak_profile_set_rate(1), 0);
+    char *p = oak_alloc(100000);
+    int64_t before = profiled();
+    for (int i = 0; i < 100; i++) {
+        ck_assert_int_eq(oak_external_add(p, 3 * MB), 0);
+        ck_assert_int_eq(oak_external_add(p, -MB), 0);
+        ck_assert_int_eq(profiled(), before + 2 * MB);
+        ck_assert_int_eq(oak_external_add(p, -2 * MB), 0);
+        ck_assert_int_eq(profiled(), before);
+    }
+    for (int i = 0; i < 100; i++) ck_assert_int_eq(oak_external_add(p, MB), 0);
+    ck_assert_int_eq(profiled(), before + 100 * MB);
+    ck_assert(oak_try_resize(p, 50000)); /* the object's size is another sample */
+    ck_assert_int_lt(profiled(), before + 100 * MB);
+    ck_assert_int_gt(profiled(), before + 100 * MB - 60000);
+    test_assert_sound();
+    oak_free(p);
+    ck_assert_int_lt(profiled(), before);
+}
+END_TEST
+
+/* With a rate, what is shown is close on average, however it came about. */
+START_TEST(the_profile_estimates_how_many_there_are)
+{
+    enum { OBJECTS = 400 };
+    static void *p[OBJECTS];
+    start(-1);
+    ck_assert_int_eq(oak_profile_set_rate((size_t)1 << 20), 0);
+    for (int i = 0; i < OBJECTS; i++) {
+        p[i] = oak_alloc(32);
+        for (int k = 0; k < 64; k++) ck_assert_int_eq(oak_external_add(p[i], MB / 16), 0);
+    }
+    ck_assert_int_gt(profiled(), OBJECTS * 4 * MB / 10 * 8);
+    ck_assert_int_lt(profiled(), OBJECTS * 4 * MB / 10 * 12);
+    for (int i = 0; i < OBJECTS; i++) ck_assert_int_eq(oak_external_add(p[i], -4 * MB), 0);
+    ck_assert_int_lt(profiled(), MB * 8);
+}
+END_TEST
+
 Suite *suite_gc_external(void)
 {
     Suite *s = suite_create("gc/external");
@@ -300,6 +342,8 @@ Suite *suite_gc_external(void)
     tcase_add_test(c, they_count_in_the_limit_of_the_zone);
     tcase_add_test(c, a_full_zone_is_collected_for_them);
     tcase_add_test(c, the_profile_shows_them);
+    tcase_add_test(c, the_profile_shows_how_many_there_are);
+    tcase_add_test(c, the_profile_estimates_how_many_there_are);
     suite_add_tcase(s, c);
     return s;
 }
