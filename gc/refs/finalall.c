@@ -94,6 +94,14 @@ static void reach_edges(void *ctx, const oaki_edge *edge, size_t n)
     for (size_t i = 0; i < n; i++) reach(ctx, edge[i].to);
 }
 
+/* A word outside of the heap, as it may be tagged. */
+static void reach_word(search *s, const void *word)
+{
+    size_t to[OAKI_WORD_REFS];
+    unsigned n = oaki_word_refs((uintptr_t)word, AO_load(&oaki_the_heap.used), to);
+    for (unsigned i = 0; i < n; i++) reach(s, to[i]);
+}
+
 typedef struct handle {
     search *search;
     const void *obj;
@@ -104,7 +112,7 @@ static void reach_value(void *ctx, void *of, void *key, void *value)
 {
     const handle *h = ctx;
     (void)key;
-    if (of == h->obj && oaki_heap_contains(value)) reach(h->search, oaki_heap_offset(value));
+    if (of == h->obj) reach_word(h->search, value);
 }
 
 static void visit(search *s, size_t slot)
@@ -122,7 +130,7 @@ static void reach_from(search *s, const record *r, bool with_contexts)
     s->but_size = r->kind == OAK_FINALIZER_IGNORE_SELF ? oaki_object_size(slot) : 0;
     visit(s, slot);
     s->but_size = 0;
-    if (with_contexts && oaki_heap_contains(r->ctx)) reach(s, oaki_heap_offset(r->ctx));
+    if (with_contexts) reach_word(s, r->ctx);
     while (s->depth > 0) visit(s, s->stack[--s->depth]);
 }
 

@@ -32,6 +32,14 @@ static void set_up_thread(void)
     test_heap_start(c);
 }
 
+static void set_up_tags(void)
+{
+    oak_config c = test_config();
+    c.finalizer_thread = 0;
+    c.pointer_tags[0] = OAK_TAG_NAN_FFFC;
+    test_heap_start(c);
+}
+
 static void note_id(size_t id)
 {
     size_t at = AO_fetch_and_add1_full(&norder);
@@ -102,6 +110,23 @@ START_TEST(all_ways_to_an_object_count)
     ck_assert_int_eq(oak_finalizer_set(by_context, note, kept[2]), 0);
     assert_all(4);
     for (size_t i = 0; i < 4; i++) ck_assert_uint_eq(order[i], 3 - i);
+}
+END_TEST
+
+static void *tagged(void *p)
+{
+    return (void *)((uintptr_t)p | (uintptr_t)0xfffc << 48);
+}
+
+/* An ephemeron's value, and a context, as the collector sees them. */
+START_TEST(tagged_words_lead_to_objects)
+{
+    make(0, NULL, OAK_FINALIZER_ORDERED);
+    make(1, (node *)oak_ephemeron_new(kept[0], tagged(kept[0])), OAK_FINALIZER_ORDERED);
+    ck_assert_int_eq(oak_finalizer_set(make(2, NULL, OAK_FINALIZER_ORDERED), note, tagged(kept[1])),
+                     0);
+    assert_all(3);
+    for (size_t i = 0; i < 3; i++) ck_assert_uint_eq(order[i], 2 - i);
 }
 END_TEST
 
@@ -403,6 +428,10 @@ Suite *suite_gc_finalall(void)
     tcase_add_loop_test(c, from_one_that_a_collection_has_found_it_is_refused, 0, 2);
     tcase_add_test(c, a_zone_runs_its_own);
     tcase_add_test(c, a_thread_that_was_not_to_be_can_be_had_later);
+    suite_add_tcase(s, c);
+    c = tcase_create("tags");
+    tcase_add_checked_fixture(c, set_up_tags, NULL);
+    tcase_add_test(c, tagged_words_lead_to_objects);
     suite_add_tcase(s, c);
     c = tcase_create("thread");
     tcase_set_timeout(c, 120);
