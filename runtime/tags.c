@@ -66,6 +66,15 @@ static const char *check_bits(const oak_pointer_tag *t)
     return NULL;
 }
 
+/* Is each number below the heap's size a reference? Not if a bit of them is tested, or if those of
+ * the beginning leave them out. */
+static bool fits_numbers(const oak_pointer_tag *t, const field *f, uint64_t away, size_t reserve)
+{
+    uint64_t last = (away + reserve - 1) >> f->left << f->low;
+    if (t->value || t->flags & OAK_TAG_HALVES || away >= reserve) return false;
+    return t->mask && (t->mask & -t->mask) > last;
+}
+
 /* Returns an error unless a word can express each place of an object, and other values too. */
 static const char *check_reach(const oak_pointer_tag *t, size_t reserve)
 {
@@ -79,6 +88,7 @@ static const char *check_reach(const oak_pointer_tag *t, size_t reserve)
     if (t->flags & OAK_TAG_FROM_HEAP) {
         if (t->offset > 0 || away >= window) return "offset leaves out a part of the heap";
         if (window - away < reserve) return "heap_reserve is more than the bits can express";
+        if (fits_numbers(t, &f, away, reserve)) return "every small number would be a reference";
         return NULL;
     }
     if (top < ADDRESS_BITS) return "the bits can't express an address";
@@ -193,7 +203,7 @@ const char *oaki_tags_prepare(oaki_tag_set *set, const oak_pointer_tag *tag, siz
         const char *wrong = add(set, &tag[i], 0);
         if (!wrong && tag[i].flags & OAK_TAG_HALVES) wrong = add(set, &tag[i], 32);
         if (wrong) return wrong;
-        set->loose |= !tag[i].mask && tag[i].flags & OAK_TAG_FROM_HEAP;
+        set->loose |= !tag[i].value && tag[i].flags & OAK_TAG_FROM_HEAP;
         set->form = set->n == 1 ? form_of(&tag[i], &set->tag[0]) : OAKI_TAG_GENERAL;
     }
     return NULL;

@@ -127,10 +127,10 @@ enum {
  * always count, and so do their low bits, as they are addresses in the object.
  *
  * A tag that tests no bits (mask is 0) fits every word. An address may be one, as few words are
- * addresses in the heap. An offset of OAK_TAG_FROM_HEAP must have a tested bit, or every number
- * below the heap's size would be a reference. Halves have no bits to spare: they may do without if
- * they express at least 4 GiB, as OAK_TAG_COMPRESSED does. The same holds for tags that together
- * fit every word. */
+ * addresses in the heap. An offset of OAK_TAG_FROM_HEAP must have a value other than 0, or a tested
+ * bit among the offset's, or every number below the heap's size would be a reference. Halves have
+ * no bits to spare: they may do without if they express at least 4 GiB, as OAK_TAG_COMPRESSED does.
+ * The same holds for tags that together fit every word. */
 typedef struct oak_pointer_tag {
     uint64_t mask, value;
     uint64_t ignore; /* bits that are not the pointer's, and may have any value */

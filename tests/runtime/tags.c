@@ -44,6 +44,13 @@ static const struct bad {
     { { { 0, 0, (uint64_t)0xff << 56, -16, 3, OAK_TAG_FROM_HEAP } },
       0,
       "every word would be a reference" },
+    { { { (uint64_t)1 << 63, 0, 0, 0, 0, OAK_TAG_FROM_HEAP } },
+      0,
+      "every small number would be a reference" },
+    { { { TOP, 0, 0, -16, 3, OAK_TAG_FROM_HEAP } }, 0, "every small number would be a reference" },
+    { { { (uint64_t)1 << 33, 0, (uint64_t)0x3fffffff << 34, 0, 0, OAK_TAG_FROM_HEAP } },
+      0,
+      "every small number would be a reference" },
     { { { 1, 0, 0, 0, 0, OAK_TAG_FROM_HEAP }, { 1, 1, 0, 0, 0, OAK_TAG_FROM_HEAP } },
       1,
       "with earlier ones, every word would be a reference" },
@@ -126,10 +133,30 @@ START_TEST(tags_that_share_no_word_are_accepted)
         { { 1, 0, 0, 0, 0, HALVES }, { 1, 1, 0, 0, 0, HALVES } },
         { { TOP | 1, TOP, 0, 0, 0, 0 }, { 0x80000001, 1, 0, 0, -3, HALVES } },
         { { 7, 5, 0, 0, 0, 0 } },
+        { { TOP, 0, 0, -((int64_t)1 << 30), 0, OAK_TAG_FROM_HEAP } }, /* from 2^30 on */
     };
     size_t which;
     for (size_t i = 0; i < OAKI_COUNT(list); i++)
         ck_assert_ptr_null(oaki_tags_check(list[i], 3, (size_t)1 << 30, &which));
+}
+END_TEST
+
+/* A small number, such as a counter of Oakum's own, may then be a reference. */
+START_TEST(from_the_heap_those_of_value_0_are_loose)
+{
+    static const oak_pointer_tag list[] = { { 1, 0, 0, 0, 0, OAK_TAG_FROM_HEAP },
+                                            { 1, 1, 0, 0, 0, OAK_TAG_FROM_HEAP },
+                                            { 1, 0, 0, 0, -3, HALVES },
+                                            { 1, 0, 0, 0, 1, 0 },
+                                            OAK_TAG_COMPRESSED(4) };
+    oak_config c = test_config();
+    c.heap_reserve = (size_t)8 << 30;
+    test_heap_start(c);
+    for (size_t i = 0; i < OAKI_COUNT(list); i++) {
+        oaki_tag_set set;
+        ck_assert_ptr_null(oaki_tags_prepare(&set, &list[i], 1));
+        ck_assert_int_eq(set.loose, i % 2 == 0);
+    }
 }
 END_TEST
 
@@ -355,6 +382,7 @@ Suite *suite_runtime_tags(void)
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, bad_tags_are_refused_with_a_line, 0, (int)OAKI_COUNT(bad));
     tcase_add_test(t, tags_that_share_no_word_are_accepted);
+    tcase_add_test(t, from_the_heap_those_of_value_0_are_loose);
     tcase_add_test(t, halves_without_tested_bits_must_express_4_gib);
     tcase_add_test(t, more_heap_than_halves_express_is_refused);
     tcase_add_loop_test(t, a_prepared_tag_decodes_as_the_header_says, 0, (int)OAKI_COUNT(good));
