@@ -8,8 +8,8 @@
  * Owns: the regions and their counts.
  * Invariants: a region with a free unit is in the list given by room_of, and only there. A unit is
  * `dirty` when it was so before it was taken, or was given back as touched. A free unit that isn't
- * dirty reads as zero. At most one region is empty. held counts the units that are taken or dirty;
- * spare counts those that are free and dirty.
+ * dirty reads as zero. At most one region stays empty, the_empty. held counts the units that are
+ * taken or dirty; spare counts those that are free and dirty.
  * Lock: `lock`, which is held during no system call. Units whose memory is being returned count as
  * taken meanwhile. The count is atomic.
  * Bound: O(1), with up to SEARCH regions examined; O(regions) where memory goes back to the
@@ -39,7 +39,7 @@ typedef enum room { ROOMY, TIGHT, LISTS, FULL = LISTS } room;
 
 static oaki_lock lock = OAKI_LOCK_INIT(OAKI_RANK_META_REGION);
 static region *list[LISTS];
-static size_t empty; /* regions */
+static region *the_empty;
 static size_t spare; /* units */
 static AO_t held;    /* units */
 
@@ -75,7 +75,6 @@ static room room_of(uint64_t bits)
     return slab_starts(bits) ? ROOMY : bits ? TIGHT : FULL;
 }
 
-
 static void list_add(region *r, room at)
 {
     if (at == FULL) return;
@@ -100,7 +99,8 @@ static void set_free(region *r, uint64_t bits)
     OAKI_REQUIRES_LOCK(&lock);
     OAKI_ASSERT(!(bits & ~ALL));
     room before = room_of(r->free), after = room_of(bits);
-    empty += (size_t)(bits == ALL) - (size_t)(r->free == ALL);
+    if (bits == ALL && !the_empty) the_empty = r;
+    if (bits != ALL && the_empty == r) the_empty = NULL;
     r->free = bits;
     if (before == after) return;
     list_remove(r, before);
@@ -123,7 +123,8 @@ static void *take_from(region *r, unsigned n, bool slab, bool *zero)
     return p;
 }
 
-/* A roomy region has room for a slab, and so for any run that is not longer than one. */
+/* A roomy region has room for a slab, and so for any run that is not longer than one. The empty one
+ * has it for every run, and may lie behind SEARCH others. */
 static void *take(unsigned n, bool slab, bool *zero)
 {
     void *p = NULL;
@@ -131,18 +132,18 @@ static void *take(unsigned n, bool slab, bool *zero)
         unsigned seen = 0;
         for (region *r = list[at]; r && !p && seen++ < SEARCH; r = r->next)
             p = take_from(r, n, slab, zero);
-        if (p || at == ROOMY) return p;
+        if (p || at == ROOMY) break;
     }
+    return p || !the_empty ? p : take_from(the_empty, n, slab, zero);
 }
 
-/* Drops an empty region if there is another one. */
+/* Drops an empty region if another one stays. */
 static bool drop_if_empty(region *r)
 {
-    if (r->free != ALL || empty < 2) return false;
+    if (r->free != ALL || r == the_empty) return false;
     unsigned dirty = oaki_popcount(r->dirty);
     OAKI_ASSERT(spare >= dirty && oaki_count_get(&held) > dirty);
     list_remove(r, ROOMY);
-    empty--;
     spare -= dirty;
     oaki_count_sub(&held, dirty + 1);
     return true;
@@ -207,7 +208,7 @@ static bool add_region(void)
     region *r = region_new();
     if (!r) return false;
     oaki_lock_acquire(&lock);
-    bool adds = empty == 0; /* or another thread has added one meanwhile */
+    bool adds = !the_empty; /* or another thread has added one meanwhile */
     if (adds) {
         set_free(r, ALL);
         oaki_count_step(&held, 1);
@@ -236,7 +237,7 @@ void *oaki_meta_run_take(unsigned n, bool slab, bool *zero)
 bool oaki_meta_runs_keep_room(void)
 {
     oaki_lock_acquire(&lock);
-    bool has = empty > 0;
+    bool has = the_empty != NULL;
     oaki_lock_release(&lock);
     return has || add_region();
 }
@@ -293,7 +294,8 @@ static const char *check_all(void)
             nempty += r->free == ALL;
             nspare += oaki_popcount(r->free & r->dirty);
         }
-    if (nempty != empty) return "metadata: empty counts the empty regions";
+    if (nempty != (the_empty != NULL) || (the_empty && the_empty->free != ALL))
+        return "metadata: the one empty region is known";
     return nspare == spare ? NULL : "metadata: spare counts the units that are free and dirty";
 }
 

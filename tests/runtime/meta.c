@@ -319,6 +319,36 @@ START_TEST(what_is_spare_is_a_small_part_of_all)
     ck_assert_uint_le(oaki_meta_mapped(), 5 * 65536);
 }
 END_TEST
+
+/* Many regions with room for a slab are in front of the empty one. The run is longer than a slab,
+ * and is taken there: another empty region would not be kept. */
+START_TEST(a_long_run_is_taken_from_the_one_empty_region)
+{
+    enum { SLAB = 64 << 10, EACH = 15, N = 40 * EACH };
+    static char *slab[N];
+    size_t n = 200000;
+    for (size_t i = 0; i < N; i++) {
+        slab[i] = oaki_meta_alloc(SLAB, OAKI_META_OTHER);
+        ck_assert_ptr_nonnull(slab[i]);
+        ck_assert_uint_eq((uintptr_t)slab[i] % SLAB, 0);
+    }
+    uintptr_t region = (uintptr_t)slab[2 * EACH] >> 20;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < N; i++) {
+            if (!slab[i] || ((uintptr_t)slab[i] >> 20 == region) == pass) continue;
+            if (pass && (uintptr_t)slab[i] / SLAB % 2 == 0) continue;
+            oaki_meta_free(slab[i], SLAB, OAKI_META_OTHER);
+            slab[i] = NULL;
+        }
+    void *p = oaki_meta_alloc(n, OAKI_META_OTHER);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_eq((uintptr_t)p >> 20, region);
+    oaki_meta_free(p, n, OAKI_META_OTHER);
+    for (size_t i = 0; i < N; i++)
+        if (slab[i]) oaki_meta_free(slab[i], SLAB, OAKI_META_OTHER);
+    ck_assert_uint_eq(all_in_use(), 0);
+}
+END_TEST
 #endif
 
 START_TEST(no_memory_is_a_value)
@@ -422,6 +452,7 @@ Suite *suite_runtime_meta(void)
     tcase_add_test(tc, what_is_said_to_be_held_is_what_smaps_says);
 #else
     tcase_add_test(tc, what_is_spare_is_a_small_part_of_all);
+    tcase_add_test(tc, a_long_run_is_taken_from_the_one_empty_region);
     if (!getenv("UNDER_VALGRIND")) {
         tcase_add_test(tc, a_block_of_middle_size_comes_and_goes_without_the_system);
         tcase_add_test(tc, a_large_table_moves_when_it_grows);
