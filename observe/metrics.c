@@ -106,11 +106,14 @@ static void put_heap(oaki_body *b, const oak_memstats *s)
         s->zones_inuse);
 }
 
-/* Writes the limits that are set. */
+/* Writes the limits that there are. */
 static void put_limits(oaki_body *b)
 {
-    size_t limit = AO_load(&oaki_the_heap.memory_limit), max = AO_load(&oaki_the_heap.heap_max);
-    if (limit) one(b, "memory_limit_bytes", "gauge", "The soft memory limit.", limit);
+    size_t limit = oaki_heap_soft_limit(), max = AO_load(&oaki_the_heap.heap_max);
+    if (limit)
+        one(b, "memory_limit_bytes", "gauge",
+            "The soft memory limit: the program's or its control group's, whichever is less.",
+            limit);
     if (max) one(b, "heap_max_bytes", "gauge", "The most that the heap may have.", max);
 }
 

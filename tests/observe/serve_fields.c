@@ -3,6 +3,7 @@
  *
  * The program stands still while it is asked. Both maps are in the middle of a resize, idle pages
  * are partly released, and stacks differ, so that no two figures are the same by chance. */
+#include "gc/collector.h"
 #include "http.h"
 #include "promtext.h"
 #include "readjson.h"
@@ -221,15 +222,26 @@ static void keep_few(void *arg)
     }
 }
 
+/* As if the control group's limit had just been read. */
+static void assume_group_limit(size_t bytes)
+{
+    AO_store(&oaki_gc.plan.limits_ns, (AO_t)oaki_os_now_ns());
+    AO_store(&oaki_the_heap.group_limit, bytes);
+}
+
 START_TEST(limits_and_how_full_spans_are_is_told)
 {
     if (!start()) return;
+    assume_group_limit(0);
     ck_assert_ptr_null(strstr(http_get("/metrics").body, "oakum_memory_limit_bytes"));
+    assume_group_limit(800 * MB);
+    ck_assert(metric(http_get("/metrics").body, "memory_limit_bytes") == 800.0 * (double)MB);
     keep_few(serve_fields_kept[5] = oak_alloc(200 * sizeof(void *)));
     oak_set_memory_limit(900 * MB);
     oak_set_heap_max(1000 * MB);
     oak_collect();
     oaki_os_sleep_ns(1100000000); /* who asks within a second is told the same */
+    assume_group_limit(950 * MB);
     const char *text = http_get("/metrics").body;
     ck_assert(metric(text, "memory_limit_bytes") == 900.0 * (double)MB);
     ck_assert(metric(text, "heap_max_bytes") == 1000.0 * (double)MB);
