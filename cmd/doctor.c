@@ -68,7 +68,7 @@ static bool has_soft_dirty(int pagemap, char *page, size_t size)
 
 static void kernel_ways(cmd_findings *to)
 {
-    static const char why[] = "Oakum uses userfaultfd or faults; these tell what else there is.";
+    static const char why[] = "Tracking by userfaultfd needs PAGEMAP_SCAN; soft-dirty is not used.";
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
     int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     char *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -87,22 +87,47 @@ static void kernel_ways(cmd_findings *to)
 
 /* ---- what Oakum decides here ---- */
 
+/* What to change where a way is refused. by: the way that is used instead, or NULL. */
+static const char *advice(const char *by, const char *refused, int error)
+{
+    if (strncmp(refused, "page faults", 11) == 0)
+        return "docs/tracking.md, Faults, has what they need.";
+    switch (error) {
+    case EPERM:
+    case EACCES:
+        return by != NULL ? "Allow userfaultfd in the seccomp filter, often a container's."
+                          : "Allow userfaultfd in the seccomp filter, often a container's, or set "
+                            "OAKUM_TRACKING=any.";
+    case ENOSYS:
+    case EINVAL:
+    case ENOTTY:
+        return by != NULL ? "Use Linux 6.7 or later."
+                          : "Use Linux 6.7 or later, or set OAKUM_TRACKING=any.";
+    case EMFILE:
+    case ENFILE:
+        return "Raise ulimit -n: two more descriptors are needed.";
+    case EBUSY:
+        return "Map nothing shared over the heap, and register no part of it with userfaultfd.";
+    default:
+        return "docs/tracking.md tells what each way needs.";
+    }
+}
+
 /* by, refused: NULL for neither. */
 static void tracking(cmd_findings *to, const char *by, const char *refused, int error)
 {
     static const char why[] = "With it marking is concurrent; without it each cycle is one pause.";
-    static const char allow[] =
-        "Allow userfaultfd: sysctl vm.unprivileged_userfaultfd=1, and in seccomp.";
+    const char *reason = error != 0 ? strerror(error) : "the program handles SIGSEGV itself";
 
     if (by == NULL && refused == NULL)
         cmd_find(to, CMD_WARN, "tracking", why, "Unset OAKUM_TRACKING and OAKUM_CONCURRENT.",
                  "Options say that dirty pages are not tracked.");
     else if (by == NULL)
-        cmd_find(to, CMD_BAD, "tracking", why, allow, "Dirty pages are not tracked: %s: %s.",
-                 refused, strerror(error));
+        cmd_find(to, CMD_BAD, "tracking", why, advice(by, refused, error),
+                 "Dirty pages are not tracked: %s: %s.", refused, reason);
     else if (refused != NULL)
-        cmd_find(to, CMD_WARN, "tracking", why, allow, "Dirty pages: by %s; %s is refused: %s.",
-                 by, refused, strerror(error));
+        cmd_find(to, CMD_WARN, "tracking", why, advice(by, refused, error),
+                 "Dirty pages: by %s; %s is refused: %s.", by, refused, reason);
     else
         cmd_find(to, CMD_FINE, "tracking", why, NULL, "Dirty pages are tracked by %s.", by);
 }

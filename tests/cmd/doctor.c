@@ -2,11 +2,16 @@
 #include "run.h"
 
 #include "cmd/doctor.h"
+#include "runtime/pagemap.h"
 #include "tests/refuse.h"
+#include "tests/skip.h"
 #include <check.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,12 +158,60 @@ START_TEST(this_machine_is_looked_at)
 }
 END_TEST
 
-START_TEST(a_refused_userfaultfd_is_told_of)
+/* Filters and old kernels: what is refused, by which error, and the advice. */
+static const struct {
+    int call; /* this, or a request of ioctl */
+    unsigned long request;
+    int error;
+    const char *what, *fix;
+} refusals[] = {
+    { SYS_userfaultfd, 0, EPERM, "userfaultfd", "  ->  Allow userfaultfd in the seccomp filter" },
+    { SYS_userfaultfd, 0, ENOSYS, "userfaultfd", "  ->  Use Linux 6.7 or later" },
+    { SYS_userfaultfd, 0, EINVAL, "userfaultfd", "  ->  Use Linux 6.7 or later" },
+    { SYS_userfaultfd, 0, EMFILE, "userfaultfd", "  ->  Raise ulimit -n" },
+    { 0, UFFDIO_API, EINVAL, "userfaultfd's asynchronous", "  ->  Use Linux 6.7 or later" },
+    { 0, UFFDIO_REGISTER, EBUSY, "userfaultfd's asynchronous", "  ->  Map nothing shared" },
+    { 0, OAKI_PAGEMAP_SCAN, ENOTTY, "PAGEMAP_SCAN", "  ->  Use Linux 6.7 or later" },
+};
+
+static bool has_userfaultfd(void)
+{
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+    if (fd >= 0) close(fd);
+    return fd >= 0;
+}
+
+START_TEST(each_refusal_has_its_advice)
+{
+    char line[128];
+
+    if (refusals[_i].call != 0)
+        test_refuse_with(refusals[_i].call, refusals[_i].error, SECCOMP_FILTER_FLAG_TSYNC);
+    else if (test_skip(!has_userfaultfd(), "there is no userfaultfd"))
+        return;
+    else
+        test_refuse_ioctl(refusals[_i].request, refusals[_i].error);
+    doctor(NULL, NULL);
+    ck_assert_int_eq(r.status, 1);
+    snprintf(line, sizeof(line), "bad   Dirty pages are not tracked: %s", refusals[_i].what);
+    ck_assert_msg(strstr(r.out, line) != NULL, "%s", r.out);
+    ck_assert_msg(strstr(r.out, refusals[_i].fix) != NULL, "%s", r.out);
+    ck_assert_ptr_null(strstr(r.out, "sysctl vm.unprivileged_userfaultfd"));
+    if (refusals[_i].request == OAKI_PAGEMAP_SCAN)
+        ck_assert_ptr_nonnull(strstr(r.out, "The kernel has no PAGEMAP_SCAN"));
+}
+END_TEST
+
+/* With page faults it is only a warning, which does not advise what is done already. */
+START_TEST(a_refusal_beside_page_faults_is_a_warning)
 {
     test_refuse(SYS_userfaultfd);
-    doctor(NULL, NULL);
-    ck_assert_ptr_null(strstr(r.out, "ok    Dirty pages"));
-    ck_assert_ptr_nonnull(strstr(r.out, "  ->  Allow userfaultfd"));
+    ck_assert_int_eq(setenv("OAKUM_TRACKING", "any", 1), 0);
+    test_run_oakum(&r, (char *[]){ (char *)"doctor", NULL });
+    ck_assert_msg(strstr(r.out, "warn  Dirty pages: by page faults") != NULL, "%s", r.out);
+    ck_assert_ptr_nonnull(strstr(r.out, "  ->  Allow userfaultfd in the seccomp filter"));
+    ck_assert_ptr_null(strstr(r.out, "OAKUM_TRACKING"));
 }
 END_TEST
 
@@ -188,7 +241,8 @@ Suite *suite_cmd_doctor(void)
     tcase_add_loop_test(tc, each_change_is_found, 0, sizeof(changes) / sizeof(changes[0]));
     tcase_add_loop_test(tc, groups_of_version_1_are_read, 0, 3);
     tcase_add_test(tc, this_machine_is_looked_at);
-    tcase_add_test(tc, a_refused_userfaultfd_is_told_of);
+    tcase_add_loop_test(tc, each_refusal_has_its_advice, 0, sizeof(refusals) / sizeof(refusals[0]));
+    tcase_add_test(tc, a_refusal_beside_page_faults_is_a_warning);
     tcase_add_test(tc, a_process_without_a_server_is_told_of);
     suite_add_tcase(s, tc);
     return s;
