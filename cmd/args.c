@@ -58,14 +58,14 @@ static const char *closest(const char *word, const char *(*candidate)(size_t i, 
     return best;
 }
 
-void cmd_tell_unknown(const char *command, const char *what, const char *word,
+void cmd_tell_unknown(const char *command, const char *what, const char *dashes, const char *word,
                       const char *(*candidate)(size_t i, const void *ctx), const void *ctx)
 {
     const char *near = closest(word, candidate, ctx);
 
-    cmd_say(stderr, "%s: unknown %s '%s'", command, what, word);
+    cmd_say(stderr, "%s: unknown %s '%s%s'", command, what, dashes, word);
     if (near != NULL)
-        fprintf(stderr, "; did you mean '%s'?\n", near);
+        fprintf(stderr, "; did you mean '%s%s'?\n", dashes, near);
     else
         fprintf(stderr, "; '%s --help' tells what there is\n", command);
 }
@@ -96,13 +96,13 @@ static int long_option(cmd_args *args, const char *word, const char **text)
     snprintf(name, sizeof(name), "%.*s", (int)least(n, sizeof(name) - 1), word);
     while (o->name != NULL && strcmp(o->name, name) != 0) o++;
     if (o->name == NULL) {
-        cmd_tell_unknown(args->command, "option", name, option_name, args->options);
+        cmd_tell_unknown(args->command, "option", "--", name, option_name, args->options);
         return CMD_ARG_BAD;
     }
     if (o->value == NULL && value != NULL)
-        return complain(args, "option '%s' takes no value", name);
+        return complain(args, "option '--%s' takes no value", name);
     if (o->value != NULL && o->value[0] != '[' && value == NULL) {
-        if (args->at == args->argc) return complain(args, "option '%s' needs a value", name);
+        if (args->at == args->argc) return complain(args, "option '--%s' needs a value", name);
         value = args->argv[args->at++];
     }
     *text = value;

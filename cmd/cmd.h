@@ -70,8 +70,9 @@ bool cmd_parse_amount(const char *command, const char *option, const char *of_wh
 void cmd_options_print(const cmd_option *options);
 
 /* Report an unknown word on stderr: "unknown WHAT 'WORD'". If a candidate is close to the word, it
- * is suggested. candidate(i) returns NULL at the end of the list. */
-void cmd_tell_unknown(const char *command, const char *what, const char *word,
+ * is suggested. Both are shown behind `dashes`, "--" or "". candidate(i) returns NULL at the end of
+ * the list. */
+void cmd_tell_unknown(const char *command, const char *what, const char *dashes, const char *word,
                       const char *(*candidate)(size_t i, const void *ctx), const void *ctx);
 
 /* ---- shared by commands that read snapshots (snapshot.c) ---- */
@@ -115,6 +116,9 @@ void cmd_clean(char *text, size_t n, const char *kept);
 /* Print a line, cleaned as by cmd_clean. Only a newline at the end of the format stays, and tabs.
  */
 void cmd_say(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What to do about an error number of a file, a program or a server: "check the path". */
+const char *cmd_remedy(int error);
 
 /* ---- JSON (json.c) ---- */
 

@@ -267,7 +267,7 @@ static bool fail_to_find(const char *command, const search *s)
     if (s->closed[0] != '\0')
         cmd_say(stderr,
                 "%s: you may not look at process %d: its socket would be in %s, which is "
-                "another user's\n",
+                "another user's; be that user or root\n",
                 command, pid, s->closed);
     else
         fprintf(stderr,
@@ -284,14 +284,13 @@ static bool look_at(const char *command, process *p)
 
     if (command == NULL) return !gone && read_status(p) && is_mine(p);
     if (gone)
-        fprintf(stderr, "%s: there is no process %d\n", command, (int)p->pid);
+        fprintf(stderr, "%s: there is no process %d; 'ps -e' lists them\n", command, (int)p->pid);
     else if (!read_status(p))
-        fprintf(stderr, "%s: you may not look at process %d, which is another user's\n", command,
-                (int)p->pid);
+        fprintf(stderr, "%s: you may not look at process %d, which is another user's; be root\n",
+                command, (int)p->pid);
     else if (!is_mine(p))
         fprintf(stderr,
-                "%s: you may not look at process %d: it is user %u's, and only that user "
-                "and root may\n",
+                "%s: you may not look at process %d: it is user %u's; be that user or root\n",
                 command, (int)p->pid, p->uid[EFFECTIVE]);
     else
         return true;

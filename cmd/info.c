@@ -214,6 +214,7 @@ int cmd_info(int argc, char **argv)
         cmd_options_print(options);
         return CMD_OK;
     }
-    if (what == CMD_ARG_NAME) cmd_say(stderr, "oakum info: takes no arguments, got '%s'\n", text);
+    if (what == CMD_ARG_NAME)
+        cmd_say(stderr, "oakum info: takes no arguments, got '%s'; leave it out\n", text);
     return CMD_USAGE;
 }

@@ -76,7 +76,7 @@ static bool choose(request *r, const char *name)
         r->chosen[r->count++] = scn_scenarios[i];
         return true;
     }
-    cmd_tell_unknown("oakum leaks", "scenario", name, scenario_id, scn_scenarios);
+    cmd_tell_unknown("oakum leaks", "scenario", "", name, scenario_id, scn_scenarios);
     return false;
 }
 
@@ -238,7 +238,8 @@ static double seconds_now(void)
 
 static int tell_unwritten(const request *r)
 {
-    cmd_say(stderr, "oakum leaks: cannot write %s: %s\n", r->html, strerror(errno));
+    cmd_say(stderr, "oakum leaks: cannot write %s: %s; %s\n", r->html, strerror(errno),
+            cmd_remedy(errno));
     return CMD_FAILED;
 }
 

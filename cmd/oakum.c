@@ -58,7 +58,7 @@ static void usage(FILE *out)
 
 static int unknown(const char *name)
 {
-    cmd_tell_unknown("oakum", name[0] == '-' ? "option" : "command", name, command_name, NULL);
+    cmd_tell_unknown("oakum", name[0] == '-' ? "option" : "command", "", name, command_name, NULL);
     return CMD_USAGE;
 }
 
@@ -78,7 +78,7 @@ static int cmd_help(int argc, char **argv)
 static int cmd_version(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0) {
-        cmd_say(stderr, "oakum version: takes no arguments, got '%s'\n", argv[1]);
+        cmd_say(stderr, "oakum version: takes no arguments, got '%s'; leave it out\n", argv[1]);
         return CMD_USAGE;
     }
     printf(argc > 1 ? "usage: oakum version\nPrint the version, %s.\n" : "oakum %s\n",
@@ -90,7 +90,9 @@ static int cmd_version(int argc, char **argv)
 static int close_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
-    if (errno != EPIPE) fprintf(stderr, "oakum: cannot write the output: %s\n", strerror(errno));
+    if (errno != EPIPE)
+        fprintf(stderr, "oakum: cannot write the output: %s; %s\n", strerror(errno),
+                cmd_remedy(errno));
     return CMD_FAILED;
 }
 

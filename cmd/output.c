@@ -159,6 +159,6 @@ int cmd_output_put(const char *command, const char *path, const char *p, size_t 
         fwrite(p, 1, n, o.stream);
         if (cmd_output_close(&o, 0) == 0) return CMD_OK;
     }
-    cmd_say(stderr, "%s: %s: %s\n", command, path, strerror(errno));
+    cmd_say(stderr, "%s: %s: %s; %s\n", command, path, strerror(errno), cmd_remedy(errno));
     return CMD_FAILED;
 }

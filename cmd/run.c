@@ -220,7 +220,8 @@ static bool take_suppressions(request *r, const char *path)
     unsigned line = 0;
 
     if (text == NULL) {
-        cmd_say(stderr, "%s: cannot read %s: %s\n", command, path, strerror(errno));
+        cmd_say(stderr, "%s: cannot read %s: %s; %s\n", command, path, strerror(errno),
+                cmd_remedy(errno));
         return false;
     }
     error = oaki_suppress_read(&list, path, text, &line);
@@ -228,7 +229,8 @@ static bool take_suppressions(request *r, const char *path)
     free(list.list);
     free(text);
     if (error != NULL) {
-        cmd_say(stderr, "%s: %s:%u: %s\n", command, path, line, error);
+        cmd_say(stderr, "%s: %s:%u: %s; 'man oakum-run' has the format\n", command, path, line,
+                error);
         return false;
     }
     snprintf(name, sizeof(name), "OAKUM_MALLOC_SUPPRESSIONS_%u", r->nsuppressions++);
@@ -404,11 +406,12 @@ static const char *obstacle(int fd, const struct stat *s)
         return "has file capabilities: nothing can be loaded into it, unless root runs it";
     if (pread(fd, &e, sizeof(e), 0) != sizeof(e) || memcmp(e.e_ident, ELFMAG, SELFMAG) != 0)
         return NULL;
-    if (e.e_ident[EI_CLASS] != ELFCLASS64) return "is no 64-bit program";
+    if (e.e_ident[EI_CLASS] != ELFCLASS64) return "is no 64-bit program: build it for 64 bits";
     found = read_interpreter(fd, &e, interpreter, sizeof(interpreter));
-    if (found == 0) return "is statically linked: its malloc can't be replaced";
+    if (found == 0)
+        return "is statically linked: its malloc can't be replaced; link it without -static";
     if (found > 0 && strstr(interpreter, "musl") != NULL)
-        return "is not linked with the GNU C library";
+        return "is not linked with the GNU C library: build it with that";
     return NULL;
 }
 
@@ -453,8 +456,11 @@ static int check_program(const char *name, char *path, size_t n)
 
     if (find_program(name, path, n)) return check_file(path, true);
     none = strchr(name, '/') == NULL || errno == ENOENT || errno == ENOTDIR;
-    cmd_say(stderr, "%s: %s: %s\n", command, name,
-            none ? "there is no such program; check its path, or PATH" : strerror(errno));
+    if (none)
+        cmd_say(stderr, "%s: %s: there is no such program; check its path, or PATH\n", command,
+                name);
+    else
+        cmd_say(stderr, "%s: %s: %s; %s\n", command, name, strerror(errno), cmd_remedy(errno));
     return none ? RUN_NOT_FOUND : RUN_CANNOT;
 }
 
@@ -501,6 +507,6 @@ int cmd_run(int argc, char **argv)
     if (!preload() || !make_room(&r)) return RUN_CANNOT;
     execute(text, path, argv + args.at - 1);
     status = errno == ENOENT ? RUN_NOT_FOUND : RUN_CANNOT;
-    cmd_say(stderr, "%s: %s: %s\n", command, text, strerror(errno));
+    cmd_say(stderr, "%s: %s: %s; %s\n", command, text, strerror(errno), cmd_remedy(errno));
     return status;
 }

@@ -156,12 +156,15 @@ static bool split(char *text, size_t n, cmd_reply *out)
     return length < 0 || (size_t)length == out->n;
 }
 
-static bool fail(const char *command, const cmd_server *s, const char *what)
+/* step: what to do, or "" where the server has said it. */
+static bool fail(const char *command, const cmd_server *s, const char *what, const char *step)
 {
+    const char *mark = step[0] != '\0' ? "; " : "";
+
     if (s->path[0] != '\0')
-        cmd_say(stderr, "%s: %s: %s\n", command, s->path, what);
+        cmd_say(stderr, "%s: %s: %s%s%s\n", command, s->path, what, mark, step);
     else
-        cmd_say(stderr, "%s: %s:%s: %s\n", command, s->host, s->port, what);
+        cmd_say(stderr, "%s: %s:%s: %s%s%s\n", command, s->host, s->port, what, mark, step);
     return false;
 }
 
@@ -174,19 +177,20 @@ bool cmd_server_get(const char *command, const cmd_server *s, const char *path, 
     size_t n = 0;
 
     memset(out, 0, sizeof(*out));
-    if (fd < 0) return fail(command, s, strerror(errno));
+    if (fd < 0) return fail(command, s, strerror(errno), cmd_remedy(errno));
     text = send_request(fd, s, path, deadline) ? read_all(fd, &n, deadline) : NULL;
-    if (text == NULL) fail(command, s, strerror(errno));
+    if (text == NULL) fail(command, s, strerror(errno), cmd_remedy(errno));
     close(fd);
     if (text == NULL) return false;
     if (!split(text, n, out)) {
         free(text);
         out->body = NULL;
-        return fail(command, s, "the answer is cut short or not HTTP; is it an Oakum server?");
+        return fail(command, s, "the answer is cut short or not HTTP", "is it an Oakum server?");
     }
     if (out->status == 200) return true;
     out->body[strcspn(out->body, "\r\n")] = '\0';
-    fail(command, s, out->body[0] != '\0' ? out->body : "refused");
+    if (out->body[0] != '\0') fail(command, s, out->body, "");
+    else fail(command, s, "refused", "is it an Oakum server?");
     if (out->status == 401) fprintf(stderr, "%s: OAKUM_DEBUG_TOKEN must have the token\n", command);
     free(out->body);
     out->body = NULL;

@@ -31,8 +31,8 @@ oak_snapshot *cmd_snapshot_open(const char *command, const char *path)
     oak_snapshot *s = oak_snapshot_open(path, error, sizeof(error));
 
     if (s == NULL)
-        cmd_say(stderr, "%s: %s: %s%s\n", command, path, error,
-                errno == EBADMSG ? "; oak_snapshot_save writes a whole one" : "");
+        cmd_say(stderr, "%s: %s: %s; %s\n", command, path, error,
+                errno == EBADMSG ? "oak_snapshot_save writes a whole one" : cmd_remedy(errno));
     return s;
 }
 
@@ -154,7 +154,8 @@ static int top(const request *r, oak_snapshot *s)
     size_t n;
 
     if (list == NULL || oak_snapshot_analyse(s) != 0) {
-        cmd_say(stderr, "oakum snapshot: %s: out of memory\n", r->file);
+        cmd_say(stderr, "oakum snapshot: %s: out of memory; %s\n", r->file,
+                cmd_remedy(ENOMEM));
         free(list);
         return CMD_FAILED;
     }
@@ -183,8 +184,8 @@ static int convert(const request *r, const oak_snapshot *s)
     if (result == 0) return CMD_OK;
     /* a closed standard output is no error: its reader wanted no more */
     if (r->output != NULL || errno != EPIPE)
-        cmd_say(stderr, "oakum snapshot: cannot write %s: %s\n",
-                r->output != NULL ? r->output : "the output", strerror(errno));
+        cmd_say(stderr, "oakum snapshot: cannot write %s: %s; %s\n",
+                r->output != NULL ? r->output : "the output", strerror(errno), cmd_remedy(errno));
     return CMD_FAILED;
 }
 
@@ -217,7 +218,7 @@ static bool known(const char *what)
 
     for (size_t i = 0; (name = action_name(i, NULL)) != NULL; i++)
         if (strcmp(name, what) == 0) return true;
-    cmd_tell_unknown("oakum snapshot", "action", what, action_name, NULL);
+    cmd_tell_unknown("oakum snapshot", "action", "", what, action_name, NULL);
     return false;
 }
 

@@ -1,11 +1,14 @@
 /* text.c - cleans foreign text for a terminal: of a server, a snapshot, a command line, a scenario.
  *
+ * And says what to do about an error number.
+ *
  * All foreign text that the command prints is cleaned here, except JSON, whose writer escapes it
  * (observe/json.c). Cleaning turns bytes into '?': those that are no UTF-8, and those that a
  * terminal obeys. A terminal obeys the control characters of C0, DEL and C1; C1 also as UTF-8.
  * Characters that change the direction of text are cleaned, too. The caller may keep some of C0. */
 #include "cmd.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,4 +66,28 @@ void cmd_say(FILE *out, const char *format, ...)
     cmd_clean(text, n, "\t");
     fwrite(text, 1, (size_t)got, out);
     free(text);
+}
+
+const char *cmd_remedy(int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR: return "check the path";
+    case EISDIR: return "name a file, not a folder";
+    case EACCES:
+    case EPERM: return "check its mode, or be its owner or root";
+    case EROFS:
+    case ENOSPC:
+    case EDQUOT: return "free space there, or name another place";
+    case ENOMEM: return "'ulimit -v' and 'free' tell what there is";
+    case ENOEXEC: return "'file' tells which machine it is for";
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EPIPE: return "check that the program still runs";
+    case ETIMEDOUT: return "if it is stopped or busy, try again";
+    case EADDRNOTAVAIL:
+    case EHOSTUNREACH:
+    case ENETUNREACH: return "check the address";
+    default: return "'man oakum' tells more";
+    }
 }

@@ -103,7 +103,7 @@ static int why(const char *file, const char *word, unsigned long long address, b
                     "oakum why: %s is in no object of %s; 'oakum snapshot top' lists objects\n",
                     word, file);
         else
-            cmd_say(stderr, "oakum why: %s: %s\n", file, strerror(errno));
+            cmd_say(stderr, "oakum why: %s: %s; %s\n", file, strerror(errno), cmd_remedy(errno));
         status = CMD_FAILED;
     } else if (json) {
         put_json(p);

@@ -38,9 +38,9 @@ static const struct {
     { { "leaks", "stuck-iterater" }, "did you mean 'stuck-iterator'?" },
     { { "leaks", "idle-map" }, "did you mean 'idle-map-mid-growth'?" },
     { { "leaks", "finalizer-cycle", "xyzzy" }, "unknown scenario 'xyzzy'" },
-    { { "leaks", "--jsn" }, "unknown option 'jsn'; did you mean 'json'?" },
-    { { "leaks", "--json=yes" }, "takes no value" },
-    { { "leaks", "--color" }, "needs a value" },
+    { { "leaks", "--jsn" }, "unknown option '--jsn'; did you mean '--json'?" },
+    { { "leaks", "--json=yes" }, "option '--json' takes no value" },
+    { { "leaks", "--color" }, "option '--color' needs a value" },
     { { "leaks", "--color=blue" }, "auto, always or never" },
     { { "leaks", "--timeout=0" }, "--timeout takes seconds" },
     { { "leaks", "--timeout", "5x" }, "--timeout takes seconds" },
@@ -51,9 +51,9 @@ static const struct {
     { { "leaks", "--", "--json" }, "unknown scenario '--json'" },
     { { "leaks", "" }, "unknown scenario ''" },
     { { "doctor", "1", "2" }, "takes one process id" },
-    { { "doctor", "--jsn" }, "did you mean 'json'?" },
+    { { "doctor", "--jsn" }, "did you mean '--json'?" },
     { { "info", "more" }, "takes no arguments" },
-    { { "info", "--more" }, "unknown option 'more'" },
+    { { "info", "--more" }, "unknown option '--more'" },
     { { "version", "more" }, "takes no arguments" },
     { { "help", "xyzzy" }, "unknown command 'xyzzy'" },
     { { NULL }, "usage: oakum COMMAND" },
@@ -66,6 +66,41 @@ START_TEST(what_makes_no_sense_exits_2_with_one_clear_line)
     ck_assert_str_eq(r.out, "");
     ck_assert_msg(strstr(r.err, refused[_i].err) != NULL, "%s", r.err);
     if (refused[_i].args[0] != NULL) ck_assert_uint_eq(test_count(r.err, "\n"), 1);
+}
+END_TEST
+
+/* Errors of the system, and what each says to do. */
+static const struct {
+    const char *args[4];
+    int status;
+    const char *step;
+} steps[] = {
+    { { "info", "more" }, 2, "leave it out" },
+    { { "version", "more" }, 2, "leave it out" },
+    { { "doctor", "999999999" }, 1, "'ps -e' lists them" },
+    { { "top", "999999999" }, 1, "'ps -e' lists them" },
+    { { "top", "unix:/nowhere/1.sock" }, 1, "check the path" },
+    { { "top", "http://127.0.0.1:1/" }, 1, "check that the program still runs" },
+    { { "profile", "--output=/nowhere/p", "999999999" }, 1, "'ps -e' lists them" },
+    { { "snapshot", "info", "/nowhere" }, 1, "check the path" },
+    { { "snapshot", "info", "/" }, 1, "oak_snapshot_save writes a whole one" },
+    { { "why", "/nowhere", "0x1000" }, 1, "check the path" },
+    { { "diff", "/nowhere", "/nowhere" }, 1, "check the path" },
+    { { "run", "/nowhere/program" }, 127, "check its path, or PATH" },
+    { { "run", "/etc/passwd" }, 126, "check its mode, or be its owner or root" },
+    { { "run", "--suppressions=/nowhere", "true" }, 2, "check the path" },
+    { { "run", "--suppressions=/etc/passwd", "true" }, 2, "'man oakum-run' has the format" },
+};
+
+START_TEST(each_error_says_what_to_do)
+{
+    char end[64];
+
+    oakum((const char *[8]){ steps[_i].args[0], steps[_i].args[1], steps[_i].args[2] });
+    snprintf(end, sizeof(end), "; %s\n", steps[_i].step);
+    ck_assert_msg(strlen(r.err) > strlen(end), "%s", r.err);
+    ck_assert_str_eq(r.err + strlen(r.err) - strlen(end), end);
+    ck_assert_int_eq(r.status, steps[_i].status);
 }
 END_TEST
 
@@ -341,7 +376,7 @@ START_TEST(output_that_is_lost_is_an_error)
 
     test_run_function(&r, to_full_disk, argv);
     ck_assert_int_eq(r.status, 1);
-    ck_assert_ptr_nonnull(strstr(r.err, "cannot write the output"));
+    ck_assert_ptr_nonnull(strstr(r.err, "cannot write the output: No space left on device; free"));
     test_run_function(&r, to_nobody, argv);
     ck_assert_int_eq(r.status, 1);
     ck_assert_str_eq(r.err, "");
@@ -382,6 +417,7 @@ Suite *suite_cmd_command(void)
 
     tcase_add_loop_test(c, the_test_s_own_json_reader_can_tell, 0, COUNT(json));
     tcase_add_loop_test(c, what_makes_no_sense_exits_2_with_one_clear_line, 0, COUNT(refused));
+    tcase_add_loop_test(c, each_error_says_what_to_do, 0, COUNT(steps));
     tcase_add_loop_test(c, help_goes_to_stdout_and_exits_0, 0, COUNT(told));
     tcase_add_test(c, the_manual_begins_with_every_command);
     tcase_add_test(c, version_is_the_library_s);

@@ -276,7 +276,8 @@ static const struct {
     { "HTTP/1.1 200 OK\r\n\r\n\"\\", "no debug server" },
     { "HTTP/1.1 200 OK\r\n\r\n[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "no debug server" },
     { "HTTP/1.1 500 Oh\r\n\r\nno luck today\nand more", ": no luck today\n" },
-    { "HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\n\r\n", ": refused\n" },
+    { "HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\n\r\n",
+      ": refused; is it an Oakum server?\n" },
     { "HTTP/1.1 200 OK\r\n\r\n{\"memory\":\"\\u\"AAAAAAAAAAAAAAAA\"}", "no debug server" },
     { "HTTP/1.1 200 OK\r\n\r\n" STATE, NULL },
 };

@@ -100,7 +100,7 @@ static const struct {
     { { "snapshot", "info" }, 2, "wants an action and a file" },
     { { "snapshot", "info", "a", "b" }, 2, "wants an action and a file" },
     { { "snapshot", "top", "--count=0", "a" }, 2, "--count takes a number" },
-    { { "snapshot", "top", "--cuont=1", "a" }, 2, "did you mean 'count'?" },
+    { { "snapshot", "top", "--cuont=1", "a" }, 2, "did you mean '--count'?" },
     { { "snapshot", "info", "/nowhere" }, 1, "/nowhere: No such file" },
     { { "snapshot", "info", "/etc/passwd" }, 1, "it is no snapshot" },
     { { "why", "/etc/passwd" }, 2, "wants a snapshot or a program, and an address" },
