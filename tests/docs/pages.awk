@@ -32,7 +32,7 @@ function sentence_ends(    n)
 # Adds a piece of text to the current sentence, which ends at a full stop.
 function say(s,    at)
 {
-    gsub(/`[^`]*`/, "code", s)
+    gsub(/`[^`]*`/, "Code", s)
     gsub(/\]\([^)]*\)/, "]", s)
     sub(/^[ ]+/, "", s)
     while (s != "") {
