@@ -3,7 +3,7 @@
     "use strict";
     var script = document.currentScript || document.querySelector("script[data-up]");
     var up = script.getAttribute("data-up");
-    var input = document.getElementById("q"), found = document.getElementById("found");
+    var input = document.getElementById("site-query"), found = document.getElementById("found");
 
     /* On a narrow screen the list of pages is closed at first. */
     if (window.matchMedia("(max-width: 60rem)").matches)
