@@ -125,7 +125,7 @@ static uint64_t cycle_at(uint64_t begin, uint64_t end, bool concurrent)
 {
     if (concurrent) IN_A_PAUSE(oaki_pace_concurrent(false, MB, begin, MB, end, 700000));
     else IN_A_PAUSE(oaki_pace_stopped(false, false, MB, begin, oaki_os_since(begin, end)));
-    IN_A_PAUSE(oaki_pace_cycle(end, 700000, 0, 0, false));
+    IN_A_PAUSE(oaki_pace_cycle(end, 700000, 0, 0, 0, false));
     return end + 1000000000;
 }
 
