@@ -38,7 +38,7 @@ suite()
 # Times of day, addresses, and what took how long.
 same() { sed 's/^\(plain\|cached\)\(\t[0-9]*\t[0-9]*\).*/\1\2/; s/0x[0-9a-f]*/0x/; /^Hello there/d'; }
 
-outcome() { awk '/^==/ { n++ } /^[0-9]* of [0-9]* pass/ { own = $1 " of " $3 } END { print n " scripts of its own, and " own " of ours" }' "$1"; }
+outcome() { awk '/^==/ { n++ } /^[0-9]* of [0-9]* pass/ { own = $1 " of " $3 } END { if (n && own) print n " scripts of its own, and " own " of ours" }' "$1"; }
 
 works_of_port="fib strings tables trees"
 work() { echo "./lua $here/works/works.lua $1"; }

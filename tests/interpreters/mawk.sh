@@ -15,7 +15,7 @@ build()
 
 suite() { cd test && MAWK=../mawk sh ./mawktest; }
 
-outcome() { awk '/ OK$/ { n++ } / failures?$/ { bad++ } END { print n " parts pass, " bad + 0 " fail" }' "$1"; }
+outcome() { awk '/ OK$/ { n++ } / failures?$/ { bad++ } END { if (n) print n " parts pass, " bad + 0 " fail" }' "$1"; }
 
 works_of_port="fib strings tables trees"
 work() { echo "./mawk -f $here/works/works.awk $1"; }

@@ -2,7 +2,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154,SC2086
 package=w3m
 kind="Boehm's collector replaced"
-sides="original oakum" # the original is on libgc
+sides="original oakum" libgc_side=original
 
 build()
 {
