@@ -87,6 +87,7 @@ static void start(void *ctx)
 {
     (void)ctx;
     GC_start_callback_proc fn = lgc.start_callback;
+    lgc_tags_judge();
     GC_gc_no++;
     read_variables();
     tell(GC_EVENT_START);

@@ -203,6 +203,7 @@ void lgc_toggle_marked(void);
 
 void lgc_tags_get(oak_pointer_tag *out);
 const char *lgc_tags_wrong(void); /* or NULL */
+void lgc_tags_judge(void);        /* as a cycle starts: fatal if they are wrong */
 
 /* ---- roots.c ---- */
 

@@ -11,6 +11,7 @@
 static struct {
     GC_word ignore; /* the mask's complement */
     unsigned shift;
+    const char *wrong; /* with these, and nothing has come of them; or NULL */
 } self;
 
 void lgc_tags_get(oak_pointer_tag *out)
@@ -27,16 +28,25 @@ const char *lgc_tags_wrong(void)
     return oaki_tags_check(&tag, 1, 0, &which);
 }
 
-/* Before the start, start.c reads them: one without the other need not be sound. */
+static _Noreturn void fail(const char *why)
+{
+    oak_fatal("oakum: pointer mask %lx, shift %u: %s", (unsigned long)~self.ignore, self.shift,
+              why);
+}
+
+/* One without the other need not be sound. So start.c judges them at the start, and later ones the
+ * next collection: no object is lost before. */
 static void changed(void)
 {
     oak_pointer_tag tag;
-    const char *wrong;
     if (!AO_load_acquire(&lgc.started)) return;
     lgc_tags_get(&tag);
-    if (oaki_mark_tags(&tag, 1, &wrong) != 0)
-        oak_fatal("oakum: pointer mask %lx, shift %u: %s", (unsigned long)~self.ignore, self.shift,
-                  wrong ? wrong : "out of memory");
+    if (oaki_mark_tags(&tag, 1, &self.wrong) != 0 && !self.wrong) fail("out of memory");
+}
+
+void lgc_tags_judge(void)
+{
+    if (OAKI_UNLIKELY(self.wrong)) fail(self.wrong);
 }
 
 void GC_set_pointer_mask(GC_word mask)

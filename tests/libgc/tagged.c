@@ -83,6 +83,11 @@ int main(int argc, char **argv)
     if (strcmp(part, "holes") == 0) GC_set_pointer_mask(MASK & ~(GC_word)0xff00);
     if (strcmp(part, "far") == 0) GC_set_pointer_shift(40);
     if (strcmp(part, "late") == 0) GC_INIT();
+    if (strcmp(part, "late-both") == 0) GC_INIT();
+    if (strcmp(part, "both") == 0 || strcmp(part, "late-both") == 0) {
+        GC_set_pointer_mask(MASK >> 5); /* 43 bits: not enough without the shift */
+        GC_set_pointer_shift(4);
+    }
     if (strcmp(part, "displaced") == 0) GC_set_all_interior_pointers(0);
     if (strcmp(part, "shift") == 0)
         GC_set_pointer_shift(4);
