@@ -2,8 +2,8 @@
  *
  * Spans with such objects are not swept lazily. The final pause takes them off the lists. Then the
  * thread that ends the cycle sweeps them, one after the other, while mutators run. It calls the
- * function of each dead object, in ascending order within a span. An object that is kept gets a
- * mark, and survives the sweep.
+ * function of each dead object, in ascending order of address. An object that is kept gets a mark,
+ * and survives the sweep.
  *
  * A protecting type's objects also keep what they refer to, for their function to read. So the
  * final pause traces the contents of unmarked ones, but doesn't mark them. A chain of such objects
@@ -14,7 +14,8 @@
  *
  * Owns: oaki_gc.disclaim. Invariant: no span is detached when a mark begins, nor in a pause but for
  *   the end of the final one. Lock: gc_lock; the functions are called under it.
- * Bound: O(spans of typed objects) in each cycle, and the slots of those with such objects. */
+ * Bound: O(spans of typed objects) in each cycle, the slots of those with such objects, and a sort
+ *   of these. */
 #include "disclaim.h"
 
 #include "contract.h"
@@ -64,8 +65,7 @@ void oaki_disclaim_each(void (*fn)(void *ctx, size_t slot), void *ctx)
     OAKI_REQUIRES_STOPPED();
     if (OAKI_LIKELY(!AO_load(&self->any))) return;
     for (uint32_t id = 0; id < AO_load(&oaki_the_heap.zones.used); id++)
-        oaki_central_each_disclaiming(oaki_zone_by_id(id), each_protecting,
-                                      &(each){ fn, ctx });
+        oaki_central_each_disclaiming(oaki_zone_by_id(id), each_protecting, &(each){ fn, ctx });
 }
 
 /* Others may be marked by that. Then they were traced in vain. */
@@ -111,6 +111,39 @@ static void call_for(const oak_type *t, size_t slot)
     AO_fetch_and_add(&h->live, oaki_object_size(slot));
 }
 
+static oaki_span *span_at(uint32_t i)
+{
+    return &oaki_the_heap.spans[i - 1];
+}
+
+static uint32_t merge(uint32_t a, uint32_t b)
+{
+    uint32_t first = 0, *end = &first;
+    while (a && b) {
+        uint32_t *lower = oaki_span_slot(span_at(a)) < oaki_span_slot(span_at(b)) ? &a : &b;
+        *end = *lower;
+        end = &span_at(*end)->next;
+        *lower = *end;
+    }
+    *end = a ? a : b;
+    return first;
+}
+
+/* Into ascending order of address. sorted[i] has 2^i spans, or none. */
+static uint32_t sort(uint32_t list)
+{
+    uint32_t sorted[32] = { 0 }, all = 0;
+    while (list) {
+        uint32_t one = list, i = 0;
+        list = span_at(one)->next;
+        span_at(one)->next = 0;
+        for (; sorted[i]; sorted[i++] = 0) one = merge(sorted[i], one);
+        sorted[i] = one;
+    }
+    for (size_t i = 0; i < OAKI_COUNT(sorted); i++) all = merge(all, sorted[i]);
+    return all;
+}
+
 static OAKI_NOINLINE void call_for_dead(const oaki_span *s)
 {
     size_t base = oaki_span_slot(s);
@@ -129,8 +162,9 @@ void oaki_disclaim_sweep(void)
     OAKI_REQUIRES_PHASE(RECLAIM);
     if (OAKI_LIKELY(self->detached == 0)) return;
     AO_store(&h->disclaiming, (AO_t)oaki_thread_self());
+    self->detached = sort(self->detached);
     while (self->detached != 0) {
-        oaki_span *s = &h->spans[self->detached - 1];
+        oaki_span *s = span_at(self->detached);
         call_for_dead(s);
         self->detached = s->next;
         s->next = 0;

@@ -37,8 +37,7 @@ static struct {
     AO_t wrong, intact;
     AO_t keeps; /* how often each is kept */
     size_t cycle;
-    const oaki_span *span;
-    const void *last; /* of that span in that cycle */
+    const void *last; /* of that cycle */
 } seen;
 
 static void mark_thing(oak_marker *m, void *obj, size_t bytes)
@@ -47,19 +46,16 @@ static void mark_thing(oak_marker *m, void *obj, size_t bytes)
     oak_mark_ptr(m, ((thing *)obj)->other);
 }
 
-/* On the thread that ends the cycle, while mutators run, in ascending order in each span. */
+/* On the thread that ends the cycle, while mutators run, in ascending order. */
 static bool ask(void *obj, const void *its_data)
 {
     const thing *t = obj;
     size_t cycle = AO_load(&oaki_the_heap.cycle);
-    const oaki_span *s = oaki_span_of_offset(oaki_heap_offset(obj));
     bool ok = its_data == &data && !oaki_world_stopped() && oak_base((char *)obj + 9) == obj;
     ok = ok && AO_load(&oaki_the_heap.disclaiming) == (AO_t)oaki_thread_self();
-    ok = ok &&
-         (cycle != seen.cycle || s != seen.span || (const char *)obj > (const char *)seen.last);
+    ok = ok && (cycle != seen.cycle || (const char *)obj > (const char *)seen.last);
     if (!ok) AO_fetch_and_add1(&seen.wrong);
     seen.cycle = cycle;
-    seen.span = s;
     seen.last = obj;
     AO_fetch_and_add1(&seen.calls);
     if (t->id == 0) return false;
