@@ -333,8 +333,11 @@ void test_weakmap(void)
     say("entries have gone while it was used", map.removed > 0);
     for (int i = 0; i < 30; i++) collect();
     long left = left_in_map();
-    say("all that was added is there, or was removed", (long)map.added == (long)map.removed + left);
+    long all = (long)map.added == (long)map.removed + left;
+    say("all that was added is there, or was removed", all);
     say("hardly any is left", left < KEYS / 10);
+    /* Under a limit nothing else says so: libgc's own can't be compared there. */
+    if (bad != 0 || map.lost != 0 || map.removed == 0 || !all || left >= KEYS / 10) exit(1);
 }
 
 /* ---- kinds that protect nothing ---- */
