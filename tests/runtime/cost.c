@@ -138,7 +138,7 @@ START_TEST(a_late_probe_that_is_interrupted_measures_again)
     oaki_cost_force(OAKI_COST_wake, 1000);
     if (test_skip_untracked() || oaki_dirty_denies()) return;
     oaki_cost_clock = played_clock;
-    for (int held = 1; held < 100; held++) {
+    for (int held = 1; held < 40; held++) {
         ck_assert_uint_eq(write_by_played_clock(0, held), STEP / 16);
         ck_assert_uint_eq(write_by_played_clock(3, held), STEP / 16);
     }
@@ -147,22 +147,18 @@ END_TEST
 
 static uint64_t backwards(void)
 {
-    return played_ns -= (uint64_t)++readings % 3 * 1000 - 500;
+    return played_ns -= 1000;
 }
 
-/* What it measures is of no use, and no figure is what a difference wraps around to. */
-START_TEST(a_clock_that_jumps_tells_nothing)
+/* No figure is what a difference wraps around to. */
+START_TEST(a_clock_that_goes_back_tells_nothing)
 {
     setup();
     (void)test_written_start();
     oaki_cost_clock = backwards;
     played_ns = UINT64_C(1) << 62;
-    for (int i = 0; i < 100; i++) {
-        oaki_cost_doubt();
-        oaki_cost_probe();
-        for (oaki_cost c = 0; c < OAKI_COST_ALL; c++)
-            ck_assert_uint_lt(oaki_cost_of(c), 3000000000);
-    }
+    oaki_cost_probe();
+    for (oaki_cost c = 0; c < OAKI_COST_ALL; c++) ck_assert_uint_eq(oaki_cost_of(c), 0);
 }
 END_TEST
 
@@ -334,7 +330,7 @@ Suite *suite_runtime_cost(void)
     tcase_add_test(c, what_is_forced_stays);
     tcase_add_test(c, stops_are_averaged);
     tcase_add_test(c, a_late_probe_that_is_interrupted_measures_again);
-    tcase_add_test(c, a_clock_that_jumps_tells_nothing);
+    tcase_add_test(c, a_clock_that_goes_back_tells_nothing);
     tcase_add_test(c, a_thread_that_is_late_is_left);
     tcase_add_test(c, several_threads_probe_once);
     tcase_add_test(c, without_memory_nothing_is_known);
