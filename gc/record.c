@@ -160,7 +160,9 @@ static void note_plan(const oaki_cycle *c)
     uint64_t cpu = c->concurrent_cpu + OAKI_MIN(c->cpu, most);
     if (c->minor) oaki_plan_note_minor(c->words, cpu);
     else oaki_plan_note_mark(concurrent, c->words, c->line.heap_live, cpu);
-    oaki_plan_note_share(oaki_cycle_pause(c), c->cpu, (unsigned)AO_load(&oaki_gc.plan.joined));
+    uint64_t marking = oaki_os_since(c->part[OAKI_PART_STOP], oaki_cycle_pause(c));
+    oaki_plan_note_share(marking, oaki_os_since(c->stop_cpu, c->cpu),
+                         (unsigned)AO_load(&oaki_gc.plan.joined));
     if (AO_load(&oaki_the_heap.nthreads) > 1)
         oaki_cost_note(OAKI_COST_stop,
                        c->part[OAKI_PART_STOP] / (AO_load(&oaki_the_heap.nthreads) - 1));
