@@ -53,10 +53,10 @@ OAK_API bool oak_try_resize(void *p, size_t n);
 /** Free an object now. Optional, except for pinned objects. Drops its finalizers and clears its
  * weak references. NULL is allowed.
  *
- * Fatal for interior pointers, free objects, objects of a discarded zone, and foreign pointers. A
- * double free goes unnoticed once the slot belongs to another object or to a thread's cache.
- * OAKUM_DEBUG=guard (docs/guard.md) delays the reuse of freed objects, and finds writes outside of
- * objects. */
+ * Fatal for interior pointers, free objects, objects of a discarded zone until their place is used
+ * again, and foreign pointers. A double free goes unnoticed once the slot belongs to another object
+ * or to a thread's cache. OAKUM_DEBUG=guard (docs/guard.md) delays the reuse of freed objects, and
+ * finds writes outside of objects. */
 OAK_API void oak_free(void *p);
 
 /** The usable bytes of the object that p points to or into; 0 when p is in no live object of
