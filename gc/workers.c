@@ -50,16 +50,16 @@ static struct {
     oak_marker workers[OAKI_WORKERS_MAX];
 } shared;
 
-#ifdef OAKI_DEBUG
-bool oaki_workers_are_at_rest(void)
-{
-    return !AO_int_load(&shared.open) && !AO_int_load(&shared.awake) && !shared.called;
-}
-
 static bool has_nothing(const oak_marker *m)
 {
     return m->head == m->tail && m->first == m->last && !m->full && (!m->top || !m->top->n) &&
            m->range_lo >= m->range_hi;
+}
+
+#ifdef OAKI_DEBUG
+bool oaki_workers_are_at_rest(void)
+{
+    return !AO_int_load(&shared.open) && !AO_int_load(&shared.awake) && !shared.called;
 }
 
 bool oaki_workers_have_nothing(void)
@@ -406,6 +406,7 @@ bool oaki_trace_some(oak_marker *m, size_t words)
     OAKI_REQUIRES_WORKER(m);
     OAKI_REQUIRES_NO_HELPER();
     AO_store(&m->until, m->scanned + words);
+    if (has_nothing(m)) (void)oaki_worklist_steal(m); /* or a quantum without time would do nothing */
     mark_alone(m);
     bool more = oaki_trace_is_over(m);
     AO_store(&m->until, SIZE_MAX);
