@@ -405,8 +405,9 @@ bool oaki_trace_some(oak_marker *m, size_t words)
 {
     OAKI_REQUIRES_WORKER(m);
     OAKI_REQUIRES_NO_HELPER();
+    /* a quantum whose time is over before it begins does a little, too, or finds that all is done */
+    if (has_nothing(m) && !oaki_worklist_steal(m)) return false;
     AO_store(&m->until, m->scanned + words);
-    if (has_nothing(m)) (void)oaki_worklist_steal(m); /* or a quantum without time would do nothing */
     mark_alone(m);
     bool more = oaki_trace_is_over(m);
     AO_store(&m->until, SIZE_MAX);
