@@ -18,6 +18,8 @@ static void read_costs(oak_host *out)
 #undef READ
 }
 
+#define PROBES 3 /* after which a class of costs is certain, if the last two agree */
+
 static bool has_huge_pages(void)
 {
     return oaki_the_heap.config.huge_pages && !AO_load(&oaki_the_heap.small_pages);
@@ -35,7 +37,8 @@ void oak_host_read(oak_host *out)
         if (oaki_gc_may_be_concurrent()) (void)oaki_dirty_start();
         oaki_leave(t);
     }
-    oaki_plan_probe();
+    /* who asks once is to have what is not doubted */
+    for (int i = 0; i < PROBES && (i == 0 || oaki_cost_is_stale()); i++) oaki_plan_probe();
     oaki_plan_limits();
     if (!out) return;
     oaki_plan_reason why = oaki_plan_reason_now();

@@ -69,10 +69,10 @@ typedef struct oak_host {
 } oak_host;
 
 /** Read costs, limits and decisions into *out. Limits of control groups are read anew. If the costs
- * were never measured, the call measures them, which takes about 3 ms and 4 MiB. Otherwise a thread
- * of Oakum's measures them once the heap has 8 MiB of live objects. The variable OAKUM_HOST sets
- * costs and limits in place of a measurement: write_ns=12000,fresh_ns=900,cpus=1,memory=64M. out
- * may be NULL. Any thread. */
+ * were never measured, or are doubted, the call measures them, which takes about 3 to 9 ms and 4
+ * MiB. Otherwise a thread of Oakum's measures them once the heap has 8 MiB of live objects. The
+ * variable OAKUM_HOST sets costs and limits in place of a measurement:
+ * write_ns=12000,fresh_ns=900,cpus=1,memory=64M. out may be NULL. Any thread. */
 OAK_API void oak_host_read(oak_host *out);
 
 /** Disable collections until the matching oak_gc_enable. The calls nest. Between the two, no

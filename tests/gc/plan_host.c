@@ -300,6 +300,27 @@ START_TEST(a_first_probe_that_finds_dear_writes_is_doubted)
 }
 END_TEST
 
+/* A first probe that is interrupted throughout: readings up to this one are of a dear host. */
+#define LAST_DEAR 20
+
+static uint64_t clock_of_an_interruption(void)
+{
+    static int readings;
+    return played_ns += readings++ < LAST_DEAR ? 16 * DEAR : 16 * CHEAP;
+}
+
+START_TEST(the_program_is_told_what_is_not_doubted)
+{
+    oak_host h;
+    if (!start_probes()) return;
+    oaki_cost_clock = clock_of_an_interruption;
+    oak_host_read(&h);
+    ck_assert_uint_eq(AO_load(&oaki_gc.plan.probes), 3);
+    ck_assert_uint_eq(h.write, CHEAP);
+    ck_assert(!h.dear);
+}
+END_TEST
+
 /* ---- for the program ---- */
 
 START_TEST(the_program_reads_costs_and_decisions)
@@ -403,6 +424,7 @@ Suite *suite_gc_plan_host(void)
     tcase_add_loop_test(c, a_host_that_becomes_dear_has_its_pages_released, 0, 2);
     tcase_add_test(c, two_probes_must_agree);
     tcase_add_test(c, a_first_probe_that_finds_dear_writes_is_doubted);
+    tcase_add_test(c, the_program_is_told_what_is_not_doubted);
     tcase_add_test(c, the_program_reads_costs_and_decisions);
     tcase_add_test(c, the_trace_tells_what_is_decided_by);
     tcase_add_loop_test(c, limits_are_forced, 0, 2);
