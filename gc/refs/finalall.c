@@ -39,7 +39,7 @@ static record *at(uint32_t i)
 
 static bool is_of_zone(const search *s, const record *r)
 {
-    return !s->zone || oaki_zone_id_of(r->link.obj) == s->zone->id;
+    return !s->zone || r->zone == s->zone->id;
 }
 
 static bool waits(const search *s, const record *r)
@@ -181,17 +181,23 @@ static void decide(search *s, bool with_contexts)
     queue(s, is_ready_cleanup);
 }
 
-static size_t count_waiting(const search *s)
+static size_t count(const search *s, uint8_t state)
 {
     size_t n = 0;
-    for (uint32_t i = 0; i < oaki_final.table.records.len; i++) n += waits(s, at(i));
+    for (uint32_t i = 0; i < oaki_final.table.records.len; i++)
+        n += at(i)->state == state && is_of_zone(s, at(i));
     return n;
 }
 
-/* Ready ones, and those that run. */
-static size_t count_active(void)
+static size_t count_waiting(const search *s)
 {
-    return oaki_finalizers_ready() + oaki_finalizers_running(UINT64_MAX);
+    return count(s, OAKI_FINAL_WAITING);
+}
+
+/* Ready ones, and those that run. */
+static size_t count_active(const search *s)
+{
+    return count(s, OAKI_FINAL_READY) + oaki_finalizers_running(s->zone, UINT64_MAX);
 }
 
 typedef struct round {
@@ -209,10 +215,10 @@ static int queue_round(const oak_zone *z, round *out)
     if (room && count_waiting(&s) > 0) {
         oaki_concurrent_give_up();
         decide(&s, true);
-        if (count_active() == 0) decide(&s, false);
+        if (count_active(&s) == 0) decide(&s, false);
     }
     out->ready = oaki_finalizers_ready();
-    out->active = count_active();
+    out->active = count_active(&s);
     out->waiting = count_waiting(&s);
     search_end(&s);
     oaki_edges_trim();
@@ -220,16 +226,16 @@ static int queue_round(const oak_zone *z, round *out)
     return room ? 0 : ENOMEM;
 }
 
-/* Runs the first `n` of the queue, where other threads may take some of them, and waits for those.
- * false: one takes too long. */
-static bool run_queued(size_t n)
+/* Runs the first `n` of the queue, where other threads may take some of them, and waits for those
+ * of the zone. false: one takes too long. */
+static bool run_queued(const oak_zone *z, size_t n)
 {
     (void)oaki_finalizers_run_most(n);
     uint64_t taken_ns = oaki_os_lately_ns(), waited = 0;
-    unsigned running = oaki_finalizers_running(taken_ns);
+    unsigned running = oaki_finalizers_running(z, taken_ns);
     while (running > 0) {
         oaki_os_sleep_ns(OAKI_TUNE_FINALIZE_POLL_NS);
-        unsigned now = oaki_finalizers_running(taken_ns);
+        unsigned now = oaki_finalizers_running(z, taken_ns);
         waited = now < running ? 0 : waited + OAKI_TUNE_FINALIZE_POLL_NS;
         running = now;
         if (waited > OAKI_TUNE_FINALIZE_PATIENCE_NS) return false;
@@ -243,7 +249,7 @@ static size_t count_left(const oak_zone *z)
     oaki_thread *t = oaki_enter();
     if (!t) return 0;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
-    size_t n = count_waiting(&s) + count_active();
+    size_t n = count_waiting(&s) + count_active(&s);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
     oaki_leave(t);
     return n;
@@ -257,7 +263,7 @@ static int finalize(const oak_zone *z, size_t *left)
     const oaki_thread *t = oaki_thread_attach_self();
     int error = !t ? ENOMEM : t->finalizes ? EDEADLK : 0;
     while (!error) {
-        error = run_queued(r.ready) ? queue_round(z, &r) : EAGAIN;
+        error = run_queued(z, r.ready) ? queue_round(z, &r) : EAGAIN;
         if (error || r.active == 0) break;
         vain = r.active + r.waiting < least ? 0 : vain + 1;
         least = OAKI_MIN(least, r.active + r.waiting);

@@ -104,6 +104,7 @@ static void fill(uint32_t i, oaki_finalizer_fn fn, void *ctx, uint8_t kind)
     r->fn = fn;
     r->ctx = ctx;
     r->kind = kind;
+    r->zone = oaki_zone_id_of(r->link.obj);
     oaki_objtable_uncertain(&oaki_final.table, i);
     oaki_count_step(&oaki_final.waiting[kind], 1);
     oaki_special_note(r->link.obj);
@@ -114,8 +115,8 @@ static int add_cleanup(void *obj, oaki_finalizer_fn fn, void *ctx)
     oaki_objslot *place;
     if (oaki_objtable_reserve(&oaki_final.table) != 0) return -1;
     uint32_t first = find(obj, &place);
-    fill(first == OAKI_RECORD_NONE ? oaki_objtable_add_at(&oaki_final.table, obj, place) :
-                                  oaki_objtable_add(&oaki_final.table, obj, first),
+    fill(first == OAKI_RECORD_NONE ? oaki_objtable_add_at(&oaki_final.table, obj, place)
+                                   : oaki_objtable_add(&oaki_final.table, obj, first),
          fn, ctx, OAKI_FINAL_CLEANUP);
     return 0;
 }
@@ -223,8 +224,10 @@ static void table_forget(void *obj)
     if (!oaki_special_possible(obj)) return;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     while ((i = oaki_objtable_first(&oaki_final.table, obj)) != OAKI_RECORD_NONE)
-        if (is_gone(i)) leave_chain(i);
-        else record_remove(i);
+        if (is_gone(i))
+            leave_chain(i);
+        else
+            record_remove(i);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
 }
 
@@ -266,7 +269,7 @@ bool oaki_finalizers_pop(oaki_ready *out)
         const record *r = at(i);
         OAKI_ASSERT(r->state == OAKI_FINAL_READY && r->prev == OAKI_RECORD_NONE);
         void *obj = r->kind == OAKI_FINAL_CLEANUP ? NULL : r->link.obj;
-        *out = (oaki_ready){ .obj = obj, .ctx = r->ctx, .fn = r->fn };
+        *out = (oaki_ready){ .obj = obj, .ctx = r->ctx, .fn = r->fn, .zone = r->zone };
         record_remove(i);
     }
     oaki_lock_release(&oaki_the_heap.finalizer_lock);

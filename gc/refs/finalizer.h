@@ -15,6 +15,7 @@ typedef union oaki_finalizer_fn {
 typedef struct oaki_ready {
     void *obj, *ctx;
     oaki_finalizer_fn fn;
+    uint32_t zone;
 } oaki_ready;
 
 /* Takes the first entry of the queue. From then on *out is all that keeps obj and ctx alive, so
@@ -37,9 +38,9 @@ size_t oaki_finalizers_registered(void);
 /* As oak_finalizers_run, but at most so many: those that it runs may queue others without end. */
 size_t oaki_finalizers_run_most(size_t most);
 
-/* How many threads run one that they took from the queue at `since_ns` (oaki_os_lately_ns) or
- * before; a thread between two may count. */
-unsigned oaki_finalizers_running(uint64_t since_ns);
+/* How many threads run one for an object of the zone, or of any (NULL), that they took from the
+ * queue at `since_ns` (oaki_os_lately_ns) or before. A thread between two may count. */
+unsigned oaki_finalizers_running(const oak_zone *z, uint64_t since_ns);
 
 /* Has a collection queued any since the last call? */
 bool oaki_finalizers_fresh(void);

@@ -19,6 +19,7 @@ typedef struct oaki_final_record {
     void *ctx;
     uint32_t next, prev; /* in the queue; in a decision's list of candidates, next alone */
     uint8_t state, kind, age;
+    uint32_t zone; /* of the object, which may be gone before its cleanup has run */
 } oaki_final_record;
 
 _Static_assert(sizeof(oaki_final_record) == 48, "docs/finalizers.md says so");

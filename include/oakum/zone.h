@@ -137,8 +137,8 @@ OAK_API size_t oak_zones_read(oak_zone_stats *out, size_t max, oak_memstats *m);
 
 /** As oak_finalize_all (gc.h), for the finalizers and cleanups of the zone's objects alone: before
  * oak_zone_discard, which drops them. Only objects of the zone count in their order. Finalizers of
- * other zones that are ready already are run, too. NULL: the default zone. *left counts the zone's
- * finalizers and cleanups, and those that are ready. */
+ * other zones that are ready already are run, too, but not waited for on other threads. NULL: the
+ * default zone. *left counts the zone's finalizers and cleanups. */
 OAK_API int oak_zone_finalize(oak_zone *z, size_t *left);
 
 /** Free all objects of a zone, even those that are still referred to, and end the zone. The call

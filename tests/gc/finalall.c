@@ -359,6 +359,53 @@ START_TEST(a_zone_runs_its_own)
 }
 END_TEST
 
+static AO_t blocked, unblocked;
+
+static void block(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+    if (AO_fetch_and_add1_full(&blocked) > 0) return;
+    while (!AO_load(&unblocked)) oaki_os_yield();
+}
+
+static void make_blocking(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 8; i++) ck_assert_int_eq(oak_finalizer_set(oak_alloc(32), block, NULL), 0);
+}
+
+static void *run_blocking(void *arg)
+{
+    (void)oak_finalizers_run();
+    return arg;
+}
+
+/* One of another zone runs all the time; others are run by the call. */
+START_TEST(a_zone_waits_for_its_own)
+{
+    size_t left;
+    oak_zone *z = oak_zone_new(NULL);
+    test_away(make_blocking, NULL);
+    oak_collect();
+    pthread_t id = test_start(run_blocking, NULL);
+    test_wait(&blocked, 1);
+    ck_assert_int_eq(oak_zone_enter(z), 0);
+    make(0, NULL, OAK_FINALIZER_ORDERED);
+    make(1, kept[0], OAK_FINALIZER_ORDERED);
+    oak_zone_leave(z);
+    kept[0]->other = kept[1];
+    ck_assert_int_eq(oak_zone_finalize(z, &left), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_uint_eq(left, 2);
+    kept[0]->other = NULL;
+    ck_assert_int_eq(oak_zone_finalize(z, &left), 0);
+    ck_assert_uint_eq(left, 0);
+    ck_assert_uint_eq(AO_load(&norder), 2);
+    AO_store(&unblocked, 1);
+    test_join(id);
+}
+END_TEST
+
 /* ---- with a thread of their own ---- */
 
 START_TEST(a_thread_of_their_own_changes_no_order)
@@ -427,6 +474,7 @@ Suite *suite_gc_finalall(void)
     tcase_add_loop_test(c, from_a_finalizer_it_is_refused, 0, 4);
     tcase_add_loop_test(c, from_one_that_a_collection_has_found_it_is_refused, 0, 2);
     tcase_add_test(c, a_zone_runs_its_own);
+    tcase_add_test(c, a_zone_waits_for_its_own);
     tcase_add_test(c, a_thread_that_was_not_to_be_can_be_had_later);
     suite_add_tcase(s, c);
     c = tcase_create("tags");
