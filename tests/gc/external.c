@@ -183,6 +183,20 @@ START_TEST(they_are_gone_with_the_zone)
 }
 END_TEST
 
+START_TEST(they_end_where_the_object_is_moved)
+{
+    start(-1);
+    void *p = oak_alloc(32);
+    ck_assert_int_eq(oak_external_add(p, MB), 0);
+    p = oak_realloc(p, 30); /* stays */
+    ck_assert_uint_eq(oak_external_bytes(p), (size_t)MB);
+    void *moved = oak_realloc(p, 100000);
+    ck_assert_uint_eq(oak_external_bytes(moved), 0);
+    ck_assert_uint_eq(external(), 0);
+    test_assert_sound();
+}
+END_TEST
+
 /* ---- pacing ---- */
 
 START_TEST(they_make_collections_due)
@@ -337,6 +351,7 @@ Suite *suite_gc_external(void)
     tcase_add_test(c, they_are_gone_with_the_object);
     tcase_add_test(c, a_finalizer_sees_them);
     tcase_add_test(c, they_are_gone_with_the_zone);
+    tcase_add_test(c, they_end_where_the_object_is_moved);
     tcase_add_test(c, they_make_collections_due);
     tcase_add_test(c, what_lives_raises_the_goal);
     tcase_add_test(c, they_count_in_the_limit_of_the_zone);

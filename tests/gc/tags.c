@@ -23,29 +23,20 @@ Suite *suite_gc_tags(void);
 
 static uintptr_t base;
 
-static uint64_t nan_fffc(uintptr_t p)
-{
-    return p | (uint64_t)0xfffc << 48;
-}
+#define UPPER_16(name, top)               \
+    static uint64_t name(uintptr_t p)     \
+    {                                     \
+        return p | (uint64_t)(top) << 48; \
+    }
 
-static uint64_t nan_fffa(uintptr_t p)
-{
-    return p | (uint64_t)0xfffa << 48;
-}
-
-static uint64_t nan_7ffc(uintptr_t p)
-{
-    return p | (uint64_t)0x7ffc << 48;
-}
+UPPER_16(nan_fffc, 0xfffc)
+UPPER_16(nan_fffa, 0xfffa)
+UPPER_16(nan_7ffc, 0x7ffc)
+UPPER_16(bit_48, 1)
 
 static uint64_t top_byte(uintptr_t p)
 {
     return p | (uint64_t)(0x80 + p / SIZE % 100) << 56;
-}
-
-static uint64_t bit_48(uintptr_t p)
-{
-    return p | (uint64_t)1 << 48;
 }
 
 static uint64_t shifted_1(uintptr_t p)
@@ -285,6 +276,22 @@ static void fill_values(void *arg)
     drop_all(all);
 }
 
+/* In turn in a key and in a value of small maps. The other word is no reference by any tag. */
+static void fill_map(void *arg)
+{
+    static oak_map_type type;
+    (void)arg;
+    type = oak_map_u64_u64;
+    type.flags = OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE;
+    uint64_t *all = make_all();
+    for (uint64_t i = 0; i < (kind->halves ? N / 2 : N); i++) {
+        if (i % 50 == 0) holders[i / 50] = (uint64_t *)oak_map_new(&type, 0);
+        uint64_t pair[2] = { i % 2 ? all[i] : ~i, i % 2 ? ~i : all[i] };
+        *(uint64_t *)oak_map_put((oak_map *)holders[i / 50], &pair[0]) = pair[1];
+    }
+    drop_all(all);
+}
+
 static const struct place {
     const char *name;
     void (*fill)(void *arg), (*empty)(void *arg);
@@ -296,6 +303,7 @@ static const struct place {
     { "a few words", fill_pairs_of_words, empty_holders },
     { "typed objects", fill_typed, empty_holders },
     { "values of ephemerons", fill_values, empty_holders },
+    { "keys and values of a map", fill_map, empty_holders },
 };
 
 /* ---- marks ---- */
