@@ -5,8 +5,12 @@
  * anywhere. zone.hpp: a zone for a scope. map.hpp: maps and sets as ranges. throw.hpp: exceptions
  * that refer to objects.
  *
- * Header-only: a program links liboakum as one in C does. docs/cxx.md has examples.
- * <oakum/exceptions.hpp> is not part of it. */
+ * After a plain throw, an object that only the exception in flight refers to may be collected: no
+ * root shows the memory of exceptions. Use oak::throw_ in its place, or an oak::root as a member of
+ * the exception. Or include <oakum/exceptions.hpp>, which is not part of this header, in one file
+ * of the program, for every exception.
+ *
+ * Header-only: a program links liboakum as one in C does. docs/cxx.md has examples. */
 #ifndef OAKUM_OAKUM_HPP
 #define OAKUM_OAKUM_HPP
 
