@@ -203,7 +203,8 @@ const char *oaki_tags_prepare(oaki_tag_set *set, const oak_pointer_tag *tag, siz
         const char *wrong = add(set, &tag[i], 0);
         if (!wrong && tag[i].flags & OAK_TAG_HALVES) wrong = add(set, &tag[i], 32);
         if (wrong) return wrong;
-        set->loose |= !tag[i].value && tag[i].flags & OAK_TAG_FROM_HEAP;
+        bool low = tag[i].flags & OAK_TAG_HALVES || tag[i].value >> 32 == 0;
+        set->loose |= low && tag[i].flags & OAK_TAG_FROM_HEAP;
         set->form = set->n == 1 ? form_of(&tag[i], &set->tag[0]) : OAKI_TAG_GENERAL;
     }
     return NULL;

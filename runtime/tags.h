@@ -40,7 +40,7 @@ typedef enum oaki_tag_form {
 typedef struct oaki_tag_set {
     unsigned n;
     oaki_tag_form form;
-    bool loose; /* small numbers may be references: a tag counts from the heap, and has value 0 */
+    bool loose; /* numbers may be references: a tag counts from the heap, and its value is low */
     oaki_tag tag[OAKI_TAGS];
 } oaki_tag_set;
 
