@@ -13,7 +13,7 @@
  * A library that would end the process is made to leave the call instead:
  * - by error() (libdw without memory), which first calls a hook that prints the program's name.
  *   The hook is oaki_foreign_give_up.
- * - by abort, exit or a failed assertion: foreign_exits.c.
+ * - by abort, exit, a failed assertion and the like: foreign_exits.c.
  *
  * Owns: struct self, written under its lock before `c` is first set; struct tries.
  * Locks: self.lock is held while a library is loaded. The holder waits for the loader's lock, and
@@ -21,6 +21,7 @@
  * Invariant: a child forked while a library was being loaded loads and calls none, as locks may be
  *   held there for ever. */
 #include "foreign.h"
+#include "foreign_checks.h"
 #include "foreign_exits.h"
 #include "object.h"
 #include "runtime/print.h"
@@ -128,6 +129,7 @@ static bool open_space(void)
     *(void **)&self.free = dlsym(c, "free");
     *(void **)&self.uselocale = dlsym(c, "uselocale");
     *(void **)&self.errno_location = dlsym(c, "__errno_location");
+    if (!oaki_foreign_checks_init(c)) return false;
     if (!set || !self.malloc || !self.free || !self.uselocale || !self.errno_location ||
         dlinfo(c, RTLD_DI_LMID, &self.space) != 0)
         return false;

@@ -4,11 +4,12 @@
  * The loader stores the addresses of imported functions in a table of the importing object. After
  * that, RELRO makes the table read-only. So a page of the table is writable for one store, and is
  * then protected as before. The C library's own calls of abort pass by no such table: a damaged
- * malloc heap ends the process.
+ * malloc heap ends the process. So do the forms of fprintf that look for %n.
  *
  * Owns: those entries of the tables. Lock: foreign.c's, which is held while a library is loaded. */
 #include "foreign_exits.h"
 #include "foreign.h"
+#include "foreign_checks.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 
@@ -31,11 +32,22 @@
 
 #define GIVES_UP "oakum: a library that Oakum has loaded gives up, and is not called again: "
 
-static _Noreturn void end_by_abort(void)
+_Noreturn void oaki_foreign_end(const char *why)
 {
-    oaki_log(GIVES_UP "abort\n");
+    oaki_log(GIVES_UP "%s\n", why);
     oaki_foreign_give_up();
     abort();
+}
+
+static _Noreturn void end_by_abort(void)
+{
+    oaki_foreign_end("abort");
+}
+
+/* The stack may be damaged further up, too: then nothing helps. */
+static _Noreturn void end_by_stack(void)
+{
+    oaki_foreign_end("stack smashing");
 }
 
 static _Noreturn void end_by_assertion(const char *what, const char *file, unsigned line,
@@ -55,23 +67,38 @@ static _Noreturn void end_by_exit(int status)
     __builtin_unreachable();
 }
 
-static const struct {
-    const char *name;
-    void (*instead)(void);
-} ends[] = {
+/* Signals to others pass. A library that sends one to itself has nothing more to say. */
+static int end_by_kill(pid_t to, int sig)
+{
+    if (sig == 0 || to != (pid_t)oaki_os_pid()) return (int)syscall(SYS_kill, to, sig);
+    oaki_log(GIVES_UP "signal %d\n", sig);
+    oaki_foreign_give_up();
+    return (int)syscall(SYS_kill, to, sig);
+}
+
+static int end_by_raise(int sig)
+{
+    return end_by_kill((pid_t)oaki_os_pid(), sig);
+}
+
+static const oaki_foreign_form ends[] = {
     { "abort", (void (*)(void))end_by_abort },
+    { "__stack_chk_fail", (void (*)(void))end_by_stack },
     { "__assert_fail", (void (*)(void))end_by_assertion },
     { "exit", (void (*)(void))end_by_exit },
     { "_exit", (void (*)(void))end_by_exit },
+    { "kill", (void (*)(void))end_by_kill },
+    { "raise", (void (*)(void))end_by_raise },
+    { NULL, NULL },
 };
 
 /* ---- the table ---- */
 
 typedef struct table {
     uintptr_t base;
-    const ElfW(Sym) *symbols;
+    const ElfW(Sym) * symbols;
     const char *names;
-    const ElfW(Rela) *calls, *others; /* relocations: of calls through the PLT, and the rest */
+    const ElfW(Rela) * calls, *others; /* relocations: of calls through the PLT, and the rest */
     size_t ncalls, nothers;
     uintptr_t sealed, sealed_end; /* the part that RELRO has made read-only */
 } table;
@@ -82,17 +109,30 @@ static const void *place(const table *t, ElfW(Addr) at)
     return (const void *)(at < t->base ? at + t->base : at); // NOLINT(performance-no-int-to-ptr)
 }
 
-static void read_dynamic(table *t, const ElfW(Dyn) *d)
+static void read_dynamic(table *t, const ElfW(Dyn) * d)
 {
     for (; d->d_tag != DT_NULL; d++) {
         switch (d->d_tag) {
-        case DT_SYMTAB: t->symbols = place(t, d->d_un.d_ptr); break;
-        case DT_STRTAB: t->names = place(t, d->d_un.d_ptr); break;
-        case DT_JMPREL: t->calls = place(t, d->d_un.d_ptr); break;
-        case DT_PLTRELSZ: t->ncalls = d->d_un.d_val / sizeof *t->calls; break;
-        case DT_RELA: t->others = place(t, d->d_un.d_ptr); break;
-        case DT_RELASZ: t->nothers = d->d_un.d_val / sizeof *t->others; break;
-        default: break;
+        case DT_SYMTAB:
+            t->symbols = place(t, d->d_un.d_ptr);
+            break;
+        case DT_STRTAB:
+            t->names = place(t, d->d_un.d_ptr);
+            break;
+        case DT_JMPREL:
+            t->calls = place(t, d->d_un.d_ptr);
+            break;
+        case DT_PLTRELSZ:
+            t->ncalls = d->d_un.d_val / sizeof *t->calls;
+            break;
+        case DT_RELA:
+            t->others = place(t, d->d_un.d_ptr);
+            break;
+        case DT_RELASZ:
+            t->nothers = d->d_un.d_val / sizeof *t->others;
+            break;
+        default:
+            break;
         }
     }
 }
@@ -101,7 +141,7 @@ static void read_dynamic(table *t, const ElfW(Dyn) *d)
 static void read_sealed(table *t, const void *in_object)
 {
     Dl_info info;
-    const ElfW(Ehdr) *head;
+    const ElfW(Ehdr) * head;
     if (!dladdr(in_object, &info)) return;
     head = info.dli_fbase;
     if (memcmp(head->e_ident, ELFMAG, SELFMAG) != 0) return;
@@ -122,22 +162,28 @@ static bool unprotect(const table *t, uintptr_t at, int protection)
 }
 
 /* Without memory to split a mapping, the entry stays as it is. */
-static void replace(const table *t, const ElfW(Rela) *r, void (*instead)(void))
+static void replace(const table *t, const ElfW(Rela) * r, void (*form)(void))
 {
     uintptr_t at = t->base + r->r_offset;
     if (!unprotect(t, at, PROT_READ | PROT_WRITE)) return;
-    AO_store((AO_t *)at, (AO_t)instead);
+    AO_store((AO_t *)at, (AO_t)form);
     (void)unprotect(t, at, PROT_READ);
 }
 
-static void look_through(const table *t, const ElfW(Rela) *r, size_t n)
+static void replace_if_listed(const table *t, const ElfW(Rela) * r, const oaki_foreign_form *f)
+{
+    const char *name = t->names + t->symbols[ELF64_R_SYM(r->r_info)].st_name;
+    while (f->name && strcmp(name, f->name) != 0) f++;
+    if (f->name) replace(t, r, f->form);
+}
+
+static void look_through(const table *t, const ElfW(Rela) * r, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t type = ELF64_R_TYPE(r[i].r_info);
         if (type != JUMP_SLOT && type != GLOB_DAT) continue;
-        const char *name = t->names + t->symbols[ELF64_R_SYM(r[i].r_info)].st_name;
-        for (size_t k = 0; k < OAKI_COUNT(ends); k++)
-            if (strcmp(name, ends[k].name) == 0) replace(t, &r[i], ends[k].instead);
+        replace_if_listed(t, &r[i], ends);
+        replace_if_listed(t, &r[i], oaki_foreign_checks);
     }
 }
 

@@ -175,11 +175,21 @@ typedef struct ending {
     int status; /* of a call outside of a try */
 } ending;
 
-#define ENDINGS(file)                                              \
-    { file, "ends_by_abort", "again: abort\n", SIGABRT },          \
-        { file, "ends_by_assertion", ": holds == 1\n", SIGABRT },  \
-        { file, "ends_by_exit", "again: exit(4)\n", 4 << 8 },      \
-        { file, "ends_at_once", "again: exit(5)\n", 5 << 8 }
+#define OVERRUN(file, function)                             \
+    {                                                       \
+        file, function, "again: buffer overflow\n", SIGABRT \
+    }
+#define ENDINGS(file)                                                              \
+    { file, "ends_by_abort", "again: abort\n", SIGABRT },                          \
+        { file, "ends_by_assertion", ": holds == 1\n", SIGABRT },                  \
+        { file, "ends_by_exit", "again: exit(4)\n", 4 << 8 },                      \
+        { file, "ends_at_once", "again: exit(5)\n", 5 << 8 },                      \
+        { file, "ends_by_kill", "again: signal 10\n", SIGUSR1 },                   \
+        { file, "ends_by_raise", "again: signal 8\n", SIGFPE },                    \
+        { file, "ends_by_stack", "again: stack smashing\n", SIGABRT },             \
+        OVERRUN(file, "overruns_by_memcpy"), OVERRUN(file, "overruns_by_strcpy"),  \
+        OVERRUN(file, "overruns_by_strcat"), OVERRUN(file, "overruns_by_sprintf"), \
+        OVERRUN(file, "overruns_by_vsnprintf"), OVERRUN(file, "overruns_by_fd_set")
 static const ending endings[] = { ENDINGS(TEST_MODULES "/libendslazy.so"),
                                   ENDINGS(TEST_MODULES "/libendsnow.so") };
 
@@ -216,6 +226,21 @@ START_TEST(a_library_that_gives_up_is_led_out)
     int status = test_capture(end_outside, &e, out, sizeof out) & ~0x80; /* the bit of a core */
     ck_assert_msg(status == e.status, "%s: status %#x, %s", e.function, (unsigned)status, out);
     ck_assert_msg(strstr(out, e.said) != NULL, "%s: %s", e.function, out);
+}
+END_TEST
+
+/* The forms that look for overruns do what the C library's do. */
+START_TEST(what_does_not_overrun_is_as_it_was)
+{
+    const char *(*what_fits)(void);
+    void *lib = oaki_foreign_load(endings[OAKI_COUNT(endings) / 2 * (size_t)_i].file, why);
+    ck_assert_msg(lib != NULL, "%s", why);
+    *(void **)&what_fits = oaki_foreign_find(lib, "what_fits");
+    ck_assert_ptr_nonnull(what_fits);
+    oaki_foreign_enter();
+    const char *wrong = what_fits();
+    oaki_foreign_leave();
+    ck_assert_msg(!wrong, "%s", wrong);
 }
 END_TEST
 
@@ -350,6 +375,7 @@ Suite *suite_observe_foreign(void)
     tcase_add_test(c, no_key_of_threads_is_to_be_had);
     tcase_add_test(c, what_ends_the_process_is_led_out);
     tcase_add_loop_test(c, a_library_that_gives_up_is_led_out, 0, OAKI_COUNT(endings));
+    tcase_add_loop_test(c, what_does_not_overrun_is_as_it_was, 0, 2);
     tcase_add_test(c, a_child_can_use_them_too);
     tcase_add_test(c, a_child_that_was_forked_while_one_is_loaded_does_without);
     tcase_add_test(c, without_memory_names_are_missing_and_the_program_goes_on);
