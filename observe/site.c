@@ -243,11 +243,20 @@ static void note_external(void *obj, size_t bytes, size_t rate)
     note_one(obj, bytes, rate, true);
 }
 
+/* Attaches a thread whose first call this is: its stack is known from there on. */
+static bool is_attached(void)
+{
+    if (oaki_thread_self()) return true;
+    oaki_thread *t = oaki_enter();
+    if (t) oaki_leave(t);
+    return t != NULL;
+}
+
 const oaki_site *oaki_site_here(void)
 {
     int saved = errno;
     uintptr_t pc[OAKI_STACK_FRAMES];
-    size_t n = capture(pc, OAKI_COUNT(pc));
+    size_t n = is_attached() ? capture(pc, OAKI_COUNT(pc)) : 0;
     n = oaki_frames_merge(pc, n, OAKI_COUNT(pc));
     const oaki_site *s = NULL;
     oaki_thread *t = oaki_enter();

@@ -325,6 +325,62 @@ static void stopped_in_runtime(void)
     while (!AO_load(&quit)) churn(1000);
 }
 
+static void cache(void)
+{
+    oak_cache_config c = {
+        .keys = &oak_map_u64_ptr, .max_entries = 1000, .ttl = 1, .flags = OAK_CACHE_LOCKED
+    };
+    oak_cache *made = oak_cache_new(&c);
+    for (uint64_t i = 0; i < 5000; i++) {
+        (void)oak_cache_put_ex(made, &i, oak_alloc(16), 0, i % 2 ? OAK_CACHE_FOREVER : 0);
+        sink = oak_cache_get(made, &i);
+        if (i % 3 == 0) (void)oak_cache_delete(made, &i);
+    }
+    (void)oak_cache_set_limit(made, 10, 0);
+    (void)oak_cache_purge_expired(made, 1000);
+    oak_cache_clear(made);
+}
+
+#ifdef STACK_USE_LIBGC /* a build with libgc's functions */
+#include "embed/libgc/abi.h"
+
+static void start_libgc(void)
+{
+    GC_init();
+    GC_allow_register_threads();
+    some_live();
+}
+
+static void gc_finalize(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+}
+
+static NOINLINE void gc_refs(void)
+{
+    void *x = GC_malloc(40);
+    void **link = GC_malloc_atomic(sizeof *link);
+    *link = x;
+    GC_register_finalizer(x, gc_finalize, NULL, NULL, NULL);
+    (void)GC_general_register_disappearing_link(link, x);
+}
+
+static void libgc(void)
+{
+    for (int i = 0; i < 20000; i++) {
+        sink = GC_malloc(48);
+        sink = GC_realloc(GC_malloc_atomic(100), (size_t)i % 5000 + 1);
+        GC_free(sink);
+        GC_generic_malloc_many(32, 1, &sink);
+        sink = GC_debug_malloc(24, "stack_use.c", 1);
+        if (i % 100 == 0) gc_refs();
+    }
+    GC_gcollect();
+    (void)GC_invoke_finalizers();
+    GC_gcollect();
+}
+#endif
+
 static const path paths[] = {
     { "fast", attach, alloc_fast, false, false },
     { "slow", attach, alloc_slow, false, false },
@@ -337,6 +393,7 @@ static const path paths[] = {
     { "realloc", attach, realloc_some, false, false },
     { "map", attach, maps, false, false },
     { "maps", attach, maps_other, false, false },
+    { "cache", attach, cache, false, false },
     { "typed", attach, typed, false, false },
     { "refs", attach, refs, false, false },
     { "statistics", some_live, statistics, false, false },
@@ -346,7 +403,15 @@ static const path paths[] = {
     { "fork", attach, forks, false, false },
     { "stopped", start_collector, stopped, false, true },
     { "runtime", start_collector, stopped_in_runtime, false, true },
+#ifdef STACK_USE_LIBGC
+    { "libgc", start_libgc, libgc, false, false },
+#endif
 };
+#ifdef STACK_USE_LIBGC
+enum { FIRST = COUNT(paths) - 1 }; /* the others are stack_use's */
+#else
+enum { FIRST = 0 };
+#endif
 
 /* ---- options ---- */
 
@@ -363,7 +428,10 @@ static const char *const modes[][2] = {
     { "OAKUM_DEBUG", "stress=997" },
     { "OAKUM_DEBUG", "stress=997,beside=1" },
     { "OAKUM_GC_LOG", "/dev/null" },
+    { "OAKUM_DEBUG", "poison=1" },
+    { "OAKUM_DEBUG", "guard" },
     { "OAKUM_PROFILE_RATE", "1" },
+    { "OAKUM_DETECTOR", "1" },
 };
 
 /* ---- one path ---- */
@@ -508,7 +576,7 @@ int main(int argc, char **argv)
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = '\0';
-    for (size_t i = 0; i < COUNT(paths); i++) {
+    for (size_t i = FIRST; i < COUNT(paths); i++) {
         if (argc > 1 && strcmp(argv[1], paths[i].name) == 0) return one(&paths[i], argv[2]);
         if (argc == 1) all_of(self, &paths[i]);
     }
