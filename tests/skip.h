@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* `lacking`, and the reason if so. */
 OAKI_UNUSED static bool test_skip(bool lacking, const char *why)
@@ -36,6 +37,11 @@ OAKI_UNUSED static bool test_skip_asan(void)
 OAKI_UNUSED static bool test_skip_valgrind(void)
 {
     return test_skip(getenv("UNDER_VALGRIND"), "Valgrind has its own stacks, mappings, limits");
+}
+
+OAKI_UNUSED static bool test_skip_user(void)
+{
+    return test_skip(geteuid() != 0, "only root may do that");
 }
 
 #endif

@@ -3,7 +3,6 @@
 #include "run.h"
 
 #include "cmd/live.h"
-#include "observe/mhd.h"
 #include "tests/heap.h"
 #include "tests/observe/http.h"
 #include "tests/threads.h"
@@ -69,7 +68,7 @@ static void find_as(uid_t who, char *where)
 START_TEST(another_user_s_process_is_none_to_look_at)
 {
     char first[] = "1", none[] = "999999999";
-    if (geteuid() != 0 || !start()) return;
+    if (test_skip_user() || !start()) return;
     find_as(65534, pid);
     fails_with("you may not look at process");
     ck_assert_ptr_nonnull(strstr(r.err, "user 0's; be that user or root"));
@@ -87,7 +86,7 @@ START_TEST(root_sees_all)
 {
     char child_pid[16], byte;
     int told[2], go[2];
-    if (geteuid() != 0 || !oaki_mhd_load(NULL)) return;
+    if (test_skip_user() || http_skip()) return;
     unsetenv("XDG_RUNTIME_DIR");
     test_heap_start(test_config());
     ck_assert_int_eq(pipe(told) + pipe(go), 0);
@@ -150,7 +149,7 @@ START_TEST(a_program_with_a_session_of_its_own)
     static char built[] = TEST_OAKUM;
     char name[] = "/tmp/oakum-live-XXXXXX", where[64], child_pid[16], byte;
     int out[2];
-    if (!oaki_mhd_load(NULL)) return;
+    if (http_skip()) return;
     ck_assert_ptr_nonnull(mkdtemp(name));
     snprintf(where, sizeof where, "%s/oakum", name);
     unsetenv("XDG_RUNTIME_DIR");
@@ -196,14 +195,14 @@ START_TEST(a_process_in_a_namespace)
 {
     char name[] = "/tmp/oakum-live-XXXXXX", tmp[64], child_pid[16], byte;
     int told[2], go[2];
-    if (geteuid() != 0 || !oaki_mhd_load(NULL)) return;
+    if (test_skip_user() || http_skip()) return;
     ck_assert_ptr_nonnull(mkdtemp(name));
     snprintf(tmp, sizeof tmp, "%s/tmp", name);
     ck_assert_int_eq(chmod(name, 0755) + mkdir(tmp, 0777) + chmod(tmp, 01777), 0);
     unsetenv("XDG_RUNTIME_DIR");
     test_heap_start(test_config());
     ck_assert_int_eq(pipe(told) + pipe(go), 0);
-    if (unshare(CLONE_NEWPID) != 0) return;
+    if (test_skip(unshare(CLONE_NEWPID) != 0, "there can't be a namespace")) return;
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {

@@ -251,7 +251,7 @@ END_TEST
  * time isn't exact, so one of several cycles is to show it. */
 START_TEST(a_step_takes_twice_its_budget_and_a_pause_at_most)
 {
-    if (!start() || test_slow()) return;
+    if (!start() || test_skip_slow()) return;
     uint64_t budget_us = 1000, longest = UINT64_MAX;
     size_t steps = 0;
     oaki_debug_switches.verify = 0;

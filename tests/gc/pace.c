@@ -344,11 +344,16 @@ static void compute(uint64_t ns)
     while (oaki_os_cpu_ns() < end) {}
 }
 
+static bool skip_beside(void)
+{
+    return test_skip(oaki_debug_switches.beside, "marks beside the program have another share");
+}
+
 /* With the credit that the program had, and without: then it is put off. What it has worked before
  * the limit is none. */
 START_TEST(one_cycle_that_costs_much_does_not_take_the_heap_past_the_limit)
 {
-    if (test_slow() || oaki_debug_switches.beside) return; /* marks have another share of it then */
+    if (test_skip_slow() || skip_beside()) return;
     start(-1, 4 * MB);
     oak_set_memory_limit(50 * MB);
     drop(500 * MB);
@@ -376,7 +381,7 @@ static void drop_and_count(void *arg)
 /* Its clock of processor time begins anew: the parent's says nothing of it. */
 START_TEST(a_child_has_no_debt_of_its_parents_time)
 {
-    if (test_slow() || oaki_debug_switches.beside) return;
+    if (test_skip_slow() || skip_beside()) return;
     start(-1, 4 * MB);
     drop(500 * MB);
     oak_set_memory_limit(50 * MB);

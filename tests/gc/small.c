@@ -53,7 +53,7 @@ static void run(void *arg)
 START_TEST(five_megabytes_need_no_thread_and_little_memory)
 {
     oak_config c;
-    if (test_slow() || getenv("OAKUM_DEBUG")) return;
+    if (test_skip_slow() || test_skip(getenv("OAKUM_DEBUG"), "OAKUM_DEBUG is set")) return;
     oak_config_default(&c);
     c.concurrent = c.generations = c.background_sweep = c.scavenge = c.touch_ahead = 1;
     c.gc_threads = 0;

@@ -1,7 +1,7 @@
 /* cancel.c - tests of threads that are cancelled inside of what opens files, forks and waits: the
  * call comes to its end, nothing stays, and the next one works. */
 #include "files.h"
-#include "observe/mhd.h"
+#include "http.h"
 #include "observe/symbol.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -78,7 +78,7 @@ static bool gclog(void)
 
 static bool serve(void)
 {
-    if (!oaki_mhd_load(NULL)) return true;
+    if (http_skip()) return true;
     bool started = oak_debug_serve(NULL) >= 0;
     oak_debug_serve_stop();
     return started;

@@ -22,13 +22,17 @@
 
 int http_port;
 
+bool http_skip(void)
+{
+    if (oaki_mhd_load(NULL)) return false;
+    printf("skipped: there is no %s\n", oaki_mhd_library);
+    return true;
+}
+
 bool http_serve(const char *address, const oak_serve_options *options)
 {
     char error[256];
-    if (!oaki_mhd_load(NULL)) {
-        printf("skipped: there is no %s\n", oaki_mhd_library);
-        return false;
-    }
+    if (http_skip()) return false;
     if (!address) address = options && options->token ? "127.0.0.1:0" : "open,127.0.0.1:0";
     http_port = oak_debug_serve_with(address, options);
     size_t n = oak_debug_serve_error(error, sizeof error);

@@ -16,6 +16,7 @@ typedef struct http_answer {
  * port of TCP, open to all unless there is a token; "1" is the Unix socket alone. http_port is 0
  * then, and http_connect goes there. */
 struct oak_serve_options;
+bool http_skip(void); /* true, and a line says so: there is no libmicrohttpd */
 bool http_serve(const char *address, const struct oak_serve_options *options);
 extern int http_port;
 const char *http_socket(void); /* the path of the Unix socket, which there is always */

@@ -68,13 +68,6 @@ static const char *error(void)
     return line;
 }
 
-static bool have_mhd(void)
-{
-    if (oaki_mhd_load(NULL)) return true;
-    printf("skipped: there is no %s\n", oaki_mhd_library);
-    return false;
-}
-
 /* ---- starting ---- */
 
 static const struct {
@@ -113,7 +106,7 @@ static const struct {
 START_TEST(what_makes_no_sense_is_refused_with_a_line)
 {
     start();
-    if (!have_mhd()) return;
+    if (http_skip()) return;
     errno = 0;
     ck_assert_int_eq(oak_debug_serve_with(refused[_i].address, &refused[_i].options), -1);
     ck_assert_msg(errno == refused[_i].error, "%d, %s", errno, error());
@@ -177,7 +170,7 @@ START_TEST(both_loopbacks)
 {
     char url[64];
     start();
-    if (!have_mhd()) return;
+    if (http_skip()) return;
     int port = oak_debug_serve("open,[::1]:0");
     if (port < 0) {
         printf("skipped: no IPv6 here: %s\n", error());
@@ -216,7 +209,7 @@ START_TEST(beside_all_others_that_observe)
     oak_profile *p = oak_profile_read(0);
     ck_assert_int_eq(oak_profile_write(p, null), 0);
     oak_profile_free(p);
-    if (have_mhd()) ck_assert(http_serve(NULL, NULL));
+    if (!http_skip()) ck_assert(http_serve(NULL, NULL));
     test_child(collect, NULL);
     oak_collect();
     close(null);
@@ -269,7 +262,7 @@ static void serve_and_exit(void *unused)
 
 START_TEST(it_ends_with_the_program)
 {
-    if (!have_mhd()) return;
+    if (http_skip()) return;
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) serve_and_exit(NULL);
@@ -307,7 +300,7 @@ static void exit_in_a_stop(void)
 
 START_TEST(the_program_ends_while_it_is_being_stopped)
 {
-    if (!have_mhd()) return;
+    if (http_skip()) return;
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) exit_in_a_stop();

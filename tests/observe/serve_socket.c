@@ -4,7 +4,6 @@
 
 #include "files.h"
 #include "http.h"
-#include "observe/mhd.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 #include <check.h>
@@ -45,10 +44,7 @@ static void remove_base(void)
 static bool have_base(void)
 {
     test_heap_start(test_config());
-    if (!oaki_mhd_load(NULL)) {
-        printf("skipped: there is no %s\n", oaki_mhd_library);
-        return false;
-    }
+    if (http_skip()) return false;
     ck_assert_ptr_nonnull(mkdtemp(base));
     ck_assert_int_eq(atexit(remove_base), 0);
     setenv("XDG_RUNTIME_DIR", base, 1);
@@ -125,8 +121,8 @@ START_TEST(a_session_s_folder_that_isn_t_private_is_not_used)
     if (_i == 1) setenv("XDG_RUNTIME_DIR", "relative", 1);
     if (_i == 2) setenv("XDG_RUNTIME_DIR", in("nowhere"), 1);
     if (_i == 3) ck_assert_int_eq(chmod(base, 0755), 0);
-    if (_i == 4 && geteuid() == 0) ck_assert_int_eq(chown(base, NOBODY, NOBODY), 0);
-    if (_i == 4 && geteuid() != 0) return;
+    if (_i == 4 && test_skip_user()) return;
+    if (_i == 4) ck_assert_int_eq(chown(base, NOBODY, NOBODY), 0);
     ck_assert_int_eq(oak_debug_serve(NULL), 0);
     ck_assert_str_eq(error(), "");
     assert_at(want, 0);
@@ -135,6 +131,11 @@ START_TEST(a_session_s_folder_that_isn_t_private_is_not_used)
 END_TEST
 
 /* ---- folders that are refused ---- */
+
+static bool own_mounts(void)
+{
+    return !test_skip(geteuid() != 0 || unshare(CLONE_NEWNS) != 0, "there can't be another /tmp");
+}
 
 static void put_in_the_way(int what)
 {
@@ -148,7 +149,7 @@ static void put_in_the_way(int what)
     if (what >= 3) ck_assert_int_eq(mkdir(name, 0700), 0);
     if (what == 3) ck_assert_int_eq(chmod(name, 0755), 0);
     if (what == 4) ck_assert_int_eq(chmod(name, 0770), 0);
-    if (what == 5 && geteuid() == 0) ck_assert_int_eq(chown(name, NOBODY, NOBODY), 0);
+    if (what == 5) ck_assert_int_eq(chown(name, NOBODY, NOBODY), 0);
 }
 
 static const char *const faults[] = {
@@ -161,13 +162,13 @@ START_TEST(a_folder_that_others_may_have_made_is_refused)
 {
     struct stat s;
     char tmp[64], line[OAKI_SERVE_ERROR], socket[32];
-    if (!have_base() || (_i == 5 && geteuid() != 0)) return;
+    if (!have_base() || (_i == 5 && test_skip_user())) return;
     put_in_the_way(_i);
     ck_assert_int_eq(oak_debug_serve(NULL), 0); /* in /tmp */
     snprintf(tmp, sizeof tmp, "/tmp/oakum-%u", (unsigned)geteuid());
     assert_at(tmp, 0);
     oak_debug_serve_stop();
-    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0) return;
+    if (!own_mounts()) return;
     ck_assert_int_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
     ck_assert_int_eq(mount("none", tmp, "tmpfs", 0, "mode=0755"), 0);
     errno = 0;
@@ -188,10 +189,7 @@ END_TEST
 /* A file system of its own at /tmp. */
 static bool mount_tmp(const char *options, unsigned long flags)
 {
-    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0) {
-        puts("skipped: there can't be another /tmp");
-        return false;
-    }
+    if (!own_mounts()) return false;
     ck_assert_int_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
     ck_assert_int_eq(mount("none", "/tmp", "tmpfs", 0, options), 0);
     return flags == 0 || mount("none", "/tmp", NULL, MS_REMOUNT | flags, options) == 0;
@@ -212,7 +210,7 @@ static const struct {
 START_TEST(a_system_without_a_place_for_it)
 {
     test_heap_start(test_config());
-    if (!oaki_mhd_load(NULL)) return;
+    if (http_skip()) return;
     unsetenv("XDG_RUNTIME_DIR");
     if (!mount_tmp(places[_i].options, places[_i].flags)) return;
     errno = 0;
@@ -231,9 +229,10 @@ END_TEST
 START_TEST(there_is_no_tmp)
 {
     test_heap_start(test_config());
-    if (!oaki_mhd_load(NULL)) return;
+    if (http_skip()) return;
     unsetenv("XDG_RUNTIME_DIR");
-    if (geteuid() != 0 || chroot("/proc/self") != 0 || chdir("/") != 0) return;
+    if (test_skip_user()) return;
+    ck_assert_int_eq(chroot("/proc/self") + chdir("/"), 0);
     ck_assert_int_eq(oak_debug_serve(NULL), -1);
     ck_assert_int_eq(errno, ENOENT);
     ck_assert_msg(strstr(error(), "/tmp/oakum-0: No such file or directory") == error(), "%s",

@@ -274,16 +274,18 @@ START_TEST(a_system_that_gives_no_random_numbers)
 {
     char line[256];
     test_heap_start(test_config());
+    if (http_skip()) return;
+    bool may_chroot = !test_skip_user();
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
         test_refuse(SYS_getrandom);
-        if (!http_serve("127.0.0.1:0", NULL)) _exit(0);
+        if (!http_serve("127.0.0.1:0", NULL)) _exit(3);
         oak_debug_serve_url(url, sizeof url);
         bool right = strlen(token_of_url()) == 32 && status_of("/metrics", "") == 401;
         oak_debug_serve_stop();
-        if (!right || geteuid() != 0 || chroot("/proc/self") != 0 || chdir("/") != 0)
-            _exit(right ? 0 : 1);
+        if (!right || !may_chroot) _exit(right ? 0 : 1);
+        if (chroot("/proc/self") != 0 || chdir("/") != 0) _exit(4);
         errno = 0;
         right = oak_debug_serve("127.0.0.1:0") == -1 && errno == ENOSYS;
         oak_debug_serve_error(line, sizeof line);
