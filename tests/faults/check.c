@@ -7,8 +7,9 @@
  *
  * judge.h says what is right and what is a fault. All runs are planned before the first one. They
  * are in order of depth: each call and error is tried at its first place, then at the next. So what
- * is tried in the time is the same in each run, but for its end; what is left is said. A call that
- * is not in calls.h is a fault, also where another one's failure has led to it.
+ * is tried in the time is the same in each run, but for its end; what is left is said. Where fewer
+ * than LEAST places were tried, and there are more, that is a fault. So is a call that is not in
+ * calls.h, also where another one's failure has led to it.
  *
  * Owns: the list of jobs; results come through a pipe from one process for each run. */
 #include "asker.h"
@@ -36,6 +37,7 @@
 #define OFTEN_ONWARDS 4u
 #define SELDOM 8u /* ... and with others */
 #define SELDOM_ONWARDS 2u
+#define LEAST 4u       /* places of a program's call and error, where it has as many */
 #define SECONDS 100u   /* that a run may take, on a busy machine, too */
 #define LIMIT_S 600u   /* that all may take */
 #define REASON 160    /* bytes of a line */
@@ -486,7 +488,22 @@ static void print_reasons(void)
         printf("%6u  %s\n", check.reasons[i].times, check.reasons[i].text);
 }
 
-/* What there was no time for. A call and an error that were not tried at all are a fault. */
+/* Of each program's call and error, the first place that was not tried. */
+static void count_too_few(void)
+{
+    static bool counted[PROGRAMS][CALLS][CALL_ERRORS];
+    for (size_t i = check.tried; i < check.nplan; i++) {
+        const job *j = &check.plan[i];
+        bool *is = &counted[j->program - programs][j->call][j->error];
+        if (j->depth >= LEAST || j->onwards || *is) continue;
+        printf("FAULT: only %u places tried: %s, %s, %s\n", j->depth, j->program->name,
+               calls[j->call].name, error_name(calls[j->call].errors[j->error]));
+        check.faults++;
+        *is = true;
+    }
+}
+
+/* What there was no time for. */
 static void print_untried(void)
 {
     if (check.tried == check.nplan) return;
@@ -497,13 +514,7 @@ static void print_untried(void)
         for (size_t i = check.tried; i < check.nplan; i++) left += check.plan[i].call == c;
         if (left) printf("  %-18s %u\n", calls[c].name, left);
     }
-    for (size_t i = check.tried; i < check.nplan; i++) {
-        const job *j = &check.plan[i];
-        if (j->depth || j->onwards) continue;
-        printf("FAULT: not tried: %s, %s, %s\n", j->program->name, calls[j->call].name,
-               error_name(calls[j->call].errors[j->error]));
-        check.faults++;
-    }
+    count_too_few();
 }
 
 static void print_unlisted(void)
