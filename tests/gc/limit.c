@@ -32,7 +32,7 @@ Suite *suite_gc_limit(void);
 #define SLOTS 4096
 #define PAGES 65536   /* that the range may come to */
 #define SLACK 96      /* pages of the limit that the model leaves alone: what isn't its own, */
-#define SLACK_EACH 12 /* and for each thread: a map, and what a register may keep */
+#define SLACK_EACH 20 /* and for each thread: a map, a cache, and what a register may keep */
 #define CYCLES 1024   /* whose strays are known */
 #define FEW 16        /* mappings that are left */
 #define SYSTEM_STEPS 4000
@@ -56,6 +56,8 @@ typedef struct mutator {
 static void *held[THREADS][SLOTS];
 TEST_LARGE(gc_limit, held)
 static oak_map *map[THREADS];
+static oak_cache *cache[THREADS];
+static bool finalizes; /* there is a thread that runs finalizers */
 
 static struct {
     pthread_mutex_t lock;
@@ -359,6 +361,42 @@ static OAKI_NOINLINE void step_map(mutator *m)
     settle(MAP_NEED, 0);
 }
 
+/* Its entries refer to nothing in the heap. */
+static void step_cache(mutator *m)
+{
+    uint64_t key = below(m, 4 * MAP_KEYS);
+    if (!reserve(MAP_NEED)) return;
+    size_t cycle = begin(m, MAP_NEED);
+    bool done = oak_cache_put(cache[m->number], &key, &model) == 0;
+    end(m);
+    if (!done) failed(m, "oak_cache_put", 16, MAP_NEED, cycle);
+    settle(MAP_NEED, 0);
+}
+
+static void finalize(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+}
+
+static OAKI_NOINLINE bool refer(void *p, bool weakly)
+{
+    return weakly ? oak_weak_new(p) != NULL : oak_finalizer_set(p, finalize, NULL) == 0;
+}
+
+/* An object with a finalizer leaves the account when nothing refers to it: an allocation that needs
+ * its place waits for the finalizer. */
+static void step_refer(mutator *m)
+{
+    size_t i = below(m, OAKI_MAX(m->used, 1));
+    bool weakly = !finalizes || below(m, 2);
+    if (!m->page[i] || !reserve(1)) return;
+    size_t cycle = begin(m, 1);
+    bool done = refer(held[m->number][i], weakly);
+    end(m);
+    if (!done) failed(m, weakly ? "oak_weak_new" : "oak_finalizer_set", 16, 1, cycle);
+    settle(1, 0);
+}
+
 static void keep_to_level(mutator *m)
 {
     for (size_t tries = 0; tries < 64 && m->used > 0 && is_above_level(); tries++)
@@ -369,17 +407,22 @@ static void *mutate(void *arg)
 {
     mutator *m = arg;
     if (zone) ck_assert_int_eq(oak_zone_enter(zone), 0);
+    oak_cache_config keeps = { .keys = &oak_map_u64_ptr, .max_entries = MAP_KEYS };
     map[m->number] = oak_map_new(&oak_map_u64_u64, 0);
+    cache[m->number] = oak_cache_new(&keeps);
     test_wait(&model.go, 1); /* until then the system's limit isn't there */
     for (size_t i = 0; i < m->steps; i++) {
         size_t what = below(m, 16);
         if (what < 12) step_allocate(m);
-        else if (what < 15) step_resize(m);
-        else step_map(m);
+        else if (what < 14) step_resize(m);
+        else if (what < 15) step_refer(m);
+        else if (below(m, 2)) step_map(m);
+        else step_cache(m);
         keep_to_level(m);
     }
     for (size_t i = 0; i < m->used; i++) drop(m, i);
     map[m->number] = NULL;
+    cache[m->number] = NULL;
     if (zone) oak_zone_leave(zone);
     return NULL;
 }
@@ -430,6 +473,7 @@ static void start(bool paced)
     test_seed("gc/limit");
     test_heap_start_stressed(c);
     if (paced) oaki_debug_switches.beside = 1;
+    finalizes = c.finalizer_thread != 0;
     size_most = LIMIT / 10;
 }
 
