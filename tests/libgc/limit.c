@@ -195,7 +195,7 @@ static void race(size_t threads, size_t percent, unsigned long seed)
     pthread_t id[THREADS];
     account.most = LIMIT / 10 * 9;
     account.level = LIMIT / 100 * percent;
-    account.largest = LIMIT / 10 / (threads > 2 ? threads / 2 : 1);
+    account.largest = LIMIT / 10;
     for (size_t i = 0; i < threads; i++) {
         mutators[i] = (mutator){ .number = i, .turns = 6000 / threads, .random = seed + i * 99 };
         GC_pthread_create(&id[i], NULL, mutate, &mutators[i]);
