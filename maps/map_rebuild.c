@@ -89,10 +89,12 @@ static bool copy_all(oak_map *m)
 {
     const struct oak_map_array_ *a = &m->array[1];
     size_t n = oaki_map_array_groups(m, 1);
-    for (size_t g = 0; g < n; g++)
-        if (a->dir[g >> a->gbits] &&
-            !copy_group(m, oaki_map_tags(a, g), oaki_map_entries(a, g, m->entry_size)))
+    for (size_t g = 0; g < n; g++) {
+        if (!a->dir[g >> a->gbits])
+            g |= a->gmask; /* a whole segment without entries */
+        else if (!copy_group(m, oaki_map_tags(a, g), oaki_map_entries(a, g, m->entry_size)))
             return false;
+    }
     return true;
 }
 

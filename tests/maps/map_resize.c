@@ -9,6 +9,7 @@
 
 #include <check.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 Suite *suite_maps_map_resize(void);
@@ -72,6 +73,12 @@ static void see_array(unsigned i)
                 each.broken = "what has a tag is an entry";
         }
     }
+}
+
+static void count_trap(int sig)
+{
+    (void)sig;
+    each.traps++;
 }
 
 static void on_trap(int sig)
@@ -331,6 +338,42 @@ START_TEST(a_tail_that_grows_loses_no_entry_at_any_instruction)
 }
 END_TEST
 
+/* A delete that puts few entries of a large array in order passes over the segments that aren't
+ * there, not over each of their groups. */
+START_TEST(few_entries_of_a_large_array_are_found_at_once)
+{
+    enum { LARGE = 18, DENSE = 8 };
+    struct sigaction act = { .sa_handler = count_trap };
+    if (test_skip_slow()) return;
+    test_heap_start(test_config());
+    w.m = oak_map_new(&oak_map_u64_u64, (size_t)OAKI_MAP_FILL << (LARGE - 1));
+    ck_assert_uint_eq(w.m->bits, LARGE);
+    uint64_t seed = w.m->seed, key, most = 0;
+    for (uint64_t i = 0; i < DENSE * DENSE; i++) { /* all in the first homes */
+        key = model_unmix(i / DENSE << (64 - LARGE) | (i + 1) << 24, seed, w.m->mult);
+        ck_assert_ptr_nonnull(oak_map_put(w.m, &key));
+    }
+    for (size_t n = 0; w.m->flags & OAKI_MAP_HINTED; n++) {
+        ck_assert_uint_le(n, (size_t)1 << LARGE);
+        oak_map_delete(w.m, &key);
+        oak_map_put(w.m, &key);
+    }
+    ck_assert_int_eq(sigaction(SIGTRAP, &act, NULL), 0);
+    for (size_t n = 0; w.m->seed == seed; n++) {
+        ck_assert_uint_lt(n, 10);
+        each.traps = 0;
+        test_single_step(true);
+        oak_map_delete(w.m, &key);
+        test_single_step(false);
+        most = OAKI_MAX(most, each.traps);
+        oak_map_put(w.m, &key);
+    }
+    ck_assert_uint_lt(w.m->bits, LARGE);
+    printf("%lu instructions\n", (unsigned long)most);
+    ck_assert_uint_lt(most, (size_t)1 << LARGE);
+}
+END_TEST
+
 START_TEST(shrinking_and_turning_back_lose_no_entry_at_any_instruction)
 {
     if (test_skip_slow()) return;
@@ -408,6 +451,7 @@ Suite *suite_maps_map_resize(void)
     tcase_add_loop_test(tc, whole_resizes_lose_no_entry_at_any_instruction, 0, 2);
     tcase_add_test(tc, a_tail_that_grows_loses_no_entry_at_any_instruction);
     tcase_add_test(tc, shrinking_and_turning_back_lose_no_entry_at_any_instruction);
+    tcase_add_test(tc, few_entries_of_a_large_array_are_found_at_once);
     suite_add_tcase(s, tc);
 #endif
     tc = tcase_create("tails");
