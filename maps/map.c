@@ -71,6 +71,13 @@ oak_map *oak_map_new(const oak_map_type *t, size_t hint)
     return m;
 }
 
+void oaki_map_make_part(oak_map *m)
+{
+    OAKI_ASSERT(m->len == 0 && !m->resizing);
+    m->flags |= OAKI_MAP_PART;
+    oaki_map_set_limits(m);
+}
+
 void oak_map_set_seed(oak_map *m, uint64_t seed)
 {
     if (!m) oak_map_misuse_(m, OAK_MAP_NIL_);
@@ -376,7 +383,7 @@ bool oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
     m->len--;
     if (OAKI_LIKELY(m->more != NULL)) note_order(&m->more->deletes, p, m->len);
     if (OAKI_UNLIKELY(m->flags & OAKI_MAP_HINTED)) oaki_map_forget_hint(m, 1);
-    if (OAKI_UNLIKELY(m->len == 0 && !(m->flags & OAKI_MAP_HINTED)))
+    if (OAKI_UNLIKELY(m->len == 0 && !oaki_map_keeps_array(m)))
         oaki_map_release(m);
     else if (OAKI_UNLIKELY(m->resizing))
         oaki_map_step(m, false);
@@ -419,7 +426,7 @@ void oak_map_clear(oak_map *m)
     begin_write();
     m->busy = 1;
     m->len = 0;
-    m->flags &= OAKI_MAP_CELLS;
+    m->flags &= OAKI_MAP_CELLS | OAKI_MAP_PART;
     oaki_map_release(m);
     m->busy = 0;
 }

@@ -40,6 +40,8 @@
 #define OAKI_MAP_SEGMENT ((size_t)256 << 10)   /* bytes, at most */
 #define OAKI_MAP_SEGMENT_MIN ((size_t)4 << 10) /* smaller arrays are one segment */
 #define OAKI_MAP_SEGMENTS_BITS 5 /* an array has so many before they become larger */
+#define OAKI_MAP_KEPT ((size_t)4 << 10) /* bytes of an array that deletes leave as it is, at most */
+#define OAKI_MAP_PART_KEPT ((size_t)256) /* the same of a sharded map's part */
 #define OAKI_MAP_FILL 25 /* entries in two groups, on average, at which a map grows */
 #define OAKI_MAP_BITS_MAX 44
 #define OAKI_MAP_HALF (UINT64_C(1) << 63) /* positions are below it */
@@ -55,7 +57,8 @@ enum {
     /* the next limit to be reached, upper or lower, is early: memory is made ready there, and the
      * map doesn't grow or shrink yet */
     OAKI_MAP_SOON = 4,
-    OAKI_MAP_SOON_LESS = 8
+    OAKI_MAP_SOON_LESS = 8,
+    OAKI_MAP_PART = 16 /* of a sharded map: as there may be many, each keeps less */
 };
 
 typedef struct oaki_map_layout oaki_map_layout;
@@ -244,6 +247,13 @@ unsigned oaki_map_hint_bits(const oaki_map_layout *l, size_t n);
 unsigned oaki_map_slots_for(const oak_map *m, size_t n);
 /* Gives the arrays back. The map has no entries. */
 void oaki_map_release(oak_map *m);
+void oaki_map_make_part(oak_map *m); /* a new map becomes one of a sharded map */
+/* Of an emptied map at rest: its array is kept, as it is small, or as a hint holds. */
+OAKI_INLINE bool oaki_map_keeps_array(const oak_map *m)
+{
+    return !m->resizing && m->shrink_at == 0;
+}
+
 /* After many deletes the hint no longer holds: the map isn't filled further, but is in use. */
 void oaki_map_forget_hint(oak_map *m, size_t deletes);
 

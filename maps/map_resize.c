@@ -46,13 +46,21 @@ static size_t growth_bytes(const oak_map *m)
     return ((size_t)OAK_MAP_SLOTS_ * m->entry_size + 2 * OAKI_MAP_GROUP) << m->bits;
 }
 
+/* A map that stays small, or is emptied and filled again, neither shrinks nor grows for that. */
+static bool is_kept(const oak_map *m)
+{
+    size_t group = (size_t)OAK_MAP_SLOTS_ * m->entry_size + OAKI_MAP_GROUP;
+    if (m->bits > 0) group += OAKI_MAP_GROUP / 2; /* the tail's tags */
+    return group << m->bits <= (m->flags & OAKI_MAP_PART ? OAKI_MAP_PART_KEPT : OAKI_MAP_KEPT);
+}
+
 void oaki_map_set_limits(oak_map *m)
 {
     size_t groups = (size_t)1 << m->bits, shrink = groups * SHRINK_NUM / 2;
     OAKI_ASSERT(m->bits == 63u - m->array[0].shift);
     m->limit = m->bits ? groups * OAKI_MAP_FILL / 2 : oaki_popcount(m->array[0].slots);
     if (oaki_map_is_whole(m)) shrink = groups;
-    m->shrink_at = m->bits ? shrink : 0;
+    m->shrink_at = is_kept(m) ? 0 : shrink;
     m->flags &= (uint8_t)~(OAKI_MAP_SOON | OAKI_MAP_SOON_LESS);
     if (growth_bytes(m) >= SOON_FROM) {
         m->limit -= m->limit / SOON;
@@ -62,7 +70,7 @@ void oaki_map_set_limits(oak_map *m)
         m->limit = shrink; /* from there on it counts as filled, and may shrink */
         m->shrink_at = 0;
     }
-    OAKI_ASSERT(m->shrink_at < m->limit);
+    OAKI_ASSERT(m->shrink_at < m->limit && (m->bits > 0 || m->shrink_at <= 1));
 }
 
 /* ---- the frontier ---- */
@@ -261,7 +269,7 @@ static void put_off(oak_map *m)
 {
     if (m->more) m->more->wait = RETRY;
     m->limit = m->len + OAKI_MAX(((size_t)OAK_MAP_SLOTS_ << m->bits) / RETRY, 1);
-    m->shrink_at -= (m->shrink_at + RETRY - 1) / RETRY;
+    if (m->shrink_at > 1) m->shrink_at -= (m->shrink_at + RETRY - 1) / RETRY;
 }
 
 bool oaki_map_widen(oak_map *m)

@@ -1,5 +1,5 @@
-/* map.h - the default map: it grows and shrinks in small steps, and keeps no unneeded memory. A map
- * of up to 1,600 entries takes one step.
+/* map.h - the default map: it grows and shrinks in small steps, and keeps little unneeded memory. A
+ * map of up to 1,600 entries takes one step.
  *
  * A map is a heap object. While it is reachable, so are its entries. Entries lie in groups, in the
  * order of their seeded hashes, so a resize moves them from front to back. Each write moves a group
@@ -100,7 +100,7 @@ OAK_API void *oak_map_get(const oak_map *m, const void *key);
 OAK_API void *oak_map_put(oak_map *m, const void *key);
 
 /** Deletes the key; returns whether it was there. The next deletes give back the memory that is no
- * longer needed. */
+ * longer needed, but for an array of at most 4 KiB, which is kept. */
 OAK_API bool oak_map_delete(oak_map *m, const void *key);
 
 /** Removes all entries and gives the memory back at once. */

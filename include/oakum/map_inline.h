@@ -522,7 +522,7 @@ OAK_MAP_OUTLINE_ bool oak_map_remove_here_(oak_map *m, uint64_t hash, char *at)
     uint64_t p = oak_map_position_(hash);
     const char *home = a->tags + (size_t)(p >> a->shift) * (OAK_MAP_SLOTS_ + 1);
     if (OAK_MAP_UNLIKELY_(m->resizing || (m->flags & OAK_MAP_HINTED_) || m->len <= m->shrink_at ||
-                          m->len == 1 || at - home > OAK_MAP_SLOTS_ || !oak_attached_ ||
+                          at - home > OAK_MAP_SLOTS_ || !oak_attached_ ||
                           (d && ((d->run | d->mixed) != 0 || oak_map_is_near_(d, p)))))
         return oak_map_remove_(m, hash, at);
     *at = 0;

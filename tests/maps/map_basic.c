@@ -1,5 +1,5 @@
 /* map_basic.c - the default map's operations on each ready type and on keys and values of every
- * size; sets, nil maps, hints, types that make no sense. */
+ * size; sets, nil maps, hints, types that make no sense; sizes at which a map stays as it is. */
 #include "tests/heap.h"
 #include "tests/threads.h"
 
@@ -380,6 +380,64 @@ START_TEST(len_and_iteration_of_small_maps)
 }
 END_TEST
 
+/* ---- what resizes nothing ---- */
+
+enum { KEPT = 4096 };
+
+/* Keys go up from `oldest`. */
+static struct {
+    oak_map *m;
+    uint64_t oldest, next;
+} line;
+
+static void push(uint64_t n)
+{
+    for (; n > 0; n--, line.next++) ck_assert_ptr_nonnull(oak_map_put(line.m, &line.next));
+}
+
+static void drop(uint64_t n)
+{
+    for (; n > 0; n--, line.oldest++) ck_assert(oak_map_delete(line.m, &line.oldest));
+}
+
+static oak_map_stats stats(void)
+{
+    oak_map_stats s;
+    oak_map_stats_read(line.m, &s);
+    return s;
+}
+
+static uint64_t resizes(void)
+{
+    oak_map_stats s = stats();
+    return s.growths + s.shrinks + s.reseeds;
+}
+
+/* A small array outlives its entries: they may come back. */
+START_TEST(an_emptied_map_keeps_a_small_array)
+{
+    static const uint64_t sizes[] = { 1, 7, 15, 100 };
+    uint64_t n = sizes[_i];
+    test_heap_start(test_config());
+    line.m = oak_map_new(&oak_map_u64_u64, 0);
+    push(n);
+    drop(n);
+    size_t kept = stats().array_bytes;
+    uint64_t made = test_stats().mallocs, before = resizes();
+    ck_assert_uint_gt(kept, 0);
+    ck_assert_uint_le(kept, KEPT);
+    for (int round = 0; round < 10; round++) {
+        push(n);
+        drop(n);
+    }
+    ck_assert_uint_eq(resizes(), before);
+    ck_assert_uint_le(stats().array_bytes, KEPT); /* more than before, where a tail was needed */
+    if (n <= OAK_MAP_SLOTS_) ck_assert_uint_eq(test_stats().mallocs, made);
+    oak_map_clear(line.m);
+    ck_assert_uint_eq(stats().array_bytes, 0);
+}
+END_TEST
+
 Suite *suite_maps_map_basic(void)
 {
     Suite *s = suite_create("maps_map_basic");
@@ -393,6 +451,7 @@ Suite *suite_maps_map_basic(void)
     tcase_add_loop_test(tc, hints_larger_than_memory, 0, 4);
     tcase_add_loop_test(tc, types_that_make_no_sense, 0, OAKI_COUNT(senseless));
     tcase_add_test(tc, len_and_iteration_of_small_maps);
+    tcase_add_loop_test(tc, an_emptied_map_keeps_a_small_array, 0, 4);
     suite_add_tcase(s, tc);
     return s;
 }
