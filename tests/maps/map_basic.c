@@ -382,7 +382,7 @@ END_TEST
 
 /* ---- what resizes nothing ---- */
 
-enum { KEPT = 4096 };
+enum { FULL = -1, LEAST = -2, KEPT = 4096 };
 
 /* Keys go up from `oldest`. */
 static struct {
@@ -438,6 +438,40 @@ START_TEST(an_emptied_map_keeps_a_small_array)
 }
 END_TEST
 
+/* Full up to the next growth, with as few entries as deletes leave in an array, and in between. */
+START_TEST(no_churn_at_constant_size_resizes)
+{
+    static const struct churn {
+        uint64_t grown;
+        int until; /* entries, or: */
+        bool puts_first;
+    } all[] = {
+        { 1, 1, false },      { 3, 3, false },        { 7, 7, false },
+        { 15, 15, false },    { 600, FULL, false },   { 10000, FULL, false },
+        { 600, LEAST, true }, { 10000, LEAST, true }, { 600, LEAST, false },
+        { 10000, LEAST, false },
+    };
+    const struct churn *c = &all[_i];
+    uint64_t shrinks = c->until == LEAST && !c->puts_first; /* once: it has one entry less */
+    test_heap_start(test_config());
+    line.m = oak_map_new(&oak_map_u64_u64, 0);
+    push(c->grown);
+    ck_assert_int_eq(oak_map_settle(line.m), 0);
+    if (c->until == FULL) push(line.m->limit - 1 - line.m->len);
+    if (c->until == LEAST) drop(line.m->len - line.m->shrink_at);
+    size_t n = oak_map_len(line.m);
+    uint64_t before = resizes(), made = test_stats().mallocs;
+    for (size_t i = 0; i < 20 * n; i++) {
+        if (c->puts_first) push(1);
+        drop(1);
+        if (!c->puts_first) push(1);
+    }
+    ck_assert_uint_eq(oak_map_len(line.m), n);
+    ck_assert_uint_eq(resizes(), before + shrinks);
+    if (n <= OAK_MAP_SLOTS_) ck_assert_uint_eq(test_stats().mallocs, made);
+}
+END_TEST
+
 Suite *suite_maps_map_basic(void)
 {
     Suite *s = suite_create("maps_map_basic");
@@ -452,6 +486,7 @@ Suite *suite_maps_map_basic(void)
     tcase_add_loop_test(tc, types_that_make_no_sense, 0, OAKI_COUNT(senseless));
     tcase_add_test(tc, len_and_iteration_of_small_maps);
     tcase_add_loop_test(tc, an_emptied_map_keeps_a_small_array, 0, 4);
+    tcase_add_loop_test(tc, no_churn_at_constant_size_resizes, 0, 10);
     suite_add_tcase(s, tc);
     return s;
 }
