@@ -207,11 +207,11 @@ static bool note_crossers(oak_map_iter *it, const home *h)
 /* Is a key its own fingerprint, but for the inversion? */
 static bool is_plain(const oak_map_type *t)
 {
-    return t->key_size == 8 && t->key != OAK_KEY_DOUBLE && !(t->flags & OAK_MAP_KEY_UPDATE);
+    return t->key != OAK_KEY_DOUBLE && !(t->flags & OAK_MAP_KEY_UPDATE);
 }
 
-/* The group's entries become the rest of the unit. Of plain keys every slot's fingerprint is noted,
- * used or not, as that needs no branch. */
+/* The group's entries become the rest of the unit. Of plain keys of 4 or 8 bytes every slot's
+ * fingerprint is noted, used or not, as that needs no branch. */
 OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, size_t g)
 {
     const oak_map *m = it->map;
@@ -221,10 +221,16 @@ OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, siz
     it->left = used;
     if (!used) return;
     const char *e = it->entries = oaki_map_entries(a, g, size);
-    if (is_plain(t) && a->slots == OAK_MAP_USED_) {
-        for (unsigned i = 0; i < OAK_MAP_SLOTS_; i++, e += size)
-            it->print[i] = ~oak_map_load8_(e);
-        return;
+    if (a->slots == OAK_MAP_USED_ && is_plain(t)) {
+        uint64_t *print = it->print;
+        if (t->key_size == 8) {
+            for (unsigned i = 0; i < OAK_MAP_SLOTS_; i++, e += size) print[i] = ~oak_map_load8_(e);
+            return;
+        }
+        if (t->key_size == 4) {
+            for (unsigned i = 0; i < OAK_MAP_SLOTS_; i++, e += size) print[i] = oak_map_load4_(e);
+            return;
+        }
     }
     for (; used; used &= used - 1)
         it->print[oaki_ctz(used)] = fingerprint(m, e + oaki_ctz(used) * size);
@@ -398,7 +404,9 @@ static bool walk_on(oak_map_iter *it)
         take_down(it, a, g++);
         it->lo = it->pos;
         it->hi = it->pos += width;
-        if (it->left) return true;
+        if (!it->left) continue;
+        oak_map_fetch_(a, it->entries + OAK_MAP_SLOTS_ * m->entry_size, m->entry_size);
+        return true;
     }
     return false;
 }

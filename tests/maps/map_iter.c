@@ -5,8 +5,10 @@
 #include "model.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
+#include "tests/step.h"
 
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -203,6 +205,46 @@ START_TEST(a_queue_by_new_iterators_needs_no_larger_array)
 }
 END_TEST
 
+/* ---- what a step costs ---- */
+
+#if defined(__x86_64__)
+static size_t traps;
+
+static void on_trap(int sig)
+{
+    (void)sig;
+    traps++;
+}
+
+/* Instructions of a walk over some integer keys. */
+static size_t walk(const oak_map_type *t)
+{
+    size_t n = 0;
+    oak_map_iter it;
+    map = oak_map_new(t, 0);
+    oak_map_set_seed(map, 7);
+    for (uint64_t k = 0; k < 1000; k++) ck_assert_ptr_nonnull(oak_map_put(map, &k));
+    traps = 0;
+    test_single_step(true);
+    for (oak_map_iter_init(&it, map); oak_map_iter_next(&it);) n++;
+    test_single_step(false);
+    ck_assert_uint_eq(n, 1000);
+    return traps;
+}
+
+START_TEST(keys_of_four_bytes_cost_no_more_than_those_of_eight)
+{
+    struct sigaction act = { .sa_handler = on_trap };
+    if (test_skip(!test_can_step(), "no single steps here")) return;
+    test_heap_start(test_config());
+    ck_assert_int_eq(sigaction(SIGTRAP, &act, NULL), 0);
+    size_t eight = walk(&oak_map_u64_u64), four = walk(&oak_map_u32_u32);
+    printf("%zu and %zu instructions\n", four, eight);
+    ck_assert_uint_le(four, eight + eight / 8);
+}
+END_TEST
+#endif
+
 Suite *suite_maps_map_iter(void)
 {
     Suite *s = suite_create("maps_map_iter");
@@ -210,6 +252,9 @@ Suite *suite_maps_map_iter(void)
     tcase_add_test(tc, a_key_in_the_object_of_a_deleted_one_is_given_once);
     tcase_add_loop_test(tc, a_hash_that_writes_under_an_iterator, 0, 4);
     tcase_add_test(tc, a_queue_by_new_iterators_needs_no_larger_array);
+#if defined(__x86_64__)
+    tcase_add_test(tc, keys_of_four_bytes_cost_no_more_than_those_of_eight);
+#endif
     suite_add_tcase(s, tc);
     return s;
 }
