@@ -267,6 +267,10 @@ void *oaki_map_find_custom(const oak_map *m, uint64_t hash, const void *key);
 /* ---- map_move.c ---- */
 
 void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag); /* there is room for it */
+/* Copies the entries of group h of the old array to the two homes that home h becomes in one of
+ * twice its size. false, and nothing is copied, where entries of other homes lie in h, or the two
+ * have no room. */
+bool oaki_map_split_home(oak_map *m, size_t h);
 /* Move the frontier. move_home: over home h of the old array. skip_segment: over all of segment s,
  * which isn't there. move_back: back by half of a new home, but by at least one old home. false: no
  * memory, nothing was moved. */

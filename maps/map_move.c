@@ -82,6 +82,8 @@ static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *
         move_group_as(m, t, size, tags, entries, home, 1);
     else if (t->key == OAK_KEY_U64 && size == 16)
         move_group_as(m, &u64, 16, tags, entries, home, 2);
+    else if (t->key == OAK_KEY_U64 && size == 64)
+        move_group_as(m, &u64, 64, tags, entries, home, 2);
     else if (t->key == OAK_KEY_U64 || t->key == OAK_KEY_POINTER)
         move_group_as(m, &u64, size, tags, entries, home, 2);
     else if (t->key == OAK_KEY_U32 && size == 8)
@@ -95,6 +97,18 @@ static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *
 static bool has_room(const struct oak_map_array_ *a, size_t g, size_t n)
 {
     return a->dir[g >> a->gbits] && OAK_MAP_SLOTS_ - oaki_map_count(oaki_map_tags(a, g)) >= n;
+}
+
+bool oaki_map_split_home(oak_map *m, size_t h)
+{
+    const struct oak_map_array_ *a = &m->array[1], *to = &m->array[0];
+    OAKI_ASSERT(to->shift + 1 == a->shift);
+    if (h >= oaki_map_homes(a) || (h > 0 && oaki_map_tags(a, h - 1)[OAK_MAP_SLOTS_])) return false;
+    const uint8_t *tags = oaki_map_tags(a, h);
+    size_t own = oaki_map_count(tags);
+    if (!has_room(to, 2 * h, own) || !has_room(to, 2 * h + 1, own)) return false;
+    move_group(m, 2 * h, 2, tags, oaki_map_entries(a, h, m->entry_size));
+    return true;
 }
 
 /* The frontier comes to home g of the new array. Its tags are sound from here on, even if no entry

@@ -49,6 +49,7 @@ OAKI_INLINE bool copy_group_as(oak_map *m, const oak_map_type *t, size_t size, c
     const struct oak_map_array_ *to = &m->array[0];
     const uint64_t seed = m->seed, mult = m->mult;
     const unsigned shift = to->shift, gbits = to->gbits;
+    const bool scanned = oaki_map_layout_of(m)->words != 0;
     char *all = to->tags, **dir = to->dir; /* which stores of bytes don't change */
     for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
         const char *e = entries + oaki_ctz(used) * size;
@@ -68,12 +69,12 @@ OAKI_INLINE bool copy_group_as(oak_map *m, const oak_map_type *t, size_t size, c
         oaki_map_copy_entry(place, e, size);
         AO_compiler_barrier();
         there[oaki_ctz(free)] = tag;
-        oaki_map_told(place);
+        if (scanned) oaki_map_told(place);
     }
     return true;
 }
 
-/* For the usual integer keys and small entries, the loop has the hash and the copy inlined. */
+/* For integer keys the loop has the hash inlined; for the usual entries, the copy too. */
 static bool copy_group(oak_map *m, const uint8_t *tags, const char *entries)
 {
     static const oak_map_type u64 = { .key = OAK_KEY_U64, .key_size = 8 };
@@ -81,18 +82,25 @@ static bool copy_group(oak_map *m, const uint8_t *tags, const char *entries)
     const oak_map_type *t = m->type;
     const size_t size = m->entry_size;
     if (t->key == OAK_KEY_U64 && size == 16) return copy_group_as(m, &u64, 16, tags, entries);
+    if (t->key == OAK_KEY_U64 && size == 64) return copy_group_as(m, &u64, 64, tags, entries);
+    if (t->key == OAK_KEY_U64 || t->key == OAK_KEY_POINTER)
+        return copy_group_as(m, &u64, size, tags, entries);
     if (t->key == OAK_KEY_U32 && size == 8) return copy_group_as(m, &u32, 8, tags, entries);
+    if (t->key == OAK_KEY_U32) return copy_group_as(m, &u32, size, tags, entries);
     return copy_group_as(m, t, size, tags, entries);
 }
 
-static bool copy_all(oak_map *m)
+/* `doubles`: to twice as many homes, under the same seed. Then most homes are split as they are: a
+ * tag that is stored for each entry, and loaded with its neighbours for the next one, is slow. */
+static bool copy_all(oak_map *m, bool doubles)
 {
     const struct oak_map_array_ *a = &m->array[1];
     size_t n = oaki_map_array_groups(m, 1);
     for (size_t g = 0; g < n; g++) {
         if (!a->dir[g >> a->gbits])
             g |= a->gmask; /* a whole segment without entries */
-        else if (!copy_group(m, oaki_map_tags(a, g), oaki_map_entries(a, g, m->entry_size)))
+        else if (!(doubles && oaki_map_split_home(m, g)) &&
+                 !copy_group(m, oaki_map_tags(a, g), oaki_map_entries(a, g, m->entry_size)))
             return false;
     }
     return true;
@@ -105,7 +113,7 @@ static bool rebuild(oak_map *m, unsigned bits, uint64_t new_seed)
     unsigned before = m->bits;
     if (!oaki_map_swap_arrays(m, bits, true)) return false;
     oaki_map_set_seed(m, new_seed);
-    bool done = copy_all(m);
+    bool done = copy_all(m, bits == before + 1 && new_seed == seed);
     if (done) {
         oaki_map_array_free(m, 1);
         OAKI_REQUIRES_SOUND(oaki_map_check_inside(m));
