@@ -402,11 +402,17 @@ void *oak_map_get(const oak_map *m, const void *key)
     return oak_map_get_as_(m, m->type, m->entry_size, m->value_offset, key);
 }
 
+OAKI_INLINE void *add_key(oak_map *m, uint64_t hash, const void *key, const oak_map_home_ *home)
+{
+    (void)home;
+    return oak_map_add_(m, hash, key);
+}
+
 void *oak_map_put(oak_map *m, const void *key)
 {
     if (!m) oak_map_misuse_(m, OAK_MAP_NIL_);
     if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
-    return oak_map_put_as_(m, m->type, m->entry_size, m->value_offset, key, oak_map_add_);
+    return oak_map_put_as_(m, m->type, m->entry_size, m->value_offset, key, add_key);
 }
 
 bool oak_map_delete(oak_map *m, const void *key)

@@ -1,5 +1,5 @@
-/* map_inline.h - the part of the map that is compiled into programs: the lookup, and writes that
- * need no resize.
+/* map_inline.h - the part of the map that is compiled into programs: lookups and iteration. Writes
+ * that need no resize are in map_write.h.
  *
  * Included by <oakum/map.h>. Names that end in _ are private, and may change with the library's
  * major version. The library's maps and typed maps share these functions, so there is one
@@ -225,6 +225,11 @@ OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
     __m128i t = _mm_load_si128((const __m128i *)tags);
     return ~(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(t, _mm_setzero_si128())) & OAK_MAP_USED_;
 }
+
+OAK_MAP_INLINE_ oak_map_tags_ oak_map_no_tag_(void)
+{
+    return _mm_setzero_si128();
+}
 #elif defined(__ARM_NEON)
 typedef uint8x16_t oak_map_tags_;
 
@@ -249,6 +254,11 @@ OAK_MAP_INLINE_ unsigned oak_map_low_(oak_map_tags_ tag)
 OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
 {
     return ~oak_map_match_(tags, vdupq_n_u8(0)) & OAK_MAP_USED_;
+}
+
+OAK_MAP_INLINE_ oak_map_tags_ oak_map_no_tag_(void)
+{
+    return vdupq_n_u8(0);
 }
 #else
 typedef uint64_t oak_map_tags_;
@@ -283,6 +293,11 @@ OAK_MAP_INLINE_ unsigned oak_map_low_(oak_map_tags_ tag)
 OAK_MAP_INLINE_ unsigned oak_map_used_(const char *tags)
 {
     return ~oak_map_match_(tags, 0) & OAK_MAP_USED_;
+}
+
+OAK_MAP_INLINE_ oak_map_tags_ oak_map_no_tag_(void)
+{
+    return 0;
 }
 #endif
 
@@ -358,40 +373,60 @@ OAK_MAP_OUTLINE_ char *oak_map_find_behind_(const oak_map *m, const struct oak_m
     }
 }
 
-/* Returns the key's entry in array a, or NULL; *at is set to its tag's address. A small key is
- * copied for the out-of-line part. If its own address escaped, each lookup would store the key to
- * memory. */
-OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_array_ *a,
-                                       const oak_map_type *t, size_t entry_size, uint64_t hash,
-                                       const void *key, char **at)
+/* The home group of a key that isn't in it. */
+typedef struct oak_map_home_ {
+    char *tags;
+    size_t group;
+    unsigned tag; /* the key's, in the low byte */
+    bool past;    /* the key may lie behind it */
+} oak_map_home_;
+
+/* Returns the key's entry in its home group of array a, or NULL; *at is set to its tag's address,
+ * or *home to what was found instead. */
+OAK_MAP_INLINE_ char *oak_map_find_home_(const oak_map *m, const struct oak_map_array_ *a,
+                                         const oak_map_type *t, size_t entry_size, uint64_t hash,
+                                         const void *key, char **at, oak_map_home_ *home)
 {
     size_t g = (size_t)(oak_map_position_(hash) >> a->shift), slot;
     char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1), *e;
     oak_map_tags_ tag = oak_map_tags_of_(hash);
     unsigned hit = oak_map_match_(tags, tag);
+    home->past = false;
     if (hit && OAK_MAP_LIKELY_(
                    (e = oak_map_find_among_(m, a, t, entry_size, g, hit, key, &slot)) != NULL)) {
         *at = tags + slot;
         return e;
     }
-    if (OAK_MAP_LIKELY_(!oak_map_went_past_(tags, oak_map_low_(tag)))) return NULL;
-    char *behind;
+    home->tags = tags;
+    home->group = g;
+    home->tag = oak_map_low_(tag);
+    home->past = oak_map_went_past_(tags, home->tag);
+    return NULL;
+}
+
+/* Returns the key's entry behind its home, or NULL. A small key is copied for the out-of-line part.
+ * If its own address escaped, each lookup would store the key to memory. */
+OAK_MAP_INLINE_ char *oak_map_find_past_(const oak_map *m, const struct oak_map_array_ *a,
+                                         const oak_map_type *t, size_t entry_size, uint64_t hash,
+                                         const void *key, char **at)
+{
     char own[16] __attribute__((aligned(16)));
+    char *behind, *e;
     if (t->key_size <= sizeof own) key = memcpy(own, key, t->key_size);
     e = oak_map_find_behind_(m, a, t, entry_size, hash, key, &behind);
     *at = behind;
     return e;
 }
 
-/* Returns the key's entry, or NULL. Without a resize there is one array, at a known place. That
- * case is compiled apart, as a pointer to the array would take a register. */
-OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
-                                    uint64_t hash, const void *key, char **at)
+/* Returns the key's entry in array a, or NULL; *at is set to its tag's address. */
+OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_array_ *a,
+                                       const oak_map_type *t, size_t entry_size, uint64_t hash,
+                                       const void *key, char **at)
 {
-    if (OAK_MAP_UNLIKELY_(m->resizing))
-        return oak_map_find_in_(m, &m->array[oak_map_position_(hash) > m->last], t, entry_size,
-                                hash, key, at);
-    return oak_map_find_in_(m, &m->array[0], t, entry_size, hash, key, at);
+    oak_map_home_ home;
+    char *e = oak_map_find_home_(m, a, t, entry_size, hash, key, at, &home);
+    if (OAK_MAP_LIKELY_(!home.past)) return e;
+    return oak_map_find_past_(m, a, t, entry_size, hash, key, at);
 }
 
 /* busy and resizing, in one load. */
@@ -441,131 +476,6 @@ OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, s
     return e ? oak_map_value_(t, e, value_offset) : NULL;
 }
 
-/* ---- writes ---- */
-
-/* Whether the collector may read the segments of maps of this type. */
-OAK_MAP_INLINE_ bool oak_map_is_scanned_(const oak_map_type *t)
-{
-    return (t->flags & (OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE)) != 0;
-}
-
-/* The types whose entries are made in line: plain cells, and keys that equal themselves. */
-OAK_MAP_INLINE_ bool oak_map_is_simple_(const oak_map_type *t)
-{
-    return t->key != OAK_KEY_DOUBLE && t->key_size <= OAK_MAP_INDIRECT_ &&
-           t->value_size <= OAK_MAP_INDIRECT_;
-}
-
-OAK_MAP_INLINE_ void oak_map_fill_(const oak_map_type *t, char *e, size_t value_offset,
-                                   const void *key)
-{
-    if (t->key_size == 8)
-        memcpy(e, key, 8);
-    else
-        memcpy(e, key, t->key_size);
-    if (t->value_size == 8)
-        memset(e + value_offset, 0, 8);
-    else
-        memset(e + value_offset, 0, t->value_size);
-}
-
-/* A store barrier: earlier stores become visible before later ones. */
-OAK_MAP_INLINE_ void oak_map_stored_(void)
-{
-#ifdef __aarch64__
-    __asm__ __volatile__("dmb ishst" : : : "memory");
-#else
-    __asm__ __volatile__("" : : : "memory");
-#endif
-}
-
-/* Adds an absent key to its home, if that has room and no resize is under way or due. The library
- * does the rest. It also does all adds to large arrays: there each add waits for memory, and the
- * library's add waits less. The entry is stored before its tag. For scanned types, a byte of the
- * entry is stored again after the tag. This makes its page dirty, as a concurrent mark may have
- * read the tags in between. */
-OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
-                                      size_t value_offset, uint64_t hash, const void *key)
-{
-    const struct oak_map_array_ *a = &m->array[0];
-    size_t g = (size_t)(oak_map_position_(hash) >> a->shift);
-    char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1), *entries = a->dir[g >> a->gbits], *e;
-    unsigned free = ~oak_map_used_(tags) & a->slots, slot;
-    if (OAK_MAP_UNLIKELY_(!oak_map_is_simple_(t) || m->resizing ||
-                          a->shift < 63 - OAK_MAP_CALL_BITS_ || m->len >= m->limit || !free ||
-                          !entries || !oak_attached_))
-        return oak_map_add_(m, hash, key);
-    slot = (unsigned)__builtin_ctz(free);
-    e = entries + (g * OAK_MAP_SLOTS_ + slot) * entry_size;
-    oak_map_fill_(t, e, value_offset, key);
-    oak_map_stored_();
-    tags[slot] = (char)oak_map_tag_(hash);
-    if (oak_map_is_scanned_(t)) {
-        char first = *e;
-        oak_map_stored_();
-        *e = first;
-    }
-    oak_map_stored_();
-    m->len++;
-    m->moves++;
-    m->busy = 0;
-    return e + value_offset;
-}
-
-/* Removes the entry whose tag is at `at`, and ends the write. The library does so in three cases.
- * The entry is outside its home; a resize is under way or due; the latest deletes were near it. Out
- * of line, so that it takes no registers from a lookup that finds nothing. */
-OAK_MAP_OUTLINE_ bool oak_map_remove_here_(oak_map *m, uint64_t hash, char *at)
-{
-    const struct oak_map_array_ *a = &m->array[0];
-    struct oak_map_deletes_ *d = (struct oak_map_deletes_ *)(void *)m->more;
-    uint64_t p = oak_map_position_(hash);
-    const char *home = a->tags + (size_t)(p >> a->shift) * (OAK_MAP_SLOTS_ + 1);
-    if (OAK_MAP_UNLIKELY_(m->resizing || (m->flags & OAK_MAP_HINTED_) || m->len <= m->shrink_at ||
-                          at - home > OAK_MAP_SLOTS_ || !oak_attached_ ||
-                          (d && ((d->run | d->mixed) != 0 || oak_map_is_near_(d, p)))))
-        return oak_map_remove_(m, hash, at);
-    *at = 0;
-    m->len--;
-    if (d) {
-        d->deleted = p;
-        d->left = m->len;
-    }
-    m->busy = 0;
-    return true;
-}
-
-/* `add` does oak_map_add_as_ for the type. The key may lie in the map itself: it is not read after
- * entries move. */
-OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
-                                      size_t value_offset, const void *key,
-                                      void *(*add)(oak_map *, uint64_t, const void *))
-{
-    if (OAK_MAP_UNLIKELY_(!m)) oak_map_misuse_(m, OAK_MAP_NIL_);
-    uint64_t hash = oak_map_hash_of_(m, t, key);
-    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
-    m->busy = 1;
-    char *at, *e = oak_map_find_(m, t, entry_size, hash, key, &at);
-    if (!e) return add(m, hash, key);
-    if (t->key == OAK_KEY_DOUBLE || (t->flags & OAK_MAP_KEY_UPDATE) != 0)
-        memmove(t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e, key, t->key_size);
-    m->busy = 0;
-    return oak_map_value_(t, e, value_offset);
-}
-
-OAK_MAP_INLINE_ bool oak_map_delete_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
-                                        const void *key)
-{
-    if (OAK_MAP_UNLIKELY_(!m)) return false;
-    uint64_t hash = oak_map_hash_of_(m, t, key);
-    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
-    m->busy = 1;
-    char *at, *e = oak_map_find_(m, t, entry_size, hash, key, &at);
-    if (e) return oak_map_remove_here_(m, hash, at);
-    m->busy = 0;
-    return false;
-}
-
 /* ---- iteration ---- */
 
 OAK_MAP_INLINE_ bool oak_map_iter_next_as_(oak_map_iter *it, const oak_map_type *t,
@@ -585,6 +495,7 @@ OAK_MAP_INLINE_ bool oak_map_iter_next_as_(oak_map_iter *it, const oak_map_type 
 
 OAK_END_DECLS
 
+#include <oakum/map_write.h>
 #include <oakum/map_typed.h>
 #include <oakum/map_bulk.h>
 

@@ -139,10 +139,11 @@ template <class T> struct oak_map_traits_ {
         return (V *)oak_map_get_as_(name##_map(m), &name##_type, OAK_MAP_ENTRY_(K, V), \
                                     OAK_MAP_OFFSET_(K, V), &key); \
     } \
-    OAK_MAP_OUTLINE_ void *name##_add_(oak_map *m, uint64_t hash_, const void *key) \
+    OAK_MAP_INLINE_ void *name##_add_(oak_map *m, uint64_t hash_, const void *key, \
+                                      const oak_map_home_ *home) \
     { \
         return oak_map_add_as_(m, &name##_type, OAK_MAP_ENTRY_(K, V), OAK_MAP_OFFSET_(K, V), \
-                               hash_, key); \
+                               hash_, key, home); \
     } \
     OAK_MAP_INLINE_ V *name##_put(name *m, K key) \
     { \

@@ -1,0 +1,163 @@
+/* map_write.h - the part of the map's writes that is compiled into programs: puts and deletes that
+ * need no resize.
+ *
+ * Included by <oakum/map.h>. Names that end in _ are private. */
+#ifndef OAKUM_MAP_WRITE_H
+#define OAKUM_MAP_WRITE_H
+
+#include <oakum/map.h>
+
+OAK_BEGIN_DECLS
+
+/* Whether the collector may read the segments of maps of this type. */
+OAK_MAP_INLINE_ bool oak_map_is_scanned_(const oak_map_type *t)
+{
+    return (t->flags & (OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE)) != 0;
+}
+
+/* The types whose entries are made in line: plain cells, and keys that equal themselves. */
+OAK_MAP_INLINE_ bool oak_map_is_simple_(const oak_map_type *t)
+{
+    return t->key != OAK_KEY_DOUBLE && t->key_size <= OAK_MAP_INDIRECT_ &&
+           t->value_size <= OAK_MAP_INDIRECT_;
+}
+
+OAK_MAP_INLINE_ void oak_map_fill_(const oak_map_type *t, char *e, size_t value_offset,
+                                   const void *key)
+{
+    if (t->key_size == 8)
+        memcpy(e, key, 8);
+    else
+        memcpy(e, key, t->key_size);
+    if (t->value_size == 8)
+        memset(e + value_offset, 0, 8);
+    else
+        memset(e + value_offset, 0, t->value_size);
+}
+
+/* A store barrier: earlier stores become visible before later ones. */
+OAK_MAP_INLINE_ void oak_map_stored_(void)
+{
+#ifdef __aarch64__
+    __asm__ __volatile__("dmb ishst" : : : "memory");
+#else
+    __asm__ __volatile__("" : : : "memory");
+#endif
+}
+
+/* Adds an absent key to its home in array[0], if that has room and no resize is due. Nothing is
+ * being resized. The library does the rest. It also does all adds to large arrays: there each add
+ * waits for memory, and the library's add waits less. The entry is stored before its tag. For
+ * scanned types, a byte of the entry is stored again after the tag. This makes its page dirty, as a
+ * concurrent mark may have read the tags in between. */
+OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
+                                      size_t value_offset, uint64_t hash, const void *key,
+                                      const oak_map_home_ *home)
+{
+    const struct oak_map_array_ *a = &m->array[0];
+    size_t g = home->group;
+    char *entries = a->dir[g >> a->gbits], *e;
+    unsigned free = oak_map_match_(home->tags, oak_map_no_tag_()) & a->slots, slot;
+    if (OAK_MAP_UNLIKELY_(!oak_map_is_simple_(t) || a->shift < 63 - OAK_MAP_CALL_BITS_ ||
+                          m->len >= m->limit || !free || !entries || !oak_attached_)) {
+        char own[16] __attribute__((aligned(16)));
+        if (t->key_size <= sizeof own) key = memcpy(own, key, t->key_size);
+        return oak_map_add_(m, hash, key);
+    }
+    slot = (unsigned)__builtin_ctz(free);
+    e = entries + (g * OAK_MAP_SLOTS_ + slot) * entry_size;
+    oak_map_fill_(t, e, value_offset, key);
+    oak_map_stored_();
+    home->tags[slot] = (char)home->tag;
+    if (oak_map_is_scanned_(t)) {
+        char first = *e;
+        oak_map_stored_();
+        *e = first;
+    }
+    oak_map_stored_();
+    m->len++;
+    m->moves++;
+    m->busy = 0;
+    return e + value_offset;
+}
+
+/* Removes an entry from its home in array[0], where its tag is at `at`, and ends the write. Nothing
+ * is being resized. The library does this where a resize is due, or the latest deletes are near
+ * this one. */
+OAK_MAP_INLINE_ bool oak_map_remove_here_(oak_map *m, uint64_t hash, char *at)
+{
+    struct oak_map_deletes_ *d = (struct oak_map_deletes_ *)(void *)m->more;
+    uint64_t p = oak_map_position_(hash);
+    if (OAK_MAP_UNLIKELY_((m->flags & OAK_MAP_HINTED_) || m->len <= m->shrink_at ||
+                          !oak_attached_ ||
+                          (d && ((d->run | d->mixed) != 0 || oak_map_is_near_(d, p)))))
+        return oak_map_remove_(m, hash, at);
+    *at = 0;
+    m->len--;
+    if (d) {
+        d->deleted = p;
+        d->left = m->len;
+    }
+    m->busy = 0;
+    return true;
+}
+
+/* Adds an absent key to a map at rest. */
+typedef void *oak_map_adder_(oak_map *m, uint64_t hash, const void *key,
+                             const oak_map_home_ *home);
+
+/* `add` does oak_map_add_as_ for the type. The key may lie in the map itself: it is not read after
+ * entries move. Without a resize there is one array, at a known place. That case is compiled apart,
+ * as a pointer to the array would take a register. */
+OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
+                                      size_t value_offset, const void *key, oak_map_adder_ *add)
+{
+    if (OAK_MAP_UNLIKELY_(!m)) oak_map_misuse_(m, OAK_MAP_NIL_);
+    uint64_t hash = oak_map_hash_of_(m, t, key);
+    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
+    m->busy = 1;
+    char *at, *e;
+    if (OAK_MAP_UNLIKELY_(m->resizing)) {
+        e = oak_map_find_in_(m, &m->array[oak_map_position_(hash) > m->last], t, entry_size, hash,
+                             key, &at);
+        if (!e) return oak_map_add_(m, hash, key);
+    } else {
+        oak_map_home_ home;
+        e = oak_map_find_home_(m, &m->array[0], t, entry_size, hash, key, &at, &home);
+        if (OAK_MAP_UNLIKELY_(home.past))
+            e = oak_map_find_past_(m, &m->array[0], t, entry_size, hash, key, &at);
+        if (!e) return add(m, hash, key, &home);
+    }
+    if (t->key == OAK_KEY_DOUBLE || (t->flags & OAK_MAP_KEY_UPDATE) != 0)
+        memmove(t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e, key, t->key_size);
+    m->busy = 0;
+    return oak_map_value_(t, e, value_offset);
+}
+
+OAK_MAP_INLINE_ bool oak_map_delete_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
+                                        const void *key)
+{
+    if (OAK_MAP_UNLIKELY_(!m)) return false;
+    uint64_t hash = oak_map_hash_of_(m, t, key);
+    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
+    m->busy = 1;
+    const struct oak_map_array_ *a = &m->array[0];
+    char *at;
+    if (OAK_MAP_UNLIKELY_(m->resizing)) {
+        a = &m->array[oak_map_position_(hash) > m->last];
+        if (oak_map_find_in_(m, a, t, entry_size, hash, key, &at))
+            return oak_map_remove_(m, hash, at);
+    } else {
+        oak_map_home_ home;
+        if (oak_map_find_home_(m, a, t, entry_size, hash, key, &at, &home))
+            return oak_map_remove_here_(m, hash, at);
+        if (OAK_MAP_UNLIKELY_(home.past) && oak_map_find_past_(m, a, t, entry_size, hash, key, &at))
+            return oak_map_remove_(m, hash, at);
+    }
+    m->busy = 0;
+    return false;
+}
+
+OAK_END_DECLS
+
+#endif
