@@ -2,7 +2,7 @@
  * timed, and those that are counted.
  *
  * A ratio is Oakum's figure divided by that of a peer, or by the least of several, so that below 1
- * Oakum is better; its bar, where there is one, stands beside it with `met` or `missed`. A few
+ * Oakum is better; its bar, where there is one, stands beside it with `met` or `missed ✗`. A few
  * bars are on Oakum's figure itself. That is a report, never an exit status: a machine that is
  * busy misses bars too. Under --quick the work is so small that the bars mean nothing, and they
  * are left out. */
@@ -61,7 +61,7 @@ static const char *figure_cell(const options *o, const bench *b, const metric *m
 
 static const char *verdict(double value, double bar)
 {
-    return value <= bar ? "met" : "missed";
+    return value <= bar ? "met" : "missed ✗";
 }
 
 /* "0.280 (<= 0.35 met)" */

@@ -6,13 +6,14 @@
  * reading costs on the average, and the least step by which the clock was seen to advance. */
 #include "latency.h"
 
-static latency_sum sum;
+static latency_sum sum, own;
 
 int main(int argc, char **argv)
 {
     uint64_t n = bench_arg(argc, argv, 2, 10000000), step = UINT64_MAX;
     uint32_t none;
-    latency l = { &none, 0, latency_switches(), 0 };
+    latency l = { .ns = &none };
+    latency_look(&l);
     uint64_t begin = bench_now_ns(), end = begin + n * 150, last = begin;
     while (last < end) {
         uint64_t now = bench_now_ns(), ns = now - last;
@@ -20,11 +21,14 @@ int main(int argc, char **argv)
         l.count = 0;
         last = latency_add(&l, last, now);
         latency_note(&sum, none);
+        if (!(none & LATENCY_OTHERS)) latency_note(&own, none);
     }
     latency_sort(&sum);
+    latency_sort(&own);
+    latency_look(&l);
     latency_show(&sum, "");
-    printf("own_max %.1f\nseconds %.3f\nswitches %ld\n", latency_own_most(&l, latency_at(&sum, 1)),
-           (double)(last - begin) / 1e9, latency_switches());
+    latency_show_own(&own, &l);
+    printf("seconds %.3f\nswitches %ld\n", (double)(last - begin) / 1e9, l.switches);
     printf("cost %.2f\nstep %llu\n", (double)(last - begin) / (double)sum.count,
            (unsigned long long)step);
     char path[4096];

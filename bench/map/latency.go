@@ -12,7 +12,8 @@ import (
 
 const (
 	latencyDirect = 65536
-	latencyLong   = 10000
+	latencyLong   = 500
+	latencyOthers = 1 << 31
 	latencyBucket = 1.2115276586285884
 )
 
@@ -21,52 +22,51 @@ var start = time.Now()
 func now() uint64 { return uint64(time.Since(start)) }
 
 type latency struct {
-	ns       []uint32
-	count    uint64
-	switches int64
-	ownMost  uint32
+	ns               []uint32
+	count            uint64
+	switches, faults int64
+	faulted          uint64
+	faultMost        uint32
 }
 
 // Of this thread, to which main locks its goroutine.
-func switches() int64 {
+func (l *latency) look() {
 	const thread = 1 // RUSAGE_THREAD
 	var u syscall.Rusage
 	syscall.Getrusage(thread, &u)
-	return u.Nivcsw
+	l.switches, l.faults = u.Nivcsw, u.Minflt+u.Majflt
 }
 
 func newLatency(most uint64) *latency {
-	return &latency{ns: numbers(most), switches: switches()}
+	l := &latency{ns: numbers(most)}
+	l.look()
+	return l
 }
 
 func (l *latency) add(last, now uint64) uint64 {
-	ns := min(now-last, math.MaxUint32)
+	ns := min(now-last, latencyOthers-1)
 	l.ns[l.count] = uint32(ns)
 	l.count++
 	if ns < latencyLong {
 		return now
 	}
-	return l.long(uint32(ns))
+	return l.long(&l.ns[l.count-1])
 }
 
 //go:noinline
-func (l *latency) long(ns uint32) uint64 {
-	s := switches()
-	if s == l.switches && ns > l.ownMost {
-		l.ownMost = ns
+func (l *latency) long(ns *uint32) uint64 {
+	switches, faults := l.switches, l.faults
+	l.look()
+	if l.faults != faults {
+		l.faulted++
+		if *ns > l.faultMost {
+			l.faultMost = *ns
+		}
 	}
-	l.switches = s
+	if l.faults != faults || l.switches != switches {
+		*ns |= latencyOthers
+	}
 	return now()
-}
-
-func (l *latency) own(most uint32) float64 {
-	switch {
-	case most < latencyLong:
-		return float64(most) / 1e3
-	case l.ownMost > 0:
-		return float64(l.ownMost) / 1e3
-	}
-	return latencyLong / 1e3
 }
 
 type latencySum struct {
@@ -79,15 +79,20 @@ var sum latencySum
 
 func (s *latencySum) clear() { *s = latencySum{} }
 
-func (s *latencySum) note(v []uint32) {
+// With own, only the operations that are the map's own work.
+func (s *latencySum) note(v []uint32, own bool) {
 	for _, ns := range v {
+		if own && ns&latencyOthers != 0 {
+			continue
+		}
+		ns &^= latencyOthers
+		s.count++
 		if ns < latencyDirect {
 			s.direct[ns]++
 		} else {
 			s.above = append(s.above, ns)
 		}
 	}
-	s.count += uint64(len(v))
 	sort.Slice(s.above, func(i, j int) bool { return s.above[i] < s.above[j] })
 }
 
@@ -140,6 +145,13 @@ func (s *latencySum) show(prefix string) {
 		s.over(100000), prefix, s.over(1000000))
 }
 
+func (l *latency) showOwn() {
+	sum.clear()
+	sum.note(l.ns[:l.count], true)
+	fmt.Printf("own_p9999 %d\nown_max %.1f\nfault_max %.1f\nfaults %d\n", sum.at(0.9999),
+		float64(sum.at(1))/1e3, float64(l.faultMost)/1e3, l.faulted)
+}
+
 func (l *latency) plot(deletes bool, path string) {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0666)
 	if err != nil {
@@ -158,7 +170,7 @@ func (l *latency) plot(deletes bool, path string) {
 			from = l.count - next + 1
 		}
 		sum.clear()
-		sum.note(l.ns[from : from+next-first])
+		sum.note(l.ns[from:from+next-first], false)
 		fmt.Fprintf(f, "%d %d %d %d\n", first, next-1, sum.at(1), sum.at(0.9999))
 		first = next
 	}

@@ -2,7 +2,8 @@
  *
  * One clock for all peers, the system's monotonic one; the time of an operation is that between
  * two readings, and so holds one reading. The array is touched before, so that writing to it makes
- * no page faults. Percentiles are by nearest rank. latency.go is the twin. */
+ * no page faults. Percentiles are by nearest rank. An operation is the peer's own work where it
+ * met no page fault and kept its processor. latency.go is the twin. */
 #ifndef BENCH_MAP_LATENCY_H
 #define BENCH_MAP_LATENCY_H
 
@@ -11,38 +12,45 @@
 
 #include "keys.h"
 
-enum { LATENCY_DIRECT = 65536, LATENCY_LONG = 10000 };
+/* The kernel is asked about operations from LATENCY_LONG on: no page fault takes less. */
+enum { LATENCY_DIRECT = 65536, LATENCY_LONG = 500 };
+#define LATENCY_OTHERS (UINT32_C(1) << 31) /* a flag: the time is not the operation's own */
 static const double latency_bucket = 1.2115276586285884; /* twelve to a decade */
 
-/* Operation i, counted from 0, took ns[i], at most 4 seconds. */
+/* Operation i, counted from 0, took ns[i], at most 2 seconds. */
 typedef struct latency {
     uint32_t *ns;
     uint64_t count;
-    long switches;     /* when last looked: times that the thread lost its processor */
-    uint32_t own_most; /* the longest of those that didn't lose it */
+    long switches, faults; /* of the thread, when last looked: lost processors, page faults */
+    uint64_t faulted;      /* operations with a page fault */
+    uint32_t fault_most;   /* the longest of them */
 } latency;
 
-static inline long latency_switches(void)
+static inline void latency_look(latency *l)
 {
     struct rusage u;
     getrusage(RUSAGE_THREAD, &u);
-    return u.ru_nivcsw;
+    l->switches = u.ru_nivcsw;
+    l->faults = u.ru_minflt + u.ru_majflt;
 }
 
 static inline void latency_open(latency *l, uint64_t most)
 {
+    memset(l, 0, sizeof *l);
     l->ns = keys_array(most);
-    l->count = 0;
-    l->own_most = 0;
-    l->switches = latency_switches();
+    latency_look(l);
 }
 
-/* The kernel is asked about long ones only: whether the thread was the one to take so long. */
-static __attribute__((noinline, cold)) uint64_t latency_long(latency *l, uint32_t ns)
+static __attribute__((noinline, cold)) uint64_t latency_long(latency *l)
 {
-    long switches = latency_switches();
-    if (switches == l->switches && ns > l->own_most) l->own_most = ns;
-    l->switches = switches;
+    uint32_t *ns = &l->ns[l->count - 1];
+    long switches = l->switches, faults = l->faults;
+    latency_look(l);
+    if (l->faults != faults) {
+        l->faulted++;
+        if (*ns > l->fault_most) l->fault_most = *ns;
+    }
+    if (l->faults != faults || l->switches != switches) *ns |= LATENCY_OTHERS;
     return bench_now_ns();
 }
 
@@ -50,17 +58,8 @@ static __attribute__((noinline, cold)) uint64_t latency_long(latency *l, uint32_
 static inline uint64_t latency_add(latency *l, uint64_t last, uint64_t now)
 {
     uint64_t ns = now - last;
-    l->ns[l->count++] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
-    return ns < LATENCY_LONG ? now : latency_long(l, l->ns[l->count - 1]);
-}
-
-/* The longest of those that didn't lose the processor, in us. Where all of the long ones did, the
- * answer is the bound of long ones. */
-static inline double latency_own_most(const latency *l, uint32_t most)
-{
-    uint32_t bound = LATENCY_LONG;
-    if (most < bound) bound = most;
-    return (l->own_most > bound ? l->own_most : bound) / 1e3;
+    l->ns[l->count++] = ns < LATENCY_OTHERS ? (uint32_t)ns : LATENCY_OTHERS - 1;
+    return ns < LATENCY_LONG ? now : latency_long(l);
 }
 
 static inline int latency_order(const void *a, const void *b)
@@ -79,6 +78,7 @@ typedef struct latency_sum {
 
 static inline void latency_note(latency_sum *s, uint32_t ns)
 {
+    ns &= ~LATENCY_OTHERS;
     s->count++;
     if (ns < LATENCY_DIRECT) {
         s->direct[ns]++;
@@ -102,6 +102,14 @@ static inline void latency_read(latency_sum *s, const uint32_t *ns, uint64_t cou
     memset(s->direct, 0, sizeof s->direct);
     s->count = s->nabove = 0;
     for (uint64_t i = 0; i < count; i++) latency_note(s, ns[i]);
+    latency_sort(s);
+}
+
+static inline void latency_read_own(latency_sum *s, const uint32_t *ns, uint64_t count)
+{
+    latency_read(s, ns, 0);
+    for (uint64_t i = 0; i < count; i++)
+        if (!(ns[i] & LATENCY_OTHERS)) latency_note(s, ns[i]);
     latency_sort(s);
 }
 
@@ -136,6 +144,13 @@ static inline void latency_show(latency_sum *s, const char *prefix)
            (unsigned long long)latency_over(s, 10000), prefix,
            (unsigned long long)latency_over(s, 100000), prefix,
            (unsigned long long)latency_over(s, 1000000));
+}
+
+/* The same of the peer's own work, with what page faults did. `own` holds no other operations. */
+static inline void latency_show_own(const latency_sum *own, const latency *l)
+{
+    printf("own_p9999 %u\nown_max %.1f\nfault_max %.1f\nfaults %llu\n", latency_at(own, 0.9999),
+           latency_at(own, 1) / 1e3, l->fault_most / 1e3, (unsigned long long)l->faulted);
 }
 
 /* For the plot: the longest and p99.99 for each bucket of map sizes, appended to `path`. Buckets

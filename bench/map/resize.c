@@ -74,22 +74,26 @@ static void run_writes(uint64_t n, bool deletes, const char *path)
         uint32_t *table = keys_array(n);
         keys_shuffle(table, n, &state);
         insert_plain(m, 0, n);
-        l.switches = switches = latency_switches();
+        latency_look(&l);
+        switches = l.switches;
         ns = bench_now_ns();
         if (timed_deletes(m, table, n, &l) != n) keys_die("the map lost a key");
     } else {
-        l.switches = switches = latency_switches();
+        latency_look(&l);
+        switches = l.switches;
         ns = bench_now_ns();
         timed_inserts(m, n, &l);
     }
     ns = bench_now_ns() - ns;
-    switches = latency_switches() - switches;
+    latency_look(&l);
+    switches = l.switches - switches;
     if (peer_len(m) != (deletes ? 0 : n)) keys_die("the map has a wrong length");
     latency_read(&sum, l.ns, l.count);
     printf("check %llu\n", (unsigned long long)peer_sum(m));
     latency_show(&sum, "");
-    printf("own_max %.1f\nseconds %.3f\nswitches %ld\n", latency_own_most(&l, latency_at(&sum, 1)),
-           (double)ns / 1e9, switches);
+    latency_read_own(&sum, l.ns, l.count);
+    latency_show_own(&sum, &l);
+    printf("seconds %.3f\nswitches %ld\n", (double)ns / 1e9, switches);
     latency_plot(&sum, &l, deletes, path);
 }
 

@@ -68,11 +68,12 @@ func runWrites(n uint64, deletes bool, path string) {
 		insertPlain(m, 0, n)
 		wanted = 0
 	}
-	before, ns := switches(), now()
-	l.switches = before
+	l.look()
+	before, ns := l.switches, now()
 	timedWrites(m, table, n, deletes, l)
 	ns = now() - ns
-	lost := switches() - before
+	l.look()
+	lost := l.switches - before
 	if uint64(len(m)) != wanted {
 		die("the map has a wrong length")
 	}
@@ -80,10 +81,11 @@ func runWrites(n uint64, deletes bool, path string) {
 	for k, v := range m {
 		check += k + v
 	}
-	sum.note(l.ns[:l.count])
+	sum.note(l.ns[:l.count], false)
 	fmt.Printf("check %d\n", check)
 	sum.show("")
-	fmt.Printf("own_max %.1f\nseconds %.3f\nswitches %d\n", l.own(sum.at(1)), float64(ns)/1e9, lost)
+	l.showOwn()
+	fmt.Printf("seconds %.3f\nswitches %d\n", float64(ns)/1e9, lost)
 	l.plot(deletes, path)
 }
 
@@ -126,7 +128,7 @@ func showWindows(w []window, ns []uint32, each uint64, during bool, from, to uin
 		if w[i].before != during || w[i].after != during {
 			continue
 		}
-		sum.note(ns[i*each : (i+1)*each])
+		sum.note(ns[i*each:(i+1)*each], false)
 		means = append(means, w[i].mean)
 	}
 	if len(means) == 0 {

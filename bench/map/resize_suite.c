@@ -14,9 +14,12 @@ enum { TO_BEST, TO_GO, COLUMNS };
      .metrics = {{.key = "p50", .what = title ": p50", .unit = "ns"}, \
                  {.key = "p99", .what = "  p99", .unit = "ns"}, \
                  {.key = "p999", .what = "  p99.9", .unit = "ns"}, \
-                 {.key = "p9999", .what = "  p99.99", .unit = "ns", .most = 3000}, \
-                 {.key = "max", .what = "  longest", .unit = "us", .most = 100}, \
-                 {.key = "own_max", .what = "  longest, processor kept", .unit = "us", .most = 100}, \
+                 {.key = "p9999", .what = "  p99.99", .unit = "ns"}, \
+                 {.key = "own_p9999", .what = "  p99.99 of own work", .unit = "ns", .most = 3000}, \
+                 {.key = "max", .what = "  longest", .unit = "us"}, \
+                 {.key = "own_max", .what = "  longest of own work", .unit = "us", .most = 100}, \
+                 {.key = "fault_max", .what = "  longest with a page fault", .unit = "us"}, \
+                 {.key = "faults", .what = "  with a page fault", .unit = ""}, \
                  {.key = "over10", .what = "  longer than 10 us", .unit = ""}, \
                  {.key = "over100", .what = "  longer than 100 us", .unit = ""}, \
                  {.key = "over1000", .what = "  longer than 1 ms", .unit = ""}, \
