@@ -34,7 +34,8 @@ OAK_API int oak_map_reserve(oak_map *m, size_t n);
  * frees. Returns the number of deleted entries. keep is called once for each entry, in any order.
  * It may change the value, allocate, and read the map. A write to the map by keep is fatal. An
  * entry is deleted as soon as keep has refused it. So keep may leave by longjmp: entries that it
- * has refused are gone, the others stay.
+ * has refused are gone, the others stay. Their memory stays too, until a later delete, retain or
+ * clear.
  *
  * A write, like oak_map_delete. It allocates only a smaller array, at the end. If there is no
  * memory for that, the map stays large, and later deletes try again. A NULL map has no entries; a
