@@ -21,6 +21,7 @@ static struct {
     pthread_key_t key;
     bool ready;
     oaki_cache *first;
+    AO_t inherited; /* 1: after a fork, caches of the parent's threads may be in the list */
 } self = { .once = PTHREAD_ONCE_INIT };
 
 static void *nothing[2];
@@ -91,6 +92,8 @@ static OAKI_COLD void look(oaki_thread *t, unsigned cls, const void *p)
     if (found) oak_fatal("oakum: free: %p is free memory: was it freed already?", p);
 }
 
+static void end_flagged(void);
+
 bool oaki_cache_put_slow(void *p, size_t off)
 {
     oaki_cache *c = oaki_my.cache;
@@ -99,6 +102,10 @@ bool oaki_cache_put_slow(void *p, size_t off)
     size_t room = (size_t)(s->end - c->first[cls]), bytes = 0;
     if (cls == 0 || room == 0) return false;
     uintptr_t *word = p;
+    if (OAKI_UNLIKELY(AO_load(&self.inherited) != 0)) {
+        AO_store(&self.inherited, 0);
+        end_flagged();
+    }
     oaki_thread *t = oaki_enter();
     if (OAKI_UNLIKELY(word[1] == OAKI_CACHE_KEY)) look(t, cls, p);
     if (s->top == s->end) bytes = drain(c, cls, (room + 1) / 2);
@@ -109,10 +116,30 @@ bool oaki_cache_put_slow(void *p, size_t off)
     return true;
 }
 
+/* A fork may have caught the thread in the middle of a change. What isn't a cached slot for certain
+ * is left out, and stays allocated. */
+static void sift(oaki_cache *c)
+{
+    for (unsigned cls = 0; cls < OAKI_CACHE_CLASSES; cls++) {
+        void **to = c->first[cls];
+        for (void **at = to; at < c->of[cls].top; at++) {
+            uintptr_t *p = *at;
+            if (!oaki_heap_contains(p) || oaki_cache_class(oaki_heap_offset(p)) != cls ||
+                p[1] != OAKI_CACHE_KEY)
+                continue;
+            p[1] = 0; /* it counts once */
+            *to++ = p;
+        }
+        c->of[cls].top = to;
+    }
+    c->inherited = false;
+}
+
 static bool drain_all(oaki_cache *c)
 {
     size_t bytes = 0;
     oaki_thread *t = oaki_enter();
+    if (OAKI_UNLIKELY(c->inherited)) sift(c);
     for (unsigned cls = 0; cls < OAKI_CACHE_CLASSES; cls++)
         bytes += drain(c, cls, (size_t)(c->of[cls].top - c->first[cls]));
     oaki_leave(t);
@@ -146,6 +173,7 @@ void oaki_caches_empty(void)
     for (oaki_cache *c = self.first; c; c = c->next) c->busy = false;
     if (self.first) oaki_roots_visit(find_busy, NULL);
     for (oaki_cache *c = self.first; c; c = c->next) {
+        if (c->inherited) sift(c);
         for (unsigned cls = 0; cls < OAKI_CACHE_CLASSES && !c->busy; cls++)
             while (c->of[cls].top > c->first[cls]) oaki_free_deferred(*--c->of[cls].top);
     }
@@ -195,11 +223,21 @@ static void end_flagged(void)
     }
 }
 
-/* Drop the caches of other threads, which are not in the child. They may be inconsistent. */
+/* The caches of other threads, which are not in the child, end when one is drained there for the
+ * first time. A child that executes another program at once doesn't pay for them. */
 static void after_fork(void)
 {
-    self.first = oaki_my.cache == &oaki_cache_none ? NULL : oaki_my.cache;
-    if (self.first) self.first->next = NULL;
+    for (oaki_cache *c = self.first; c; c = c->next) {
+        if (c == oaki_my.cache) continue;
+        for (unsigned cls = 0; cls < OAKI_CACHE_CLASSES; cls++) {
+            oaki_stack *s = &c->of[cls];
+            if (s->top < c->first[cls] || s->top > s->end) s->top = c->first[cls];
+        }
+        c->thread = NULL;
+        c->inherited = true;
+        AO_store_release(&c->ended, 1);
+        AO_store(&self.inherited, 1);
+    }
 }
 
 void oaki_caches_init(void)

@@ -33,8 +33,9 @@ typedef struct oaki_cache {
     void **first[OAKI_CACHE_CLASSES]; /* places of each stack */
     struct oaki_cache *next; /* list of all caches: threads_lock */
     const oaki_thread *thread;
-    bool busy;  /* in a pause: the thread may be in the middle of a change */
-    AO_t ended; /* 1: its thread has ended, where it could not enter the heap */
+    bool busy;      /* in a pause: the thread may be in the middle of a change */
+    bool inherited; /* of the parent process; its slots have not been looked at since the fork */
+    AO_t ended; /* 1: its thread has ended, where it could not enter the heap, or in a fork */
     void *place[];
 } oaki_cache;
 

@@ -2,6 +2,7 @@
  *
  * random    threads free what others have allocated, while memory goes back and a large block
  *           finds no room; who has a block finds in it what it wrote
+ * fork      what another thread has freed before a fork is used again in the child
  * now, later, drained, overwritten, thread
  *           a second free; the program is to end with a line */
 #include <malloc.h>
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define THREADS 4
 #define ROUNDS 60000
@@ -163,10 +166,51 @@ static void twice(const char *what)
     fail("a second free was not noticed", 0);
 }
 
+/* ---- in a child ---- */
+
+#define FEW 100 /* blocks that a thread's cache has room for */
+
+static pthread_barrier_t freed;
+
+static void *free_few(void *unused)
+{
+    for (size_t i = 0; i < FEW; i++) free(box[i]);
+    pthread_barrier_wait(&freed);
+    pause();
+    return unused;
+}
+
+/* A few of the child's own blocks, more than a cache takes, are freed first. */
+static size_t few_come_again(void)
+{
+    size_t n = 0;
+    for (size_t i = FEW; i < 1000; i++) free(box[i]);
+    for (size_t k = 0; k < 2000; k++) {
+        void *p = malloc(64);
+        for (size_t i = 0; i < FEW; i++) n += (uintptr_t)p == (uintptr_t)box[i];
+    }
+    return n;
+}
+
+static void after_fork(void)
+{
+    pthread_t id;
+    int status = 0;
+    fill_box();
+    pthread_barrier_init(&freed, NULL, 2);
+    if (pthread_create(&id, NULL, free_few, NULL) != 0) fail("thread", 0);
+    pthread_barrier_wait(&freed);
+    pid_t child = fork();
+    if (child == 0) _exit(few_come_again() == FEW ? 0 : 4);
+    if (child < 0 || waitpid(child, &status, 0) != child) fail("fork", 0);
+    if (status) fail("freed blocks stay away in a child, status", (size_t)status);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "random") == 0) in_random_order();
+    else if (strcmp(what, "fork") == 0) after_fork();
     else twice(what);
     return 0;
 }
