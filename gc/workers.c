@@ -405,8 +405,7 @@ bool oaki_trace_some(oak_marker *m, size_t words)
 {
     OAKI_REQUIRES_WORKER(m);
     OAKI_REQUIRES_NO_HELPER();
-    /* a quantum whose time is over before it begins does a little, too, or finds that all is done */
-    if (has_nothing(m) && !oaki_worklist_steal(m)) return false;
+    if (has_nothing(m) && !oaki_worklist_steal(m)) return false; /* also if its time is over */
     AO_store(&m->until, m->scanned + words);
     mark_alone(m);
     bool more = oaki_trace_is_over(m);
