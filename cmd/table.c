@@ -323,9 +323,8 @@ void cmd_table_end(const cmd_table *t, const cmd_tally *tally)
     if (tally->repeated_scenarios != 0)
         fprintf(t->out, ", %zu repeated", tally->repeated_scenarios);
     fprintf(t->out, "; %.1f s\n", tally->seconds);
-    fputs("Bytes live after two full collections, less those at the start. Go's figures were "
-          "measured once\n"
-          "with Go " CMD_GO_VERSION
-          " on linux/amd64 (docs/scenarios.md); all others in this run.\n",
+    fputs("Bytes live after two full collections, less those at the start. Go's figures\n"
+          "were measured once with Go " CMD_GO_VERSION " on linux/amd64 (docs/scenarios.md);\n"
+          "all others in this run.\n",
           t->out);
 }

@@ -94,7 +94,7 @@ START_TEST(a_command_line_is_repeated_without_its_escapes)
     test_run_oakum(&r, first);
     ck_assert_msg(strstr(r.err, "unknown command '/?[2J?" "?" "?'") != NULL, "%s", r.err);
     test_run_oakum(&r, file);
-    ck_assert_str_eq(r.err, "oakum why: /?[2J???: No such file or directory\n");
+    ck_assert_str_eq(r.err, "oakum why: /?[2J???: No such file or directory; check the path\n");
     test_run_oakum(&r, word);
     ck_assert_str_eq(r.err, "oakum why: '/?[2J?" "?" "?' is no address, as 0x7f0010\n");
 }
