@@ -285,9 +285,9 @@ static void fill_map(void *arg)
     type.flags = OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE;
     uint64_t *all = make_all();
     for (uint64_t i = 0; i < (kind->halves ? N / 2 : N); i++) {
-        if (i % 50 == 0) holders[i / 50] = (uint64_t *)oak_map_new(&type, 0);
+        if (i % 8 == 0) holders[i / 8] = (uint64_t *)oak_map_new(&type, 0);
         uint64_t pair[2] = { i % 2 ? all[i] : ~i, i % 2 ? ~i : all[i] };
-        *(uint64_t *)oak_map_put((oak_map *)holders[i / 50], &pair[0]) = pair[1];
+        *(uint64_t *)oak_map_put((oak_map *)holders[i / 8], &pair[0]) = pair[1];
     }
     drop_all(all);
 }
