@@ -3,8 +3,7 @@
  * Sizes of data structures are not here. Constants of runtime/, which includes nothing of gc/,
  * stand in its files. Each constant has its unit, what it trades, and after "Measured:" the
  * measurement that chose it. Figures are of the machine with two processors of
- * docs/measurements/pause.md. "Not measured" is an estimate, or a bound that was not compared with
- * others. */
+ * docs/measurements/pause.md. The others are estimates, or bounds not compared with others. */
 #ifndef OAKI_TUNING_H
 #define OAKI_TUNING_H
 
@@ -15,7 +14,7 @@
 /* ---- is a mark concurrent? (plan.c) ---- */
 
 /* Bytes live, from which a heap of unknown pauses is marked concurrently. A mark in one pause
- * costs less processor time in total; a concurrent one has short pauses. Not measured. */
+ * costs less processor time in total; a concurrent one has short pauses. */
 #define OAKI_TUNE_LARGE ((size_t)64 << 20)
 
 /* ns: the default of oak_config.pause_goal_us. A smaller goal is kept where tracking is dear, too.
@@ -33,12 +32,11 @@
 #define OAKI_TUNE_LONG_PAUSE_FROM ((size_t)16 << 20)
 
 /* Bytes in use, from which helpers that mark are started, unless the program sets their number.
- * Threads of small programs against pauses: a thread alone marks so much in some milliseconds.
- * Not measured. */
+ * Threads of small programs against pauses: a thread alone marks so much in some milliseconds. */
 #define OAKI_TUNE_HELPERS_FROM ((size_t)16 << 20)
 
 /* Bytes live: a mark of fewer gives no time per live byte. A smaller value follows changes sooner,
- * and takes fixed costs for costs per byte. Not measured. */
+ * and takes fixed costs for costs per byte. */
 #define OAKI_TUNE_TELLING ((size_t)1 << 20)
 
 /* ns: a pause that is shorter is left alone where concurrent marking is cheap; one that is longer
@@ -52,12 +50,12 @@
 #define OAKI_TUNE_CHEAP_FROM ((size_t)16 << 20)
 
 /* Part of the heap, 1/n: mutators may allocate that much in the pause's time. A concurrent mark
- * takes some times as long, and objects allocated meanwhile count as live. Not measured. */
+ * takes some times as long, and objects allocated meanwhile count as live. */
 #define OAKI_TUNE_CHEAP_GROWTH 8
 
 /* Times the cost per byte seen in a pause: a concurrent mark that costs more replaces it. Lower,
- * and a heap alternates between the modes, as marks cost more or less with the number of workers.
- * Not measured. */
+ * and a heap alternates between the modes, as marks cost more or less with the number of
+ * workers. */
 #define OAKI_TUNE_CHANGED 4
 
 /* ---- what the host's costs decide (plan.c) ---- */
@@ -77,22 +75,19 @@
  * objective. */
 #define OAKI_TUNE_EXTRA_SHARE 0.15
 
-/* Part of all pages, 1/n, that count as written in a cycle before there was a concurrent one.
- * Not measured. */
+/* Part of all pages, 1/n, that count as written in a cycle before there was a concurrent one. */
 #define OAKI_TUNE_UNKNOWN_DIRTY 4
 
-/* Bytes live, from which the host is measured: in a smaller heap nothing is decided by it.
- * Not measured. */
+/* Bytes live, from which the host is measured: in a smaller heap nothing is decided by it. */
 #define OAKI_TUNE_HOST_FROM OAKI_TUNE_STICKY_FROM
 
-/* ns between two readings of the limits of control groups. Not measured. */
+/* ns between two readings of the limits of control groups. */
 #define OAKI_TUNE_LIMITS_NS UINT64_C(10000000000)
 
-/* Part of a control group's memory limit, 1/n, that is left for other memory of the process.
- * Not measured. */
+/* Part of a control group's memory limit, 1/n, that is left for other memory of the process. */
 #define OAKI_TUNE_GROUP_LIMIT_LESS 8
 
-/* Words traced, below which a mark tells nothing of the cost of a word. Not measured. */
+/* Words traced, below which a mark tells nothing of the cost of a word. */
 #define OAKI_TUNE_TELLING_WORDS ((size_t)1 << 20)
 
 /* A mark is slow that costs so many times what a word has cost at least; and so many ns, where that
@@ -102,42 +97,41 @@
 #define OAKI_TUNE_SLOW_WORD_NS 60.0
 #define OAKI_TUNE_SLOW_WORD_MOST_NS 150.0
 
-/* Times: the least cost of a word is forgotten by so much in a cycle, as heaps change.
- * Not measured. */
+/* Times: the least cost of a word is forgotten by so much in a cycle, as heaps change. */
 #define OAKI_TUNE_FORGET 1.05
 
 /* ns of a pause that tells what share of processors its workers had; that share, 1/n; and pauses in
  * a row with less before half as many workers mark. Longer marks against drains that wait for a
- * worker without a processor. Not measured. */
+ * worker without a processor. */
 #define OAKI_TUNE_SHARE_NS UINT64_C(1000000)
 #define OAKI_TUNE_SHARE 4
 #define OAKI_TUNE_STARVED 2u
 
-/* Pauses with a larger share before twice as many are tried. Not measured. */
+/* Pauses with a larger share before twice as many are tried. */
 #define OAKI_TUNE_FED 16u
 
 /* Full cycles without tracking after a slow mark: the first time, and at most. Slow marks against
- * a host that recovers. Not measured. */
+ * a host that recovers. */
 #define OAKI_TUNE_REST 4u
 #define OAKI_TUNE_REST_MOST 4096u
 
 /* ns of joining pages after a slow mark, and bytes at a time. The host thread's processor time
- * against the speed that comes back. Not measured. */
+ * against the speed that comes back. */
 #define OAKI_TUNE_REPAIR_NS UINT64_C(4000000000)
 #define OAKI_TUNE_REPAIR_STEP ((size_t)2 << 20)
 
 /* Part of such bytes, 1/n, that may be free: the system fills free pages when it joins. Memory
- * against huge pages. Not measured. */
+ * against huge pages. */
 #define OAKI_TUNE_REPAIR_FREE 8
 
 /* Words traced that cost as much as to protect a page, and a fault: where costs are not known, and
- * the bounds where they are. Not measured. */
+ * the bounds where they are. */
 #define OAKI_TUNE_PAGE_WORDS ((size_t)128)
 #define OAKI_TUNE_PAGE_WORDS_LEAST ((size_t)16)
 #define OAKI_TUNE_PAGE_WORDS_MOST ((size_t)4096)
 
 /* Words that worker 0 traces before it wakes helpers, at least and at most; and in between, how
- * many wake-ups they are to outweigh. Not measured. */
+ * many wake-ups they are to outweigh. */
 #define OAKI_TUNE_WAKE_WORDS ((size_t)4096)
 #define OAKI_TUNE_WAKE_WORDS_MOST ((size_t)65536)
 #define OAKI_TUNE_WAKES 4
@@ -145,16 +139,16 @@
 /* ---- when a cycle begins (pace.c) ---- */
 
 /* Part of the live bytes, 1/n, and bytes: the trigger lies so far above them at least, so that
- * cycles never follow one another at once. Memory against processor time. Not measured. */
+ * cycles never follow one another at once. Memory against processor time. */
 #define OAKI_TUNE_LEAST_STEP 32
 #define OAKI_TUNE_LEAST_STEP_BYTES ((size_t)64 << 10)
 
 /* Part of the bytes that a full mark found live, 1/n: floating garbage is at most that, as an
- * estimate. Lower goals against cycles that follow too soon. Not measured. */
+ * estimate. Lower goals against cycles that follow too soon. */
 #define OAKI_TUNE_FLOATING_MOST 2
 
 /* Times the bytes allocated during the last mark: so early a concurrent mark begins. Throttled
- * mutators against floating garbage. Not measured. */
+ * mutators against floating garbage. */
 #define OAKI_TUNE_RUNWAY 1.25
 
 /* Part of the way from live bytes to the goal, 1/n: no mark begins earlier.
@@ -162,7 +156,7 @@
 #define OAKI_TUNE_RUNWAY_MOST 2
 
 /* Part of the space to the trigger, 1/n: a driver with a budget begins when it is left. Cycles
- * against pauses that no budget covers. Not measured. */
+ * against pauses that no budget covers. */
 #define OAKI_TUNE_NEAR 4
 
 /* Bytes that a finalizer of libgc's interface counts as, beyond those that waited at the last mark
@@ -194,19 +188,18 @@
 #define OAKI_TUNE_THRIFT_SHARE 4
 
 /* Part of the bytes between live and goal, 1/n, that stays at least, as the costs of just two marks
- * are known. Not measured. */
+ * are known. */
 #define OAKI_TUNE_THRIFT_LEAST 2
 
 /* ---- under a memory limit (pace.c) ---- */
 
 /* Part of the bytes in spans beyond the live ones, 1/n, that no allocation will fill; and part of
- * the limit, 1/n, for spans that are partly filled at any time. The limit against early cycles.
- * Not measured. */
+ * the limit, 1/n, for spans that are partly filled at any time. The limit against early cycles. */
 #define OAKI_TUNE_WASTE 8
 #define OAKI_TUNE_LIMIT_LESS 32
 
 /* Part of the live bytes, 1/n, and bytes: the trigger of a postponed cycle goes up by so much. It
- * bounds how often the clocks are read. Not measured. */
+ * bounds how often the clocks are read. */
 #define OAKI_TUNE_POSTPONE 64
 #define OAKI_TUNE_POSTPONE_BYTES ((size_t)64 << 10)
 
@@ -230,7 +223,7 @@
 #define OAKI_TUNE_LATE 8
 
 /* Part of the live bytes, 1/n: the least of that growth, where the goal lies near them. A goal that
- * a memory limit lowers would otherwise throttle all mutators. Not measured. */
+ * a memory limit lowers would otherwise throttle all mutators. */
 #define OAKI_TUNE_LATE_LEAST 32
 
 /* Times as long by the clock a thread waits where no thread marks meanwhile. Memory against a
@@ -251,7 +244,7 @@
 #define OAKI_TUNE_WAIT_BYTES ((size_t)16 << 10)
 
 /* ns: the most of it, times OAKI_TUNE_BUSY, where no thread marks meanwhile. It bounds the wait of
- * a mutator that holds what the mark waits for. Not measured. */
+ * a mutator that holds what the mark waits for. */
 #define OAKI_TUNE_BLIND_NS 250000000u
 
 /* ns that a throttled thread sleeps at once, for each such thread, and at most. Each wakeup takes
@@ -262,7 +255,7 @@
 #define OAKI_TUNE_NAP_MOST_NS 5000000u
 
 /* ns: OAKUM_DEBUG=twice waits for a concurrent cycle for so long, asking so often. It bounds the
- * wait of a caller that holds what the mark waits for. Not measured. */
+ * wait of a caller that holds what the mark waits for. */
 #define OAKI_TUNE_TWICE_NS 1000000000u
 #define OAKI_TUNE_TWICE_NAP_NS 50000u
 
@@ -275,11 +268,11 @@
 #define OAKI_TUNE_REFUSED_NAP_NS 500000u
 #define OAKI_TUNE_REFUSED_NAPS 100
 
-/* Cycles dropped in a row, after which an allocating thread collects in one pause. Not measured. */
+/* Cycles dropped in a row, after which an allocating thread collects in one pause. */
 #define OAKI_TUNE_REFUSALS 3
 
 /* Refused final pauses before dirty pages are rescanned once more. Work for rounds against the
- * length of the final pause. Not measured. */
+ * length of the final pause. */
 #define OAKI_TUNE_NAPS_A_ROUND 8
 
 /* ---- workers and their memory (workers.c, segment.c) ---- */
@@ -289,25 +282,24 @@
 #define OAKI_TUNE_WORKERS 8u
 
 /* Part of the workers, 1/n, that mark concurrently; throttled mutators add others. Mutators'
- * processors against the length of a mark. Not measured. */
+ * processors against the length of a mark. */
 #define OAKI_TUNE_CONCURRENT_WORKERS 4u
 
 /* Bytes of the heap in a rescan task of the final pause, least and most, and tasks in between.
  * A small task wastes a call of the system. A large one is too much for one worker, which scans all
- * its objects but the large ones. Not measured. */
+ * its objects but the large ones. */
 #define OAKI_TUNE_RESCAN_LEAST ((size_t)2 << 20)
 #define OAKI_TUNE_RESCAN_MOST ((size_t)16 << 20)
 #define OAKI_TUNE_RESCAN_TASKS 64
 
 /* Bytes of the heap that worker 0 takes in such tasks before it wakes helpers. Wake-ups against the
- * length of the pause. Not measured. */
+ * length of the pause. */
 #define OAKI_TUNE_RESCAN_ALONE ((size_t)16 << 20)
 
-/* Bytes of a large object's part on a dirty page: fewer are not worth a lock. Not measured. */
+/* Bytes of a large object's part on a dirty page: fewer are not worth a lock. */
 #define OAKI_TUNE_RESCAN_SHARED ((size_t)4 << 10)
 
-/* Pages between two readings of the clock, while a pause looks for objects left out.
- * Not measured. */
+/* Pages between two readings of the clock, while a pause looks for objects left out. */
 #define OAKI_TUNE_LEFT_OUT_PAGES 1024
 
 /* Bytes of mark stack that are mapped at a time: the first few batches, and those after them, in
@@ -325,27 +317,27 @@
 /* ---- protected pages (protect.c) ---- */
 
 /* Pages: two runs of scanned pages are treated as one across fewer. Calls of the system against
- * pages protected for nothing. Not measured. */
+ * pages protected for nothing. */
 #define OAKI_TUNE_GAP ((size_t)8)
 
 /* Pages nearly full of marked objects in a row that stay protected within a sparse run. Calls of
- * the system against faults. Not measured. */
+ * the system against faults. */
 #define OAKI_TUNE_ISLAND ((size_t)32)
 
 /* Bytes of marked objects on a page that is nearly full: it is old, and stays protected. And bytes
  * of such pages in a row that are worth a call. Faults where young objects are allocated, against
- * pages rescanned in each minor cycle. Not measured. */
+ * pages rescanned in each minor cycle. */
 #define OAKI_TUNE_DENSE (OAKI_PAGE / 8 * 7)
 #define OAKI_TUNE_DENSE_LEAST (OAKI_PAGE * 4)
 
-/* Bytes of the heap whose page table is examined at once: if all are scanned, one query has them.
- * Not measured. */
+/* Bytes of the heap whose page table is examined at once: if all are scanned, one query has
+ * them. */
 #define OAKI_TUNE_BLOCK ((size_t)512 << 10)
 
 /* ---- quanta (quantum.c, roots.c, begin.c, pauses.c, stages.c, refs/tables.c) ---- */
 
 /* Words traced in a quantum, by worker 0 alone: about 0.1 ms. Pauses and forks wait for the end of
- * a quantum; each has a fixed cost. Not measured. */
+ * a quantum; each has a fixed cost. */
 #define OAKI_TUNE_QUANTUM_WORDS ((size_t)8192)
 
 /* ns of a quantum with helpers. To wake them costs time; a fork waits for the end.
@@ -359,11 +351,11 @@
  * with it. */
 #define OAKI_TUNE_TURN_NS 50000u
 
-/* ns that a driver waits where another one has the phase in its pause. Not measured. */
+/* ns that a driver waits where another one has the phase in its pause. */
 #define OAKI_TUNE_DRIVER_WAIT_NS 50000u
 
 /* Bytes of the range that a quantum protects, and with a budget. Calls of the system against the
- * length of a quantum. Not measured. */
+ * length of a quantum. */
 #define OAKI_TUNE_PROTECT_STEP ((size_t)64 << 20)
 #define OAKI_TUNE_PROTECT_BUDGET_STEP ((size_t)4 << 20)
 
@@ -372,25 +364,24 @@
 #define OAKI_TUNE_PINNED_PAGES ((size_t)16384)
 #define OAKI_TUNE_PINNED_OBJECTS ((size_t)4096)
 
-/* Records of a table in a quantum, whose lock a mutator may wait for. Not measured. */
+/* Records of a table in a quantum, whose lock a mutator may wait for. */
 #define OAKI_TUNE_RECORDS ((size_t)512)
 
-/* Bytes of a registered range in a quantum: oak_root_remove waits for it. Not measured. */
+/* Bytes of a registered range in a quantum: oak_root_remove waits for it. */
 #define OAKI_TUNE_ROOT_BYTES ((size_t)16 << 10)
 
-/* Passes over ephemerons while mutators run; values of later keys are left to the final pause.
- * Not measured. */
+/* Passes over ephemerons while mutators run; values of later keys are left to the final pause. */
 #define OAKI_TUNE_EPHEMERON_PASSES 8
 
 /* ---- preclean (preclean.c, roots.c, quantum.c) ---- */
 
 /* Bytes of the range that a round asks the system about at a time. It starts with the least, twice
  * as many while few pages are dirty, half as many where more than ROUND_PAGES are. A call costs
- * time; a question that ends within a dirty huge page splits it. Not measured. */
+ * time; a question that ends within a dirty huge page splits it. */
 #define OAKI_TUNE_ROUND_LEAST_STEP ((size_t)2 << 20)
 #define OAKI_TUNE_ROUND_MOST_STEP ((size_t)64 << 20)
 
-/* Dirty pages that a quantum of a round is to rescan, and at most. Not measured. */
+/* Dirty pages that a quantum of a round is to rescan, and at most. */
 #define OAKI_TUNE_ROUND_PAGES ((size_t)512)
 #define OAKI_TUNE_ROUND_MOST_PAGES ((size_t)2048)
 
@@ -399,19 +390,18 @@
  * Measured: 1.7 us a page, 3.6 us without the sieve (docs/measurements/concurrent.md). */
 #define OAKI_TUNE_ROUND_PAGE_NS 2500u
 
-/* Words to rescan that are left to the final pause. Rounds against the length of that pause.
- * Not measured. */
+/* Words to rescan that are left to the final pause. Rounds against the length of that pause. */
 #define OAKI_TUNE_FEW_WORDS ((size_t)1 << 16)
 
 /* Share of the last round's cost: a round that costs more has hardly shrunk, and rounds end. More
- * rounds against the final pause. Not measured. */
+ * rounds against the final pause. */
 #define OAKI_TUNE_SHRUNK(cost) ((cost) / 4 * 3)
 
-/* Rounds of a kind in a row, and pauses for the roots alone, at most. Not measured. */
+/* Rounds of a kind in a row, and pauses for the roots alone, at most. */
 #define OAKI_TUNE_ROUNDS 16
 #define OAKI_TUNE_ROOT_PAUSES 3
 
-/* ns: a mark that takes less does not ask for the roots again in a pause. Not measured. */
+/* ns: a mark that takes less does not ask for the roots again in a pause. */
 #define OAKI_TUNE_BRIEF_MARK_NS 2000000u
 
 /* ns: the length of a pause between the init pause and the final one. The longest pause against
@@ -426,8 +416,7 @@
 #define OAKI_TUNE_SLICE_STEP ((size_t)8 << 20)
 #define OAKI_TUNE_SLICE_PAGES ((size_t)64)
 
-/* ns: the least cost of a page of a large object in such a pause, whatever was measured last.
- * Not measured. */
+/* ns: the least cost of a page of a large object in such a pause, whatever was measured last. */
 #define OAKI_TUNE_SLICE_PAGE_LEAST_NS 100
 
 /* Part of such a pause's length, 1/n, that mutators have before the next one: at first, and at
@@ -437,12 +426,12 @@
 #define OAKI_TUNE_PART 4
 #define OAKI_TUNE_PART_LEAST 64
 
-/* ns that mutators have between two such pauses, at most and at least. Not measured. */
+/* ns that mutators have between two such pauses, at most and at least. */
 #define OAKI_TUNE_BETWEEN_MOST_NS 2000000u
 #define OAKI_TUNE_BETWEEN_LEAST_NS 40000u
 
 /* Bytes that lose their protection at once where a mutator allocates. A fault a page against pages
- * that count as dirty. Not measured. */
+ * that count as dirty. */
 #define OAKI_TUNE_REGION ((size_t)256 << 10)
 
 /* Processors up to which the collector's thread touches memory ahead itself, between two steps:
@@ -452,7 +441,7 @@
 
 /* ---- sticky mark bits (sticky.c, begin.c) ---- */
 
-/* Full cycles before the first minor one is tried. Not measured. */
+/* Full cycles before the first minor one is tried. */
 #define OAKI_TUNE_STICKY_UNPROVEN 3
 
 /* Bytes live, from which a cycle in one pause may be minor; fewer are marked in 2 ms. Faults
@@ -461,58 +450,55 @@
  * of the processor time. */
 #define OAKI_TUNE_STICKY_FROM ((size_t)8 << 20)
 
-/* Full cycles, at most, before a minor one is tried again after some that did not pay.
- * Not measured. */
+/* Full cycles, at most, before a minor one is tried again after some that did not pay. */
 #define OAKI_TUNE_STICKY_SKIP 64
 
-/* Times as many full cycles before the next try, where a minor one did not pay. Not measured. */
+/* Times as many full cycles before the next try, where a minor one did not pay. */
 #define OAKI_TUNE_STICKY_SKIP_MORE 4
 
 /* A minor cycle pays if each word that it traced freed so many times the bytes of a full cycle's:
- * MORE / LESS. The margin pays for dead old objects, which a minor cycle leaves. Not measured. */
+ * MORE / LESS. The margin pays for dead old objects, which a minor cycle leaves. */
 #define OAKI_TUNE_STICKY_PAYS_MORE 4
 #define OAKI_TUNE_STICKY_PAYS_LESS 3
 
 /* Part of the bytes allocated since the last cycle, 1/n: if a full one freed no more, the heap
- * grows, and a minor one would show nothing. Not measured. */
+ * grows, and a minor one would show nothing. */
 #define OAKI_TUNE_STICKY_GROWS 2
 
 /* Part of the bytes between the last full mark's live ones and the goal, 1/n: where less is left, a
- * full cycle comes next. Old garbage against the work of a full mark. Not measured. */
+ * full cycle comes next. Old garbage against the work of a full mark. */
 #define OAKI_TUNE_STICKY_ROOM 2
 
 /* Part of the live bytes, 1/n: while less than that was rescanned, pages that became old stay
- * unprotected. Calls of the system in the pause against pages rescanned again. Not measured. */
+ * unprotected. Calls of the system in the pause against pages rescanned again. */
 #define OAKI_TUNE_STICKY_FEW 32
 
-/* Minor cycles in a row before a full one. Floating garbage, and late finalizers, against work.
- * Not measured. */
+/* Minor cycles in a row before a full one. Floating garbage, and late finalizers, against work. */
 #define OAKI_TUNE_STICKY_ROW 64
 
 /* ---- object tables and walks (refs/, disclaim.c, walk.c) ---- */
 
-/* Records that are reclaimed while other threads wait for the table's lock. Not measured. */
+/* Records that are reclaimed while other threads wait for the table's lock. */
 #define OAKI_TUNE_RECLAIMED 256
 
 /* Part of the ephemerons left, 1/n: a pass that resolves fewer was poor, and the next one visits
  * them in another way. Not measured alone. */
 #define OAKI_TUNE_POOR_PASS 32
 
-/* Part of a table's links, 1/n: where more are dead, the others are moved and indexed anew.
- * Not measured. */
+/* Part of a table's links, 1/n: where more are dead, the others are moved and indexed anew. */
 #define OAKI_TUNE_LINKS_DEAD 8
 
 /* Objects whose words are queued before the marker drains. The worklist's memory against the cost
- * of a drain. Not measured. */
+ * of a drain. */
 #define OAKI_TUNE_DRAIN_EVERY 512
 
-/* Slots and free pages that a step of a heap walk visits in its pause. Not measured. */
+/* Slots and free pages that a step of a heap walk visits in its pause. */
 #define OAKI_TUNE_WALK_BATCH 4096
 
 /* ---- finalizers and listeners (finalrun.c, finalall.c, zone.c, event.c) ---- */
 
 /* ns that a thread without memory waits for ready finalizers, and between two checks. They may free
- * what it needs, or wait for what it holds. Not measured. */
+ * what it needs, or wait for what it holds. */
 #define OAKI_TUNE_AWAIT_NS 100000000u
 #define OAKI_TUNE_AWAIT_NAP_NS 100000u
 
@@ -521,79 +507,73 @@
 #define OAKI_TUNE_LATELY_NS 8000000u
 
 /* Collections in a row that make no progress, after which oak_finalize_all and the destruction of a
- * zone give up. Objects that resurrect one another in turn against a loop without end.
- * Not measured. */
+ * zone give up. Objects that resurrect one another in turn against a loop without end. */
 #define OAKI_TUNE_FINALIZE_ROUNDS 16
 
 /* ns between two checks whether other threads' finalizers have returned, in the same calls; and
- * without any such return, until oak_finalize_all gives up. Not measured. */
+ * without any such return, until oak_finalize_all gives up. */
 #define OAKI_TUNE_FINALIZE_POLL_NS 1000000u
 #define OAKI_TUNE_FINALIZE_PATIENCE_NS 10000000000u
 
-/* Such checks before a zone's destruction goes on without them. Not measured. */
+/* Such checks before a zone's destruction goes on without them. */
 #define OAKI_TUNE_ZONE_POLLS 200
 
 /* Bytes: one oak_external_add pays for no more. A thread's longest call against a heap that goes
- * past its goal. Not measured. */
+ * past its goal. */
 #define OAKI_TUNE_EXTERNAL_MOST ((size_t)1 << 30)
 
-/* ns between two checks of a thread that waits until events are reported. Not measured. */
+/* ns between two checks of a thread that waits until events are reported. */
 #define OAKI_TUNE_EVENT_NAP_NS 50000u
 
 /* ---- the marker's loops (trace/) ---- */
 
-/* Words of the largest object that the loop scans itself: larger ones are ranges. Not measured. */
+/* Words of the largest object that the loop scans itself: larger ones are ranges. */
 #define OAKI_TUNE_INLINE_WORDS 64
 
 /* Words filtered at once, and words left in the queue while other work remains. The mark bits of
- * the latter are being prefetched. Latency of memory against a queue in the first cache.
- * Not measured. */
+ * the latter are being prefetched. Latency of memory against a queue in the first cache. */
 #define OAKI_TUNE_BATCH 64
 #define OAKI_TUNE_AHEAD 64
 
-/* Words in a marker's queue, above which they spill to the stack. Not measured. */
+/* Words in a marker's queue, above which they spill to the stack. */
 #define OAKI_TUNE_QUEUE_HIGH 256
 
-/* Objects marked between marking an object and scanning it: it is being prefetched meanwhile.
- * Not measured. */
+/* Objects marked between marking an object and scanning it: it is being prefetched meanwhile. */
 #define OAKI_TUNE_DELAY 16
 
 /* Batches before depth first is tried again: at first, and at most, as each try that fails doubles
- * it. Not measured. */
+ * it. */
 #define OAKI_TUNE_PATIENCE 16
 #define OAKI_TUNE_PATIENCE_MOST 1024
 
-/* Batches in a row of less than OAKI_DEPTH_FEW words, after which depth first is tried.
- * Not measured. */
+/* Batches in a row of less than OAKI_DEPTH_FEW words, after which depth first is tried. */
 #define OAKI_TUNE_THIN 64
 
 /* Words between two decisions whether to go on depth first; and between two checks of the time
- * while another thread waits for the quantum's end. Not measured. */
+ * while another thread waits for the quantum's end. */
 #define OAKI_TUNE_DEPTH_WINDOW 1024
 #define OAKI_TUNE_DEPTH_SOON 256
 
 /* Batches between two checks for idle workers; and while another thread waits for the quantum's
- * end, as a word may take microseconds. Not measured. */
+ * end, as a word may take microseconds. */
 #define OAKI_TUNE_LOOK_EVERY 16
 #define OAKI_TUNE_LOOK_SOON 2
 
 /* Words that are sifted or spilled at a time; such blocks of a range between two checks whether the
- * quantum is over; and blocks at a time for a type, whose words are not interrupted.
- * Not measured. */
+ * quantum is over; and blocks at a time for a type, whose words are not interrupted. */
 #define OAKI_TUNE_MOVED 64
 #define OAKI_TUNE_RANGE_BLOCKS 16
 #define OAKI_TUNE_TYPED_BLOCKS 8
 
-/* Words that lead nowhere, which cost as much as one that is traced. Not measured. */
+/* Words that lead nowhere, which cost as much as one that is traced. */
 #define OAKI_TUNE_SPARSE 16
 
 /* Bytes: a larger object becomes its marker's range, if that has none. It is scanned as the queue
- * has room, so no words spill, and words that lead to marked objects skip the queue.
- * Not measured. */
+ * has room, so no words spill, and words that lead to marked objects skip the queue. */
 #define OAKI_TUNE_LAZY (OAKI_TUNE_QUEUE_HIGH * sizeof(uintptr_t))
 
 /* Bytes: a larger object is a range for all workers; and bytes of a range that one takes at a time.
- * Balance against the lock of the ranges. Not measured. */
+ * Balance against the lock of the ranges. */
 #define OAKI_TUNE_SPLIT ((size_t)64 << 10)
 #define OAKI_TUNE_RANGE_STEP ((size_t)32 << 10)
 
@@ -605,11 +585,11 @@
  * small heaps, and 77 ns without. */
 #define OAKI_TUNE_BACKGROUND_FROM ((size_t)32 << 20)
 
-/* Spans that the background thread sweeps between two yields of its processor. Not measured. */
+/* Spans that the background thread sweeps between two yields of its processor. */
 #define OAKI_TUNE_SWEEP_BATCH 32
 
 /* Times the bytes that must be swept for a byte allocated: the sweep ends before the next cycle.
- * Assists against a rest that the next cycle sweeps at once. Not measured. */
+ * Assists against a rest that the next cycle sweeps at once. */
 #define OAKI_TUNE_SWEEP_AHEAD 1.1
 
 #endif

@@ -2,17 +2,16 @@
  *
  * Worker 0 is the thread that collects. The others are helpers, asleep until worker 0 has work to
  * donate, so that a small heap never wakes them. Donated are whole segments of the worklist, ranges
- * (ranges.c), and in the final pause parts of the heap whose dirty pages are to be rescanned. An
- * idle worker steals from these. A worker is busy while it has work, or is about to take some; a
- * drain is over when none is.
+ * (ranges.c), and in the final pause parts of the heap with dirty pages. An idle worker steals from
+ * these. A worker is busy while it has work, or is about to take some; a drain is over when none is.
  *
  * A quantum of a concurrent mark is a drain that ends early: when its time is over, or when a pause
  * waits for worker 0. Helpers then donate all that they have, and are at rest before the quantum
  * ends. A quarter of the workers takes part, and one more for each throttled mutator.
  *
  * Owns: `shared`. Lock: shared.lock, a spin lock, guards donated segments and the seats of a drain.
- * Without memory for a segment, objects are marked without being traced, and the overflow is noted.
- * The drain then traces all marked objects again, until a pass has marked none that way. */
+ * Without memory for a segment, objects are marked and not traced. The drain then traces all marked
+ * objects again, until a pass has marked none that way. */
 #include "contract.h"
 #include "gc/concurrent/protect.h"
 #include "gc/debug/verify.h"
@@ -38,8 +37,7 @@ static struct {
     unsigned int waiting; /* AO_int: donated segments not taken yet; lock */
     oaki_mark_segment *donated;
     AO_t rescan_at;          /* offset of the next rescan task */
-    size_t rescan_bytes;     /* of a task */
-    size_t rescan_end;       /* there are no tasks from here on */
+    size_t rescan_bytes, rescan_end; /* of a task; there are no tasks from here on */
     unsigned int overflowed; /* AO_int */
     size_t wake_after;       /* words that worker 0 traces in a drain before it wakes helpers */
     bool called;             /* worker 0 has woken the helpers for this drain; its own */

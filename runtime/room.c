@@ -19,8 +19,8 @@
  *   - REST times the pause of the last vain collection has passed;
  *   - a page's worth has been freed;
  *   - as many requests were refused at once as in all before.
- * A row ends with a request that is met, or after a time without any refusal. A request's row has the
- * refusals of requests that were no larger: a table that can't grow takes no patience from its
+ * A row ends with a request that is met, or after a time without any refusal. A request's row has
+ * the refusals of requests that were no larger: a table that can't grow takes no patience from its
  * entries.
  *
  * Where collections are off, memory freed by hand may still be out of reach: in empty spans of

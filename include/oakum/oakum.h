@@ -13,6 +13,7 @@
 #include <oakum/map.h>
 #include <oakum/map_bulk.h>
 #include <oakum/map_inline.h>
+#include <oakum/map_write.h>
 #include <oakum/map_typed.h>
 #include <oakum/pool.h>
 #include <oakum/profile.h>

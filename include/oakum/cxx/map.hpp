@@ -209,9 +209,10 @@ template <class K, class V, class Hash, class Equal> class table
         return oak_map_get_as_(m_, &type, entry_size, value_offset, std::addressof(k));
     }
 
-    static void *add_absent(oak_map *m, std::uint64_t hash, const void *key)
+    static void *add_absent(oak_map *m, std::uint64_t hash, const void *key,
+                            const oak_map_home_ *home)
     {
-        return oak_map_add_as_(m, &type, entry_size, value_offset, hash, key);
+        return oak_map_add_as_(m, &type, entry_size, value_offset, hash, key, home);
     }
 
     /* Returns the slot of a key, which is added if it is absent. *added is whether it was. */
