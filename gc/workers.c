@@ -2,8 +2,8 @@
  *
  * Worker 0 is the thread that collects. The others are helpers, asleep until worker 0 has work to
  * donate, so that a small heap never wakes them. Donated are whole segments of the worklist, ranges
- * (ranges.c), and in the final pause parts of the heap with dirty pages. Idle workers steal these. A
- * worker is busy while it has work, or is about to take some; a drain is over when none is.
+ * (ranges.c), and in the final pause parts of the heap with dirty pages. Idle workers steal these.
+ * A worker is busy while it has work, or is about to take some; a drain is over when none is.
  *
  * A quantum of a concurrent mark is a drain that ends early: when its time is over, or when a pause
  * waits for worker 0. Helpers then donate all that they have, and are at rest before the quantum

@@ -291,7 +291,8 @@ template <class K, class V, class Hash, class Equal> class table
             if (!m_) return false;
             if (m_->busy) oak_map_misuse_(m_, OAK_MAP_WRITE_);
             const std::uint64_t hash = oak_map_hash_of_(m_, &type, std::addressof(key));
-            char *e = oak_map_find_(m_, &type, entry_size, hash, std::addressof(key), &tag);
+            const oak_map_array_ *a = &m_->array[oak_map_position_(hash) > m_->last];
+            char *e = oak_map_find_in_(m_, a, &type, entry_size, hash, std::addressof(key), &tag);
             if (!e) return false;
             void *k = nullptr, *v = nullptr; /* the entry's own objects */
             if constexpr (key_cell::owns) std::memcpy(&k, e, sizeof k);
