@@ -3,13 +3,14 @@
  *
  * The objective: the least total cost within the pause goal (oak_config.pause_goal_us). Where the
  * two can't both hold:
- * - On a host whose first writes to protected pages cost little, the goal holds: cost gives way.
+ * - On a host whose first writes to protected pages cost little, the goal holds: cost gives way, by
+ *   what concurrent marks cost more than pauses.
  * - Where they cost more than OAKI_TUNE_DEAR_WRITE_NS, the default goal gives way: cycles are
  *   stopped, with huge pages and without tracking. A goal below the default holds even there; then
  *   the heap has small pages, as huge ones that tracking has split make such hosts slow.
  * - With a goal of 0 each cycle is stopped.
  * A heap of unknown pauses is concurrent from OAKI_TUNE_LARGE on. Where marks are known to be
- * cheap, shorter pauses are avoided, too.
+ * cheap, shorter pauses are avoided, too, for at most OAKI_TUNE_EXTRA_SHARE of the time.
  *
  * The host is measured before pages are first protected (runtime/cost.h). Some states of a host
  * show in no probe: huge pages that tracking has split, a neighbour. So each full mark's cost per
@@ -61,6 +62,25 @@ uint64_t oaki_plan_pause_ns(void)
     return (uint64_t)(plan->stop_rate * oaki_gc.pace.lived * (double)next_bytes());
 }
 
+/* ns between two cycles, as the program allocates; 0: not known. */
+static double between(void)
+{
+    size_t goal = oaki_pace_goal(), room = goal - OAKI_MIN(oaki_pace_live(), goal);
+    return oaki_gc.pace.rate > 0 ? (double)room / oaki_gc.pace.rate : 0;
+}
+
+/* What a concurrent mark costs more than one in a pause, with first writes, as a share of the time
+ * between two cycles; 0 where one of the two is not known. */
+static double extra_share(void)
+{
+    double pause = plan->bytes_ms[OAKI_STOPPED], mark = plan->bytes_ms[OAKI_CONCURRENT];
+    size_t dirty = AO_load(&plan->dirty);
+    if (pause <= 0 || mark <= 0 || dirty == 0 || between() <= 0) return 0;
+    double ns = (double)oaki_gc.pace.full * (1e6 / mark - 1e6 / pause);
+    double writes = (double)(dirty - 1) * (double)oaki_cost_of(OAKI_COST_write);
+    return (OAKI_MAX(ns, 0) + writes) / between();
+}
+
 /* Not on one processor, as the mark would take it from mutators. Not where dirty tracking
  * interferes with system calls. */
 static bool is_cheap(double next)
@@ -69,7 +89,7 @@ static bool is_cheap(double next)
     if (oaki_the_heap.config.tracking == OAK_TRACKING_FAULTS || oaki_dirty_denies()) return false;
     if (plan->alone || rate <= 0) return false;
     if (ns <= OAKI_TUNE_NOTICED_NS || ns > OAKI_TUNE_CHEAP_NS) return false;
-    return rate * ns * OAKI_TUNE_CHEAP_GROWTH <= next;
+    return rate * ns * OAKI_TUNE_CHEAP_GROWTH <= next && extra_share() <= OAKI_TUNE_EXTRA_SHARE;
 }
 
 /* One large object may take a small heap far past its goal: its live size is unknown then. The
@@ -135,9 +155,7 @@ static bool is_affordable(void)
     double dirty = AO_load(&plan->dirty) ? (double)AO_load(&plan->dirty) - 1 : unknown;
     double each = (double)(oaki_cost_of(OAKI_COST_protect) + oaki_cost_of(OAKI_COST_ask));
     double ns = all * each + dirty * (double)oaki_cost_of(OAKI_COST_write);
-    size_t goal = oaki_pace_goal(), room = goal - OAKI_MIN(oaki_pace_live(), goal);
-    double between = oaki_gc.pace.rate > 0 ? (double)room / oaki_gc.pace.rate : 0;
-    return ns <= between * OAKI_TUNE_DEAR_SHARE;
+    return ns <= between() * OAKI_TUNE_EXTRA_SHARE;
 }
 
 /* A heap of small pages may be tracked where tracking is dear but pays. */

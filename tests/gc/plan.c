@@ -65,6 +65,36 @@ START_TEST(a_stop_is_none_where_a_mark_beside_is_cheap)
 }
 END_TEST
 
+static void mark_of_bytes(bool concurrent, uint64_t cpu_ns)
+{
+    IN_A_PAUSE(oaki_plan_note_mark(concurrent, WORDS, 10 * MB, cpu_ns));
+}
+
+/* 10 MB of room take 10 ms: 1.5 ms of them may go. */
+START_TEST(a_mark_beside_is_cheap_where_it_adds_little)
+{
+    start(true, OAK_PAUSE_GOAL_US);
+    if (oaki_os_cpus() == 1 || by_faults()) return;
+    oaki_cost_force(OAKI_COST_write, 1000);
+    marked(10 << 10, 10 << 10);
+    stopped(700, 1000);
+    mark_of_bytes(false, 1000000);
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_CHEAP); /* not known yet */
+    mark_of_bytes(true, 2000000); /* a ms more */
+    IN_A_PAUSE(oaki_plan_note_dirty(400));
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_CHEAP);
+    IN_A_PAUSE(oaki_plan_note_dirty(600));
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_SHORT);
+    IN_A_PAUSE(oaki_plan_note_dirty(0));
+    mark_of_bytes(true, 2600000);
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_SHORT);
+    stopped(700, 900); /* a slower program */
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_CHEAP);
+    mark_of_bytes(true, 500000); /* less than a pause */
+    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_CHEAP);
+}
+END_TEST
+
 /* What marks cost tells of no stop, unless much more; nor does when one is asked for. */
 START_TEST(a_mark_beside_that_is_cheap_stays_so)
 {
@@ -503,6 +533,7 @@ Suite *suite_gc_plan(void)
     tcase_add_loop_test(c, a_stop_that_would_be_long_is_none, 0, 2);
     tcase_add_loop_test(c, a_stop_is_none_where_a_mark_beside_is_cheap, 0, 2);
     tcase_add_test(c, a_mark_beside_that_is_cheap_stays_so);
+    tcase_add_test(c, a_mark_beside_is_cheap_where_it_adds_little);
     tcase_add_loop_test(c, a_clock_that_jumps_is_forgotten, 0, 12);
     tcase_add_loop_test(c, a_pause_is_avoided_by_the_goal, 0, 5);
     tcase_add_test(c, a_library_that_prefers_stops_has_long_ones);
