@@ -108,7 +108,7 @@ START_TEST(a_page_that_can_not_be_written_is_told_before_anything_runs)
     ck_assert_int_eq(r.status, 1);
     ck_assert_str_eq(r.out, "");
     ck_assert_str_eq(r.err, "oakum leaks: cannot write nowhere/page.html: "
-                            "No such file or directory\n");
+                            "No such file or directory; check the path\n");
     LEAKS("keeps", "--html=.");
     ck_assert_int_eq(r.status, 1);
     ck_assert_str_eq(r.out, "");
