@@ -184,6 +184,14 @@ void test_host_is_known(void)
     AO_store(&oaki_gc.plan.limits_ns, (AO_t)oaki_os_now_ns());
 }
 
+void test_host_is_kind(void)
+{
+    oaki_plan *plan = &oaki_gc.plan;
+    oaki_cost_force(OAKI_COST_write, 700);
+    for (size_t i = 0; i < OAKI_COUNT(plan->rate); i++) plan->rate[i].best = 1e9; /* ns a word */
+    AO_store(&plan->rest, 0);
+}
+
 bool test_heap_tracked(oak_config c, size_t minors)
 {
     test_heap_start(c);
