@@ -1,7 +1,6 @@
 /* collect_step.c - oak_collect_step: cycles that a main loop drives a little at a time. */
 #include "gc/cycle.h"
 #include "gc/trace/trace.h"
-#include "runtime/cost.h"
 #include "runtime/os.h"
 #include "runtime/pagemap.h"
 #include "runtime/park.h"
@@ -66,12 +65,9 @@ static bool start(void)
     return true;
 }
 
-/* How fast this machine marks and writes decides nothing here. */
 static void make_due(void)
 {
-    oaki_cost_force(OAKI_COST_write, 700);
-    for (size_t i = 0; i < OAKI_COUNT(oaki_gc.plan.rate); i++) oaki_gc.plan.rate[i].best = 1e9;
-    AO_store(&oaki_gc.plan.rest, 0);
+    test_host_is_kind();
     AO_store(&oaki_the_heap.trigger, AO_load(&oaki_the_heap.live));
 }
 
@@ -254,7 +250,7 @@ START_TEST(a_step_with_the_least_budget_does_little)
 END_TEST
 
 /* Each step has one pause at most, and takes twice its budget besides. On a busy machine processor
- * time isn't exact: longest_step's bounds hold in any case, the time where OAKUM_TEST_LONG asks. */
+ * time isn't exact, so one of several cycles is to show it. */
 START_TEST(a_step_takes_twice_its_budget_and_a_pause_at_most)
 {
     if (!start() || test_skip_slow()) return;
@@ -265,22 +261,26 @@ START_TEST(a_step_takes_twice_its_budget_and_a_pause_at_most)
         longest = longest_step(budget_us, &steps);
     printf("gc/collect_step: longest of %zu steps of 1000 us: %llu us\n", steps,
            (unsigned long long)longest / 1000);
-    if (getenv("OAKUM_TEST_LONG")) ck_assert_uint_le(longest, 2 * budget_us * 1000);
-    (void)longest_step(100000, &steps); /* there would be time for another pause */
+    ck_assert_uint_le(longest, 2 * budget_us * 1000);
+    /* there would be time for another pause */
+    ck_assert_uint_le(longest_step(100000, &steps), 2 * 100000 * 1000);
     assert_whole();
 }
 END_TEST
 
-/* Their records are examined in steps, by longest_step's bounds. They are removed with the last
- * pause. */
+/* Their records are examined within the budget. They are removed with the last pause. */
 START_TEST(dead_weak_references_lengthen_no_other_step)
 {
     if (!start() || test_skip(test_slow(), "200,000 weak references take long here")) return;
+    uint64_t budget_us = 1000, longest = UINT64_MAX;
     size_t steps = 0;
     oaki_debug_switches.verify = 0;
-    test_away(refer, NULL);
-    (void)longest_step(1000, &steps);
-    ck_assert_uint_ge(oaki_weak_cleared(), NODES / 2);
+    for (int i = 0; i < 10 && longest > 2 * budget_us * 1000; i++) {
+        test_away(refer, NULL);
+        longest = longest_step(budget_us, &steps);
+        ck_assert_uint_ge(oaki_weak_cleared(), NODES / 2);
+    }
+    ck_assert_uint_le(longest, 2 * budget_us * 1000);
     assert_whole();
 }
 END_TEST
