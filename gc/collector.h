@@ -167,13 +167,15 @@ typedef struct oaki_sweeper {
 } oaki_sweeper;
 
 #define OAKI_RUNNERS 16 /* finalizers at the same time whose start times are noted */
+#define OAKI_ANY_ZONE ((AO_t)-1)
 
 /* refs/finalrun.c: the finalizer thread, and the finalizers that run; any thread */
 typedef struct oaki_finalrun {
     unsigned int thread; /* AO_int: is there a finalizer thread? */
     oaki_waker waker;    /* finalizers are ready */
     AO_t notify;         /* void (*)(void): the program's notifier */
-    AO_t since[OAKI_RUNNERS]; /* when a running one began, or 0 */
+    AO_t since[OAKI_RUNNERS]; /* when a running one began, or 0; */
+    AO_t zone[OAKI_RUNNERS];  /* its object's; OAKI_ANY_ZONE while one leaves the queue */
     AO_t ran;            /* finalizers that have returned */
 } oaki_finalrun;
 

@@ -1,7 +1,7 @@
 /* finalrun.c - running ready finalizers: their thread, oak_finalizers_run, and the notifier.
  *
- * Owns: oaki_gc.finalrun, zone_of. The first registration starts the finalizer thread, in a forked
- *   child the first need. The thread sleeps in a blocking region.
+ * Owns: oaki_gc.finalrun. The first registration starts the finalizer thread, in a forked child the
+ *   first need. The thread sleeps in a blocking region.
  *
  * Invariants: a finalizer runs outside oaki_enter, with no lock held. The record's object and ctx
  *   go to the call in a frame of run_one. The collector scans it, as the thread is attached.
@@ -22,12 +22,7 @@
 
 enum { THREAD_NONE = 0, THREAD_STARTED };
 
-#define ANY_ZONE ((AO_t)-1)
-
 static oaki_finalrun *const self = &oaki_gc.finalrun;
-
-/* Of the objects, by the place in self->since; ANY_ZONE while one is taken from the queue. */
-static AO_t zone_of[OAKI_RUNNERS];
 
 /* ---- running ---- */
 
@@ -51,9 +46,9 @@ static OAKI_NOINLINE bool run_one(AO_t *since)
     oaki_ready r;
     oaki_thread *t = oaki_enter();
     if (!t) return false;
-    AO_t *zone = since ? &zone_of[since - self->since] : NULL;
+    AO_t *zone = since ? &self->zone[since - self->since] : NULL;
     if (since) { /* before: see oaki_finalizers_running */
-        AO_store(zone, ANY_ZONE);
+        AO_store(zone, OAKI_ANY_ZONE);
         AO_store(since, (AO_t)oaki_os_lately_ns());
     }
     bool found = oaki_finalizers_pop(&r);
@@ -125,8 +120,8 @@ unsigned oaki_finalizers_running(const oak_zone *z, uint64_t since_ns)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < OAKI_RUNNERS; i++) {
-        AO_t t = AO_load(&self->since[i]), zone = AO_load(&zone_of[i]);
-        n += t != 0 && t <= since_ns && (!z || zone == ANY_ZONE || zone == z->id);
+        AO_t t = AO_load(&self->since[i]), zone = AO_load(&self->zone[i]);
+        n += t != 0 && t <= since_ns && (!z || zone == OAKI_ANY_ZONE || zone == z->id);
     }
     return n;
 }
