@@ -10,8 +10,7 @@
  * ends. A quarter of the workers takes part, and one more for each throttled mutator.
  *
  * Owns: `shared`. Lock: shared.lock, a spin lock, guards donated segments and the seats of a drain.
- * Without memory for a segment, objects are marked and not traced. The drain then traces all marked
- * objects again, until a pass has marked none that way. */
+ * Without memory for segments, objects are marked only; the drain traces all marked ones again. */
 #include "contract.h"
 #include "gc/concurrent/protect.h"
 #include "gc/debug/verify.h"
@@ -37,7 +36,8 @@ static struct {
     unsigned int waiting; /* AO_int: donated segments not taken yet; lock */
     oaki_mark_segment *donated;
     AO_t rescan_at;          /* offset of the next rescan task */
-    size_t rescan_bytes, rescan_end; /* of a task; there are no tasks from here on */
+    size_t rescan_bytes;     /* of a task */
+    size_t rescan_end;       /* there are no tasks from here on */
     unsigned int overflowed; /* AO_int */
     size_t wake_after;       /* words that worker 0 traces in a drain before it wakes helpers */
     bool called;             /* worker 0 has woken the helpers for this drain; its own */

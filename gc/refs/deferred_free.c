@@ -88,7 +88,6 @@ static void empty(void)
 void oaki_deferred_forget_zone(uint32_t zone)
 {
     OAKI_REQUIRES_INSIDE();
-    OAKI_REQUIRES_INSIDE();
     size_t n = 0;
     if (AO_load(&oaki_the_heap.ndeferred) == 0) return;
     oaki_lock_acquire(&self.lock);
