@@ -96,9 +96,9 @@ static const oaki_foreign_form ends[] = {
 
 typedef struct table {
     uintptr_t base;
-    const ElfW(Sym) * symbols;
+    const ElfW(Sym) *symbols;
     const char *names;
-    const ElfW(Rela) * calls, *others; /* relocations: of calls through the PLT, and the rest */
+    const ElfW(Rela) *calls, *others; /* relocations: of calls through the PLT, and the rest */
     size_t ncalls, nothers;
     uintptr_t sealed, sealed_end; /* the part that RELRO has made read-only */
 } table;
@@ -109,30 +109,17 @@ static const void *place(const table *t, ElfW(Addr) at)
     return (const void *)(at < t->base ? at + t->base : at); // NOLINT(performance-no-int-to-ptr)
 }
 
-static void read_dynamic(table *t, const ElfW(Dyn) * d)
+static void read_dynamic(table *t, const ElfW(Dyn) *d)
 {
     for (; d->d_tag != DT_NULL; d++) {
         switch (d->d_tag) {
-        case DT_SYMTAB:
-            t->symbols = place(t, d->d_un.d_ptr);
-            break;
-        case DT_STRTAB:
-            t->names = place(t, d->d_un.d_ptr);
-            break;
-        case DT_JMPREL:
-            t->calls = place(t, d->d_un.d_ptr);
-            break;
-        case DT_PLTRELSZ:
-            t->ncalls = d->d_un.d_val / sizeof *t->calls;
-            break;
-        case DT_RELA:
-            t->others = place(t, d->d_un.d_ptr);
-            break;
-        case DT_RELASZ:
-            t->nothers = d->d_un.d_val / sizeof *t->others;
-            break;
-        default:
-            break;
+        case DT_SYMTAB: t->symbols = place(t, d->d_un.d_ptr); break;
+        case DT_STRTAB: t->names = place(t, d->d_un.d_ptr); break;
+        case DT_JMPREL: t->calls = place(t, d->d_un.d_ptr); break;
+        case DT_PLTRELSZ: t->ncalls = d->d_un.d_val / sizeof *t->calls; break;
+        case DT_RELA: t->others = place(t, d->d_un.d_ptr); break;
+        case DT_RELASZ: t->nothers = d->d_un.d_val / sizeof *t->others; break;
+        default: break;
         }
     }
 }
@@ -141,7 +128,7 @@ static void read_dynamic(table *t, const ElfW(Dyn) * d)
 static void read_sealed(table *t, const void *in_object)
 {
     Dl_info info;
-    const ElfW(Ehdr) * head;
+    const ElfW(Ehdr) *head;
     if (!dladdr(in_object, &info)) return;
     head = info.dli_fbase;
     if (memcmp(head->e_ident, ELFMAG, SELFMAG) != 0) return;
@@ -162,7 +149,7 @@ static bool unprotect(const table *t, uintptr_t at, int protection)
 }
 
 /* Without memory to split a mapping, the entry stays as it is. */
-static void replace(const table *t, const ElfW(Rela) * r, void (*form)(void))
+static void replace(const table *t, const ElfW(Rela) *r, void (*form)(void))
 {
     uintptr_t at = t->base + r->r_offset;
     if (!unprotect(t, at, PROT_READ | PROT_WRITE)) return;
@@ -170,14 +157,14 @@ static void replace(const table *t, const ElfW(Rela) * r, void (*form)(void))
     (void)unprotect(t, at, PROT_READ);
 }
 
-static void replace_if_listed(const table *t, const ElfW(Rela) * r, const oaki_foreign_form *f)
+static void replace_if_listed(const table *t, const ElfW(Rela) *r, const oaki_foreign_form *f)
 {
     const char *name = t->names + t->symbols[ELF64_R_SYM(r->r_info)].st_name;
     while (f->name && strcmp(name, f->name) != 0) f++;
     if (f->name) replace(t, r, f->form);
 }
 
-static void look_through(const table *t, const ElfW(Rela) * r, size_t n)
+static void look_through(const table *t, const ElfW(Rela) *r, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t type = ELF64_R_TYPE(r[i].r_info);

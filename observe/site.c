@@ -58,10 +58,14 @@ static void count_span(const void *obj, int by)
     if (n != SATURATED) AO_char_store(&s->sampled, (unsigned char)((int)n + by));
 }
 
+static sample *at(uint32_t i)
+{
+    return oaki_objtable_at(&self.samples, i);
+}
+
 static void add_sample(oaki_site *s, void *obj, size_t bytes, double weight, bool external)
 {
-    sample *r =
-        oaki_objtable_at(&self.samples, oaki_objtable_add(&self.samples, obj, OAKI_RECORD_NONE));
+    sample *r = at(oaki_objtable_add(&self.samples, obj, OAKI_RECORD_NONE));
     r->site = s;
     r->bytes = bytes;
     r->external = external;
@@ -78,7 +82,7 @@ static void add_sample(oaki_site *s, void *obj, size_t bytes, double weight, boo
 /* Removes a sample. The last one of a site also clears the rounding errors. */
 static void remove_sample(uint32_t i)
 {
-    const sample *r = oaki_objtable_at(&self.samples, i);
+    const sample *r = at(i);
     oaki_site *s = r->site;
     count_span(r->link.obj, -1);
     s->now.live_objects -= r->weight;
@@ -91,8 +95,7 @@ static void remove_sample(uint32_t i)
 static uint32_t sample_of(const void *obj, bool external)
 {
     uint32_t i = oaki_objtable_first(&self.samples, obj);
-    for (; i != OAKI_RECORD_NONE; i = ((sample *)oaki_objtable_at(&self.samples, i))->link.next)
-        if (((sample *)oaki_objtable_at(&self.samples, i))->external == external) break;
+    while (i != OAKI_RECORD_NONE && at(i)->external != external) i = at(i)->link.next;
     return i;
 }
 
@@ -275,7 +278,7 @@ static void freed(void *obj)
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     uint32_t i; /* and those of its external bytes */
     while ((i = oaki_objtable_first(&self.samples, obj)) != OAKI_RECORD_NONE) {
-        before_change(((sample *)oaki_objtable_at(&self.samples, i))->site);
+        before_change(at(i)->site);
         remove_sample(i);
     }
     oaki_lock_release(&oaki_the_heap.observe_lock);
@@ -286,7 +289,7 @@ static void resized(void *obj, size_t bytes)
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     uint32_t i = sample_of(obj, false);
     if (i != OAKI_RECORD_NONE) {
-        sample *r = oaki_objtable_at(&self.samples, i);
+        sample *r = at(i);
         before_change(r->site);
         r->site->now.live_bytes += r->weight * ((double)bytes - (double)r->bytes);
         r->bytes = bytes;
@@ -314,7 +317,7 @@ static void external(void *obj, size_t bytes)
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     uint32_t i = sample_of(obj, true);
     if (i != OAKI_RECORD_NONE) {
-        sample *r = oaki_objtable_at(&self.samples, i);
+        sample *r = at(i);
         before_change(r->site);
         if (bytes == 0)
             remove_sample(i);
@@ -330,7 +333,7 @@ static void after_mark(void *ctx)
     (void)ctx;
     OAKI_REQUIRES_STOPPED();
     for (size_t i = self.samples.records.len; i > 0; i--) {
-        const sample *r = oaki_objtable_at(&self.samples, (uint32_t)i - 1);
+        const sample *r = at((uint32_t)i - 1);
         if (!oaki_is_marked(r->link.obj)) remove_sample((uint32_t)i - 1);
     }
     self.epoch++;
@@ -411,7 +414,7 @@ const oaki_site *oaki_site_of(const void *obj)
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     uint32_t i = sample_of(obj, false);
     const oaki_site *s = NULL;
-    if (i != OAKI_RECORD_NONE) s = ((sample *)oaki_objtable_at(&self.samples, i))->site;
+    if (i != OAKI_RECORD_NONE) s = at(i)->site;
     oaki_lock_release(&oaki_the_heap.observe_lock);
     return s;
 }
@@ -430,7 +433,7 @@ void oaki_samples_visit(void (*fn)(void *obj, size_t bytes, double weight, const
 {
     OAKI_REQUIRES_STOPPED();
     for (size_t i = 0; i < self.samples.records.len; i++) {
-        const sample *r = oaki_objtable_at(&self.samples, (uint32_t)i);
+        const sample *r = at((uint32_t)i);
         fn(r->link.obj, r->bytes, r->weight, r->site, ctx);
     }
 }
@@ -474,7 +477,7 @@ const char *oaki_sites_check(void)
     }
     if (live != self.samples.records.len) return "site: a sample belongs to one site";
     for (size_t i = 0; i < self.samples.records.len; i++) {
-        const sample *r = oaki_objtable_at(&self.samples, (uint32_t)i);
+        const sample *r = at((uint32_t)i);
         size_t off = oaki_heap_offset(r->link.obj);
         if (!oaki_bit_get(oaki_the_heap.alloc, off)) return "site: a sampled object is allocated";
         if (oaki_span_of_offset(off)->sampled == 0) return "site: a span counts its samples";
