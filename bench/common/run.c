@@ -413,11 +413,25 @@ static void take_arguments(options *o, char **argv)
     for (size_t i = 0; i < the_suite.nbenches && !some; i++) the_suite.benches[i].selected = true;
 }
 
+/* An optional benchmark is built for all peers or for none. */
+static void leave_out(const options *o)
+{
+    char words[512], *argv[MAX_ARGS];
+    for (bench *b = the_suite.benches; b < the_suite.benches + the_suite.nbenches; b++) {
+        if (!b->selected || !b->optional) continue;
+        unsigned peer = 0;
+        while (peer + 1 < the_suite.npeers && !o->title[peer]) peer++;
+        command_line(o, b, peer, words, sizeof words, argv);
+        b->selected = access(argv[0], X_OK) == 0;
+    }
+}
+
 int main(int argc, char **argv)
 {
     options o = { .dir = ".", .usual_rounds = 3 };
     (void)argc;
     take_arguments(&o, argv);
+    leave_out(&o);
     if (o.rounds == 0) o.rounds = o.quick ? 1 : o.usual_rounds;
     o.spawns = o.quick ? 20 : 200;
     add_counts();

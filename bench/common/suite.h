@@ -36,6 +36,7 @@ typedef struct bench {
     const char *full, *quick; /* arguments, divided by spaces */
     unsigned peers;           /* PEER_BITs of those that it makes sense for */
     bool once;                /* first round only: it hardly varies */
+    bool optional;            /* left out where its program was not built */
     metric metrics[MAX_METRICS]; /* up to the first without a key */
     metric counts[MAX_COUNTS];   /* likewise: what is counted and not timed; run.c's */
     uint64_t check;              /* what every peer must print, once one has */

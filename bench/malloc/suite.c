@@ -8,15 +8,15 @@ enum { TO_GLIBC, TO_MIMALLOC, COLUMNS };
 #define ALL_PEERS (PEER_BIT(PEERS) - 1u)
 
 /* clang-format off */
-#define RUN(name_, program_, full_, quick_, key_, unit_, title) \
-    {.name = name_, .program = program_, .full = full_, .quick = quick_, .peers = ALL_PEERS, \
+#define RUN(name_, program_, full_, quick_, optional_, key_, unit_, title) \
+    {.name = name_, .program = program_, .full = full_, .quick = quick_, .peers = ALL_PEERS, .optional = optional_, \
      .metrics = {{.key = key_, .what = title, .unit = unit_, .mean = true, .bar = {[TO_GLIBC] = 1.00}}, \
                  {.key = "rss_mib", .what = "  peak RSS", .unit = "MiB"}}}
 
-#define ALLOCATES(name, program, full, quick, title) RUN(name, program, full, quick, "ns", "ns", title)
+#define ALLOCATES(name, program, full, quick, title) RUN(name, program, full, quick, false, "ns", "ns", title)
 
 /* Programs that were not written for this: the whole process counts. */
-#define RUNS(name, title) RUN(name, name, "20", "1", "cpu_s", "s", title)
+#define RUNS(name, title) RUN(name, name, "20", "1", true, "cpu_s", "s", title)
 
 static bench benches[] = {
     ALLOCATES("loop-64", "loop", "64 50000000", "64 200000", "64 bytes, one at a time"),
