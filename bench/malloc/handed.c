@@ -64,7 +64,5 @@ int main(int argc, char **argv)
         push(b);
     }
     push(NULL);
-    void *sum;
-    pthread_join(id, &sum);
-    return work_print((uintptr_t)sum, start, batches * BATCH);
+    return work_print(work_join(id), start, batches * BATCH);
 }

@@ -8,7 +8,6 @@
 enum { LEAST = 8, MOST = 500 };
 
 typedef struct chain {
-    pthread_t first;
     uint64_t random, check;
     uint64_t lives;
     pthread_mutex_t lock;
@@ -61,8 +60,7 @@ int main(int argc, char **argv)
         pthread_cond_init(&c->ended, NULL);
         c->block = work_alloc(blocks * sizeof *c->block);
         for (size_t i = 0; i < blocks; i++) c->block[i] = one_block(c);
-        c->first = work_thread(live, c);
-        pthread_detach(c->first);
+        pthread_detach(work_thread(live, c));
     }
     for (chain *c = all; c < all + chains; c++) {
         pthread_mutex_lock(&c->lock);

@@ -39,10 +39,6 @@ int main(int argc, char **argv)
     for (uint64_t t = 0; t < threads; t++) given[t] = work_alloc(SIZE);
     uint64_t start = bench_now_ns();
     for (uint64_t t = 0; t < threads; t++) id[t] = work_thread(scratch, &given[t]);
-    for (uint64_t t = 0; t < threads; t++) {
-        void *sum;
-        pthread_join(id[t], &sum);
-        check += (uintptr_t)sum;
-    }
+    for (uint64_t t = 0; t < threads; t++) check += work_join(id[t]);
     return work_print(check, start, steps * writes);
 }

@@ -50,10 +50,6 @@ int main(int argc, char **argv)
     if (threads < 1 || threads > 64 || slots == 0) return 2;
     uint64_t start = bench_now_ns();
     for (uint64_t t = 0; t < threads; t++) id[t] = work_thread(replace, (void *)(uintptr_t)(t + 1));
-    for (uint64_t t = 0; t < threads; t++) {
-        void *sum;
-        pthread_join(id[t], &sum);
-        check += (uintptr_t)sum;
-    }
+    for (uint64_t t = 0; t < threads; t++) check += work_join(id[t]);
     return work_print(check, start, steps);
 }

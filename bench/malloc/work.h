@@ -33,6 +33,14 @@ static inline pthread_t work_thread(void *(*fn)(void *), void *arg)
     return id;
 }
 
+/* What the thread returned, as a number. */
+static inline uint64_t work_join(pthread_t id)
+{
+    void *sum;
+    pthread_join(id, &sum);
+    return (uintptr_t)sum;
+}
+
 static inline int work_print(uint64_t check, uint64_t start_ns, uint64_t operations)
 {
     uint64_t ns = bench_now_ns() - start_ns;
