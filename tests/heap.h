@@ -40,8 +40,8 @@ void test_host_is_known(void);
 /* Poison and the verifier, so many minor collections between two full ones, pages are tracked, and
  * all markers mark beside the program, too. false: this system can't, which has been said. */
 bool test_heap_tracked(oak_config c, size_t minors);
-/* Until the next cycle, first writes are cheap and no mark counts as slow, however fast this machine
- * is. Then tracking goes on. */
+/* Until the next cycle, first writes are cheap and no mark counts as slow, on any machine. So
+ * tracking goes on. */
 void test_host_is_kind(void);
 bool test_ask_beside(void); /* for a mark beside the program; false: there will be none */
 /* The same of a heap that can. By faults it isn't always to be had: while libc has a new thread

@@ -112,7 +112,8 @@ START_TEST(a_page_that_can_not_be_written_is_told_before_anything_runs)
     LEAKS("keeps", "--html=.");
     ck_assert_int_eq(r.status, 1);
     ck_assert_str_eq(r.out, "");
-    ck_assert_str_eq(r.err, "oakum leaks: cannot write .: Is a directory; name a file, not a folder\n");
+    ck_assert_str_eq(r.err, "oakum leaks: cannot write .: Is a directory; "
+                            "name a file, not a folder\n");
     leave_folder();
 }
 END_TEST
