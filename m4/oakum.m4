@@ -40,6 +40,21 @@ AC_DEFUN([OAK_LIBC], [
     AM_CONDITIONAL([OAK_PRELOAD], [test "$ac_cv_func_mallinfo2" = yes && test -z "$OAK_MODE_LDFLAGS"]) # a sanitizer has its own malloc
 ])
 
+# OAK_ORDER - whether the linker takes a script that places functions (tools/order): OAK_ORDER_LDFLAGS.
+AC_DEFUN([OAK_ORDER], [
+    AC_CACHE_CHECK([whether the linker places functions by a script], [oak_cv_ld_order], [
+        echo 'SECTIONS { .text.first : { *(.text.first) } } INSERT BEFORE .text;' >conftest.ld
+        oak_save_LDFLAGS=$LDFLAGS
+        LDFLAGS="$LDFLAGS -shared -Wl,-T,conftest.ld"
+        AC_LINK_IFELSE([AC_LANG_SOURCE([[
+            __attribute__((section(".text.first"))) int first(void) { return 1; }]])],
+            [oak_cv_ld_order=yes], [oak_cv_ld_order=no])
+        LDFLAGS=$oak_save_LDFLAGS
+        rm -f conftest.ld])
+    AS_IF([test "$oak_cv_ld_order" = yes], [OAK_ORDER_LDFLAGS='-Wl,-T,liboakum.ld'], [OAK_ORDER_LDFLAGS=])
+    AC_SUBST([OAK_ORDER_LDFLAGS])
+])
+
 # OAK_WARNINGS - warnings that every build has, in OAK_WARN_CFLAGS.
 AC_DEFUN([OAK_WARNINGS], [
     AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors])])
