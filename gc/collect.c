@@ -38,7 +38,7 @@ static bool one_cycle(oaki_thread *t, oaki_gc_why why, size_t number, const oaki
     if (w) return is_answered(w) || (oaki_pause_to_end(t, why) && is_answered(w));
     if (why == OAKI_GC_DUE && AO_load(&oaki_the_heap.cycle) != number) return true;
     /* known only in the pause, as a concurrent mark may begin until then */
-    return oaki_pause_to_end(t, why) && (why == OAKI_GC_DUE || !oaki_gc.ended_concurrent);
+    return oaki_pause_to_end(t, why) && (why == OAKI_GC_DUE || oaki_gc.mode == OAKI_STOPPED);
 }
 
 /* Listeners hear of the end here, except from the collector's thread, which calls them between its

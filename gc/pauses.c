@@ -212,7 +212,7 @@ static uint64_t prepare_pause(void)
     uint64_t at = oaki_os_now_ns();
     if (none) (void)oaki_zones_reap(SIZE_MAX);
     oaki_gc_sweep_all();
-    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_look_at_all("a collection");
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_check_all("a collection");
     return at;
 }
 
@@ -253,9 +253,8 @@ static bool stop_to_end(oaki_thread *t)
 static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
 {
     OAKI_REQUIRES_STOPPED();
-    oaki_gc.ended_concurrent = oaki_is_marking_concurrently();
     oaki_caches_flush();
-    if (oaki_gc.ended_concurrent) {
+    if (oaki_is_marking_concurrently()) {
         oaki_record_part(OAKI_PART_PREPARE, at_ns);
         oaki_cycle_enter(OAKI_PHASE_FINAL_PAUSE);
         return;

@@ -95,7 +95,7 @@ static void note_times(oaki_cycle *c, uint64_t mark_cpu)
     l->mark = p[OAKI_PART_PREPARE] + p[OAKI_PART_ROOTS] + p[OAKI_PART_DRAIN] +
               p[OAKI_PART_FINISH] + p[OAKI_PART_PACE];
     l->mark_end = p[OAKI_PART_START];
-    if (c->first_begin) { /* as in Go: a pause, the concurrent mark, a pause */
+    if (oaki_gc.mode == OAKI_CONCURRENT) { /* as in Go: a pause, the concurrent mark, a pause */
         l->mark_end += l->stop + l->mark;
         l->stop = c->first;
         l->mark = oaki_os_since(c->first_begin + c->first, c->begin);
@@ -137,7 +137,7 @@ static void note_totals(oaki_cycle *c)
     a->tracking = now;
     a->marked += c->marked;
     a->rescanned += c->rescanned;
-    a->concurrent += c->first_begin != 0;
+    a->concurrent += oaki_gc.mode == OAKI_CONCURRENT;
     a->minor += c->minor;
     a->longest_ns = OAKI_MAX(a->longest_ns, oaki_cycle_longest(c));
 }
@@ -154,7 +154,7 @@ static void pace_concurrent(const oaki_cycle *c)
 /* Passes the cost of this mark on to the plan. */
 static void note_plan(const oaki_cycle *c)
 {
-    bool concurrent = c->first_begin != 0;
+    bool concurrent = oaki_gc.mode == OAKI_CONCURRENT;
     /* other threads of the process have processor time in a pause, too */
     uint64_t most = oaki_cycle_pause(c) * oaki_workers_count();
     uint64_t cpu = c->concurrent_cpu + OAKI_MIN(c->cpu, most);
@@ -171,23 +171,23 @@ static void note_plan(const oaki_cycle *c)
 void oaki_record_end(uint64_t mark_cpu)
 {
     oaki_cycle *c = &oaki_gc.figures;
-    bool asked = c->why == OAKI_GC_ASKED;
+    bool asked = c->why == OAKI_GC_ASKED, concurrent = oaki_gc.mode == OAKI_CONCURRENT;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT((c->first_begin != 0) == (oaki_gc.mode == OAKI_CONCURRENT));
-    if (c->first_begin) oaki_concurrent_record(c);
+    OAKI_ASSERT((c->first_begin != 0) == concurrent);
+    if (concurrent) oaki_concurrent_record(c);
     uint64_t cpu = c->cpu + c->concurrent_cpu, pause = oaki_cycle_pause(c);
     oaki_gc.totals.gc_cpu_ns += cpu;
     count_pause(c->first + pause);
     oaki_plan_processors(c->line.processors);
     note_plan(c);
-    if (c->first_begin) pace_concurrent(c);
+    if (concurrent) pace_concurrent(c);
     else oaki_pace_stopped(c->minor, asked, c->allocated, c->begin, pause);
     oaki_pace_cycle(c->end, pause + c->first + c->concurrent_cpu, c->cpu_end, cpu, c->allocated,
                     asked);
     note_times(c, mark_cpu);
     note_heap(c);
     note_totals(c);
-    if (c->first_begin) oaki_plan_note_dirty(c->tracking.faults);
+    if (concurrent) oaki_plan_note_dirty(c->tracking.faults);
     c->plan = oaki_plan_reason_now();
 }
 

@@ -126,6 +126,7 @@ static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
         if (!current || !oaki_dirty_may() || !is_due(d)) a = NOT_NEEDED;
         else if (oaki_gc_is_off()) a = REFUSED;
         done = a != DUE || oaki_init_pause(d->thread);
+        if (a != DUE && !oaki_is_marking()) AO_store(&oaki_gc.start_reported, 0);
         oaki_lock_release(&h->gc_lock);
     }
     oaki_leave(d->thread);
@@ -245,7 +246,7 @@ void oaki_concurrent_begin(void)
     oaki_preclean_begin(oaki_gc.kind == OAKI_MINOR);
     AO_store(&self->number, AO_load(&oaki_the_heap.cycle));
     AO_store(&self->done, 0);
-    AO_store(&self->final_refused, 0);
+    OAKI_ASSERT(!AO_load(&self->final_refused));
     self->worked_before_ns = AO_load(&self->worked_ns);
     self->pauses_ns = self->longest_ns = self->failed_ns = 0;
     self->protecting = false;
@@ -273,6 +274,7 @@ void oaki_concurrent_end(void)
     OAKI_REQUIRES_MARK();
     oaki_deferred_wipe();
     AO_store(&self->done, 0);
+    AO_store(&self->final_refused, 0);
 }
 
 size_t oaki_concurrent_work(void)

@@ -113,17 +113,16 @@ static oaki_stepped end(oaki_driver *d)
 {
     oaki_concurrent *c = &oaki_gc.concurrent;
     (void)oaki_enter();
-    bool mine = oaki_is_marking_concurrently();
-    bool ended = mine && oaki_cycle_final_pause(d->thread, AO_load(&c->number));
+    bool ended = !oaki_is_marking_concurrently() ||
+                 oaki_cycle_final_pause(d->thread, AO_load(&c->number));
+    /* another thread's pause may have ended the mark; from here to oaki_leave none can */
+    bool refused = !ended && oaki_is_marking_concurrently();
+    if (refused) AO_store(&c->final_refused, 1);
     oaki_leave(d->thread);
-    if (!mine || ended) {
-        AO_store(&c->final_refused, 0);
-        AO_store(&oaki_gc.background.refusals, 0);
-        if (d->end_ns) d->nap_ns = 1; /* that was a pause */
-        return OAKI_STEP_MORE;
-    }
-    AO_store(&c->final_refused, 1);
-    return OAKI_STEP_REFUSED;
+    if (refused) return OAKI_STEP_REFUSED;
+    AO_store(&oaki_gc.background.refusals, 0);
+    if (d->end_ns) d->nap_ns = 1; /* that was a pause */
+    return OAKI_STEP_MORE;
 }
 
 static bool rounds_are_due(void)

@@ -150,6 +150,29 @@ START_TEST(a_mark_that_is_kept_goes_on_looking_at_what_is_written)
 }
 END_TEST
 
+/* While the collector's thread naps after a refusal, the program's own pause ends the mark. Were it
+ * still taken for refused, all later cycles would be stopped ones. */
+START_TEST(a_refused_mark_that_the_program_ends_is_over)
+{
+    unsigned ended = 0;
+    if (!start(-1)) return;
+    for (int i = 0; i < HIDDEN; i++) first = new_thing(first);
+    for (int i = 0; i < 50; i++) {
+        test_await_mark();
+        oak_gc_disable();
+        while (oaki_is_marking() && !AO_load(&oaki_gc.concurrent.final_refused))
+            oaki_os_sleep_ns(20000);
+        oak_gc_enable();
+        bool refused = AO_load(&oaki_gc.concurrent.final_refused) != 0;
+        oak_collect();
+        ended += refused;
+        ck_assert_uint_eq(AO_load(&oaki_gc.concurrent.final_refused), 0);
+        test_await_idle();
+    }
+    ck_assert_uint_gt(ended, 0);
+}
+END_TEST
+
 static bool allocates(oaki_gc_why why)
 {
     (void)why;
@@ -182,6 +205,7 @@ static void add(Suite *s, const char *name, void (*setup)(void))
     tcase_add_test(t, nor_one_that_another_thread_asks_for);
     tcase_add_test(t, what_dies_in_sections_is_collected_between_them);
     tcase_add_test(t, a_mark_that_is_kept_goes_on_looking_at_what_is_written);
+    tcase_add_test(t, a_refused_mark_that_the_program_ends_is_over);
     tcase_add_test(t, a_veto_that_allocates_is_one_fatal_line);
     suite_add_tcase(s, t);
 }
