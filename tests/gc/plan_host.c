@@ -345,6 +345,7 @@ static void trace_three(void *arg)
     (void)arg;
     ck_assert_int_eq(oaki_gctrace_start(), 0);
     start(true, OAK_PAUSE_GOAL_US);
+    oaki_debug_switches.beside = oaki_debug_switches.twice = 0; /* they decide, in place of costs */
     oak_host_read(NULL);
     live = oak_alloc(4 * MB);
     oak_collect();
