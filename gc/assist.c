@@ -100,6 +100,7 @@ static bool is_mine(void)
 bool oaki_concurrent_request(oaki_thread *t, size_t bytes)
 {
     OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_STOPPABLE();
     OAKI_REQUIRES_RUNNING();
     if (!oaki_concurrent_may(t) || is_mine()) return false;
     if (oaki_pace_is_past(bytes)) assist(t, bytes);
@@ -110,6 +111,7 @@ bool oaki_concurrent_request(oaki_thread *t, size_t bytes)
 bool oaki_concurrent_force(oaki_thread *t)
 {
     OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_STOPPABLE();
     OAKI_REQUIRES_RUNNING();
     if (!oaki_debug_switches.beside || !oaki_concurrent_may(t)) return false;
     force();
@@ -121,6 +123,7 @@ void oaki_concurrent_before(oaki_thread *t)
     uint64_t begun = oaki_os_now_ns();
     bool asked = false;
     OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_STOPPABLE();
     OAKI_REQUIRES_RUNNING();
     if (OAKI_LIKELY(!oaki_debug_switches.twice) || !oaki_concurrent_may(t)) return;
     while (oaki_os_now_ns() - begun < OAKI_TUNE_TWICE_NS) {

@@ -1,5 +1,5 @@
-/* sweep.c - makes A the marked objects, span by span: by allocating threads, and by a background
- * thread.
+/* sweep.c - makes A the marked objects, span by span: by allocating threads, by a background
+ * thread, and by any other that needs a swept span.
  *
  * Owns: the background sweeper, the assists. Unswept spans are in the mcentrals' lists
  * (central.c). The thread that takes a span off its list sweeps it alone. A cycle starts without
@@ -179,6 +179,7 @@ static void finished(void)
 
 void oaki_gc_sweep_all(void)
 {
+    OAKI_REQUIRES_INSIDE();
     if (!AO_load(&sweeper->waiting)) return;
     while (sweep_one()) {
     }
@@ -199,6 +200,7 @@ bool oaki_sweep_until(uint64_t end_ns)
 
 void oaki_gc_sweep_zone(const oak_zone *z)
 {
+    OAKI_REQUIRES_INSIDE();
     if (!AO_load(&sweeper->waiting)) return;
     for (unsigned sc = 0; sc < OAKI_SPANCLASSES; sc++) {
         oaki_span *s;

@@ -1,13 +1,12 @@
 /* workers.c - the threads that mark together: work stealing, and the end of a drain.
  *
- * Worker 0 is the thread that collects. The others are helpers, asleep until worker 0 has work to
- * donate, so that a small heap never wakes them. Donated are whole segments of the worklist, ranges
- * (ranges.c), and in the final pause parts of the heap with dirty pages. Idle workers steal these.
- * A worker is busy while it has work, or is about to take some; a drain is over when none is.
+ * Worker 0 is the thread that collects. Helpers sleep until it has work to donate, so a small heap
+ * never wakes them. Idle workers steal what is donated: segments of the worklist, ranges (ranges.c)
+ * and, in the final pause, parts of the heap with dirty pages. A drain is over when none is busy.
  *
- * A quantum of a concurrent mark is a drain that ends early: when its time is over, or when a pause
- * waits for worker 0. Helpers then donate all that they have, and are at rest before the quantum
- * ends. A quarter of the workers takes part, and one more for each throttled mutator.
+ * A quantum of a concurrent mark is a drain that ends when its time is over, or a pause waits for
+ * worker 0. Helpers then donate all they have, and are at rest before it ends. A quarter of the
+ * workers takes part, and one more for each throttled mutator.
  *
  * Owns: `shared`. Lock: shared.lock, a spin lock, guards donated segments and the seats of a drain.
  * Without memory for segments, objects are marked only; the drain traces all marked ones again. */
@@ -183,6 +182,7 @@ void oaki_worklist_donate(oak_marker *m)
         m->record(m->record_ctx, m);
         return;
     }
+    OAKI_REQUIRES_WORKER(m);
     oaki_mark_segment *c = oaki_segment_new(), *old = m->top;
     if (!c) {
         for (size_t keep = old ? old->n / 2 : 0; old && old->n > keep;)

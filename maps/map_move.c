@@ -57,8 +57,8 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
                 oak_map_hash_with_(t, oaki_map_entry_key(t, e), seed, mult));
             k = (unsigned)(p >> shift) & 1;
         }
-        unsigned slot = oaki_ctz(free[k]);
         OAKI_ASSERT(free[k]);
+        unsigned slot = oaki_ctz(free[k]);
         free[k] &= free[k] - 1;
         oaki_map_copy_entry(place[k] + slot * size, e, size);
         copy[k][slot] = tags[from];

@@ -179,7 +179,7 @@ static bool found_in_front(const record *r, const char *call)
 }
 
 /* A broken gap is repaired, so that it is reported once. */
-static void look_at_gaps(const record *r, const char *call)
+static void check_gaps(const record *r, const char *call)
 {
     const oaki_span *s = oaki_span_of_offset(r->off);
     const unsigned char *p = address(r->off);
@@ -193,11 +193,11 @@ static void look_at_gaps(const record *r, const char *call)
     if (before < front) memset((void *)(p - front), GAP, front);
 }
 
-static void look_at(const record *r, const char *call)
+static void check_record(const record *r, const char *call)
 {
     OAKI_REQUIRES_LOCK_OR_STOPPED(&self.lock);
     OAKI_ASSERT(r->size <= room_of(r->off));
-    look_at_gaps(r, call);
+    check_gaps(r, call);
     if (!r->freed_tid) return;
     const unsigned char *p = address(r->off);
     size_t at = differs(p, r->size, FREED);
@@ -206,7 +206,7 @@ static void look_at(const record *r, const char *call)
     memset((void *)p, FREED, r->size);
 }
 
-void oaki_guard_tell(void)
+void oaki_guard_report(void)
 {
     OAKI_REQUIRES_OUTSIDE();
     while (oaki_guard.on) {
@@ -262,7 +262,7 @@ void *oaki_guard_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type)
     uint32_t site = oaki_guard.site();
     void *p = oaki_alloc_plain(n + OAKI_GUARD_GAP, align, kind, type);
     if (p) (void)note(p, n, site);
-    oaki_guard_tell();
+    oaki_guard_report();
     return p;
 }
 
@@ -329,7 +329,7 @@ size_t oaki_guard_asked(const oaki_span *s, const void *p)
     return n;
 }
 
-bool oaki_guard_look(const void *p, size_t given, const char *call)
+bool oaki_guard_examine(const void *p, size_t given, const char *call)
 {
     oaki_thread *t;
     if (!oaki_guard.on || !oaki_heap_contains(p) || !open_records(&t)) return false;
@@ -340,7 +340,7 @@ bool oaki_guard_look(const void *p, size_t given, const char *call)
     else if (r && given != SIZE_MAX && given != r->size) found(r, OAKI_GUARD_SIZED, 0, given, call);
     bool dead = r && (slot != off || r->freed_tid);
     close_records(t);
-    if (t) oaki_guard_tell();
+    if (t) oaki_guard_report();
     return dead;
 }
 
@@ -353,7 +353,7 @@ void oaki_guard_note(const void *p, oaki_guard_error error, const char *call)
     if (r) found(r, error, 0, 0, call);
     oaki_lock_release(&self.lock);
     oaki_leave(t);
-    oaki_guard_tell();
+    oaki_guard_report();
 }
 
 /* ---- the queue ---- */
@@ -368,7 +368,7 @@ static void *leave_queue(void)
     if (!r || !r->freed_tid) return NULL;
     OAKI_ASSERT(self.bytes >= oaki_guard_cost(off));
     self.bytes -= oaki_guard_cost(off);
-    look_at(r, "the end of its quarantine");
+    check_record(r, "the end of its quarantine");
     forget(r);
     return lies_in_dead_zone(off) ? NULL : (void *)(uintptr_t)address(off);
 }
@@ -384,7 +384,7 @@ bool oaki_guard_freed(void *p, bool keep, uint32_t site)
         waits = true;
         found(r, OAKI_GUARD_FREED, 0, 0, "free"); /* by two threads at once */
     } else if (r) {
-        look_at(r, "free");
+        check_record(r, "free");
         waits = !keep && cost <= OAKI_GUARD_QUEUE / 4 && oaki_offqueue_reserve(&self.queue);
         if (waits) {
             r->freed_tid = oaki_tls_thread->tid;
@@ -408,6 +408,7 @@ void oaki_guard_leave_begin(void)
 
 void oaki_guard_leave_end(void)
 {
+    OAKI_REQUIRES_INSIDE();
     if (oaki_guard.on) oaki_lock_release(&self.leaving);
 }
 
@@ -435,12 +436,12 @@ size_t oaki_guard_leave(size_t stay, void **out, size_t most)
 
 /* ---- the collector ---- */
 
-void oaki_guard_look_at_all(const char *call)
+void oaki_guard_check_all(const char *call)
 {
     OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&self.lock);
     for (size_t i = 0; i < self.cap; i++)
-        if (self.place[i].off) look_at(&self.place[i], call);
+        if (self.place[i].off) check_record(&self.place[i], call);
     oaki_lock_release(&self.lock);
 }
 
@@ -448,9 +449,9 @@ void oaki_guard_check(const char *call)
 {
     oaki_thread *t = oaki_guard.on ? oaki_enter() : NULL;
     if (!t) return;
-    oaki_guard_look_at_all(call);
+    oaki_guard_check_all(call);
     oaki_leave(t);
-    oaki_guard_tell();
+    oaki_guard_report();
 }
 
 void oaki_guard_mark(void)
@@ -533,7 +534,7 @@ static void forget_in(const oaki_span *s, dies *does, const char *call)
         if (!oaki_bit_get(oaki_the_heap.alloc, off) || !does(off)) continue;
         record *r = find(off);
         if (!r) continue;
-        look_at(r, call);
+        check_record(r, call);
         if (r->freed_tid) self.bytes -= oaki_guard_cost(off);
         forget(r);
     }
@@ -542,11 +543,13 @@ static void forget_in(const oaki_span *s, dies *does, const char *call)
 
 void oaki_guard_sweep(const oaki_span *s)
 {
+    OAKI_REQUIRES_INSIDE();
     forget_in(s, is_unmarked, "a collection");
 }
 
 void oaki_guard_drop(const oaki_span *s)
 {
+    OAKI_REQUIRES_INSIDE();
     forget_in(s, any, "the zone's end");
 }
 

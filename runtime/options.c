@@ -38,7 +38,8 @@ typedef struct reading {
 /* Should this variable's bad value be reported? */
 static bool is_news(reading *r, unsigned variable)
 {
-    OAKI_ASSERT(variable <= VARIABLE_debug && VARIABLE_debug < 8 * sizeof(AO_t));
+    _Static_assert(VARIABLE_debug < 8 * sizeof(AO_t), "a bit for each variable");
+    OAKI_ASSERT(variable <= VARIABLE_debug);
     AO_t bit = (AO_t)1 << variable;
     r->now |= bit;
     return !(r->before & bit);

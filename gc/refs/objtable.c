@@ -148,6 +148,7 @@ void oaki_objtable_rechain(oaki_objtable *t)
 
 OAKI_AT_START void oaki_objtable_unindex(oaki_objtable *t)
 {
+    OAKI_REQUIRES_LOCK_OR_STARTING(t->owner);
     if (t->plain) return;
     if (t->nslots > 0) memset(t->slots, 0, t->nslots * sizeof *t->slots);
     t->nkeys = 0;
