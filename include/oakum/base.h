@@ -126,11 +126,11 @@ enum {
  * No word, and no half of it, may fit two tags. Nor may a tag only repeat plain pointers: those
  * always count, and so do their low bits, as they are addresses in the object.
  *
- * A tag that tests no bits (mask is 0) fits every word. An address may be one, as few words are
- * addresses in the heap. An offset of OAK_TAG_FROM_HEAP must have a value other than 0, or a tested
- * bit among the offset's, or every number below the heap's size would be a reference. Halves have
- * no bits to spare: they may do without if they express at least 4 GiB, as OAK_TAG_COMPRESSED does.
- * The same holds for tags that together fit every word. */
+ * A tag that tests no bits (mask is 0) fits every word. For addresses that is allowed, as few words
+ * are addresses in the heap. An offset of OAK_TAG_FROM_HEAP must have a value other than 0, or test
+ * one of the offset's bits. Otherwise every number below the heap's size would be a reference. The
+ * same holds for tags that together fit every word. Halves have no bits to spare: they need no test
+ * if they express at least 4 GiB, as OAK_TAG_COMPRESSED does. */
 typedef struct oak_pointer_tag {
     uint64_t mask, value;
     uint64_t ignore; /* bits that are not the pointer's, and may have any value */

@@ -267,9 +267,10 @@ OAK_API size_t oak_finalizers_run(void);
  * finalizer.
  *
  * Returns 0 when none is left. Otherwise returns -1 with errno, and *left is how many are left,
- * unless left is NULL. EAGAIN: those left are in cycles (OAK_FINALIZER_ORDERED); or finalizers set
- * new ones, so that 16 rounds in a row left as many as before; or one doesn't end. EDEADLK: called
- * from a finalizer. ENOMEM. Any thread. Stops other threads once for each round. */
+ * unless left is NULL. EAGAIN: those left are in cycles (OAK_FINALIZER_ORDERED), or one doesn't
+ * end. It is also returned when finalizers set new ones, so that 16 rounds in a row left as many as
+ * before. EDEADLK: called from a finalizer. ENOMEM: no memory. Any thread. Stops other threads once
+ * for each round. */
 OAK_API int oak_finalize_all(size_t *left);
 
 /** End the heap: end Oakum's threads, and give all its memory, descriptors, signals and keys back
@@ -308,27 +309,26 @@ OAK_API bool oak_set_finalizer_thread(bool on);
 OAK_API void (*oak_finalizer_notify(void (*fn)(void)))(void);
 
 /** How long the longest-running finalizer has run, in nanoseconds, exact to a few milliseconds; 0
- * when none runs. Between two finalizers in a row the time of the first goes on. For watching: a
- * stuck finalizer holds up all others. */
+ * when none runs. Finalizers that follow each other at once count as one. For watching: a stuck
+ * finalizer holds up all others. */
 OAK_API uint64_t oak_finalizer_running_ns(void);
 
 /* ---- external bytes ---- */
 
-/** Declare that the object that p points to or into has so many bytes more, or less, of memory
- * outside the heap: pixels, buffers, another library's structures. These bytes count as bytes of
- * the object. They count towards the next collection, as live bytes for the goal after it, and in
- * the limit of the object's zone. The heap profile counts added bytes under the caller's site. A
- * call that adds may collect.
+/** Add bytes of memory outside the heap to the object that p points to or into; a negative number
+ * takes them away. Such memory is pixels, buffers, another library's structures. They count towards
+ * the next collection, as live bytes for the goal after it, and in the limit of the object's zone.
+ * The heap profile counts added bytes under the caller's site. A call that adds may collect.
  *
  * The bytes end with the object: when a collection finds it dead (after its finalizers have run),
  * when it is freed, and when its zone ends. They also end when oak_realloc moves the object. The
  * memory limit and heap_max are those of Oakum's own memory. Only the pacing under a memory limit
  * counts external bytes, too.
  *
- * Returns 0, or -1 with errno, and nothing has changed: EINVAL if the object has fewer bytes than
- * are taken away; EOVERFLOW if all external bytes would be more than a quarter of SIZE_MAX; ENOMEM
- * if the object's zone has no room for them even after a collection, or there is no memory for the
- * record. Fatal when p is in no object of Oakum's. */
+ * Returns 0; or -1 with errno, and nothing has changed. EINVAL: the object has fewer bytes than are
+ * taken away. EOVERFLOW: all external bytes would be more than a quarter of SIZE_MAX. ENOMEM: the
+ * object's zone has no room for them even after a collection, or there is no memory for the record.
+ * Fatal when p is in no object of Oakum's. */
 OAK_API int oak_external_add(void *p, ptrdiff_t bytes);
 
 /** The external bytes of the object that p points to or into; 0 when it has none. */

@@ -26,8 +26,8 @@ OAK_API int oak_gclog_start(const char *path);
 OAK_API int oak_gclog_start_fd(int fd);
 
 /** End the log. The lines of all ended cycles are written before the call returns. Returns 0, also
- * when there is no log. Returns -1 if lines were lost, with the errno of the first write(2) that
- * has failed since the start, or else of close(2): ENOSPC, EIO, EPIPE, EAGAIN and so on. */
+ * when there is no log. Returns -1 if lines were lost. errno is then that of the first write(2)
+ * that has failed since the start, or else of close(2): ENOSPC, EIO, EPIPE, EAGAIN and so on. */
 OAK_API int oak_gclog_stop(void);
 
 OAK_END_DECLS

@@ -151,8 +151,8 @@ OAK_API void oak_map_iter_init(oak_map_iter *it, const oak_map *m);
 OAK_API void oak_map_iter_init_random(oak_map_iter *it, const oak_map *m);
 
 /** Advances to the next entry; the first call to the first one. Returns false at the end, with key
- * NULL and errno 0. Returns false with ENOMEM where memory is missing for one of two things: a unit
- * of more than OAK_MAP_UNIT keys, or the record of an order that a new seed has ended. */
+ * NULL and errno 0. Returns false with ENOMEM where there is no memory for a unit of more than
+ * OAK_MAP_UNIT keys. The same holds for the record of an order that a new seed has ended. */
 OAK_API bool oak_map_iter_next(oak_map_iter *it);
 
 /* ---- statistics ---- */

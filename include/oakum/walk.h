@@ -74,15 +74,13 @@ typedef struct oak_heap_cursor {
 } oak_heap_cursor;
 
 /** The next step of a walk: store up to max live objects from *c on in out, and move *c behind
- * them. A step stops other threads for some ten microseconds at a time, and looks at 4,096 slots or
- * free pages in each; it goes on until it has found an object. Returns how many were stored; 0 at
- * the end, and with EINVAL when c or out is NULL or max is 0, or with ENOMEM. Errno is unchanged at
- * the end.
+ * them. A step stops other threads for some ten microseconds at a time, for 4,096 slots or free
+ * pages each, until it has found an object. Returns how many were stored. Returns 0 at the end,
+ * with errno unchanged. Returns 0 with EINVAL when c or out is NULL or max is 0, and with ENOMEM.
  *
  * Between steps the program may do what it likes. An object that lives during the whole walk comes
- * once. One that is allocated meanwhile comes if it lies behind the cursor. `out` keeps its objects
- * alive like any other memory of the program: on a stack or in an object it does, in memory of
- * malloc it doesn't. */
+ * once. One that is allocated meanwhile comes if it lies behind the cursor. On a stack or in an
+ * object, `out` keeps its objects alive; in memory of malloc it doesn't. */
 OAK_API size_t oak_heap_step(oak_heap_cursor *c, oak_object *out, size_t max);
 
 OAK_END_DECLS
