@@ -42,8 +42,8 @@ OAKI_INLINE bool oaki_phase_is_one(unsigned set)
 /* No helper marks: between two drains, and between two quanta. */
 #define OAKI_REQUIRES_NO_HELPER() OAKI_ASSERT(oaki_workers_are_at_rest())
 
-bool oaki_is_collector(void);
-bool oaki_worker_zero_is_mine(void);
+bool oaki_is_collector(void);        /* concurrent/quantum.c */
+bool oaki_worker_zero_is_mine(void); /* concurrent/quantum.c */
 bool oaki_worker_is_mine(const struct oak_marker *m);
 void oaki_worker_own(const struct oak_marker *m); /* m belongs to the calling helper from now on */
 bool oaki_workers_are_at_rest(void);

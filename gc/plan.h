@@ -30,35 +30,35 @@ typedef struct oaki_plan_rate {
 
 /* Lock: gc_lock for a change; AO_t fields by any thread. */
 typedef struct oaki_plan {
-    double stop_rate;       /* estimated ns of a stop-the-world mark per live byte, */
-    double seen_rate;       /* as measured in the last one, unless a mark cost much more since */
+    double stop_rate;       /* ns of a stop-the-world mark per live byte, estimated */
+    double seen_rate;       /* the same, measured by the last one; 0: a mark cost much more since */
     oaki_plan_rate rate[2]; /* by oaki_cycle_mode */
-    oaki_plan_rate minor;   /* what minor marks have cost */
-    double bytes_ms[2];     /* bytes marked for a ms of a processor, by the last mark of a mode */
-    bool alone;             /* there was one processor in the last cycle */
-    AO_t joined;            /* workers of the present mark that were in one drain, at most */
-    unsigned workers_most;  /* by the processors' time that workers have got; 0: no bound */
-    unsigned starved;       /* pauses in a row that got little of it */
-    unsigned fed;           /* and others since that bound was set or raised */
-    unsigned next_rest;     /* cycles without tracking after the next slow mark */
-    unsigned good;          /* marks since the last slow one, or since that was halved */
-    AO_t rest;              /* of these that are still to come */
-    AO_t dirty;             /* first writes during the last concurrent mark, + 1; 0: none yet */
-    bool mended;            /* the last mark ended on a heap that was mended, */
+    oaki_plan_rate minor;   /* of minor marks */
+    double bytes_ms[2];     /* bytes that the last mark of a mode marked per ms of a processor */
+    bool alone;             /* the last cycle had one processor */
+    AO_t joined;            /* most workers in a drain of this mark */
+    unsigned workers_most;  /* bound on workers, by the processor time they got; 0: none */
+    unsigned starved;       /* pauses in a row whose workers got little processor time */
+    unsigned fed;           /* pauses that got it, since workers_most was set or raised */
+    unsigned next_rest;     /* `rest` after the next slow mark */
+    unsigned good;          /* marks since the last slow one, or since next_rest was halved */
+    AO_t rest;              /* cycles left without tracking */
+    AO_t dirty;             /* first writes in the last concurrent mark, + 1; 0: not known */
+    bool mended;            /* the last mark found the heap mended */
     bool still;             /* and was slow, as pages could not be joined */
-    AO_t class, last_class; /* of first writes: what is decided by, what the last probe found */
-    AO_t tracks;            /* 1: by the last probe, pages may be protected */
-    AO_t wants;             /* OAKI_PLAN_PROBE and the like: for the host thread */
-    size_t repair_at;       /* the host thread's: how far the last repair has come, */
-    uint64_t repair_ns;     /* and how long it goes on at a time */
-    AO_t repairs;           /* that have ended */
-    AO_t repaired;          /* bytes that the last one put into huge pages again, */
-    AO_t unjoined;          /* and bytes that the system did not */
+    AO_t class, last_class; /* of first writes: decided by; found by the last probe */
+    AO_t tracks;            /* 1: the last probe allows pages to be protected */
+    AO_t wants;             /* OAKI_PLAN_PROBE and the like, for the host thread */
+    size_t repair_at;       /* the host thread's: the repair's place in the heap, bytes */
+    uint64_t repair_ns;     /* the host thread's: time of one turn of the repair */
+    AO_t repairs;           /* repairs that have ended */
+    AO_t repaired;          /* bytes that the last repair put into huge pages again */
+    AO_t unjoined;          /* bytes that the system refused to put there */
     AO_t host;              /* 1: the host thread runs */
     AO_t limits_ns;         /* when limits were read */
-    AO_t probes;            /* that have measured */
-    AO_t said_probes;       /* planlog.c: gctrace has printed what so many + 1 found, */
-    unsigned said_plan;     /* and this reason + 1 last */
+    AO_t probes;            /* probes that have measured */
+    AO_t said_probes;       /* planlog.c: probes that gctrace has printed, + 1 */
+    unsigned said_plan;     /* planlog.c: the reason that it printed last, + 1 */
 } oaki_plan;
 
 enum { OAKI_PLAN_PROBE = 1, OAKI_PLAN_REPAIR = 2, OAKI_PLAN_GO_ON = 4 /* with the repair */ };
@@ -100,8 +100,8 @@ unsigned oaki_plan_workers(unsigned want);
 
 /* The processors that the process had when the cycle began; their number may change at any time. */
 void oaki_plan_processors(unsigned n);
-/* A stop-the-world mark would take `ns`, as one has shown (seen), or as a concurrent one lets
- * expect. `full`: live bytes. */
+/* A stop-the-world mark of `full` live bytes takes `ns`: measured (seen), or estimated by a
+ * concurrent one. */
 void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen);
 /* A full mark has traced so many words, and marked so many bytes, in `cpu_ns` of processors. */
 void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t cpu_ns);

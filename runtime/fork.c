@@ -6,7 +6,8 @@
  *   - it closes a gate, so that no thread enters the runtime;
  *   - it waits until all threads have left the runtime (handshake.c), and until the runtime's own
  *     threads have finished their step (oaki_fork_hold);
- *   - it takes every lock.
+ *   - it takes every lock that may be waited for inside (for_each_lock). The others are free, as
+ *     nobody is inside.
  *
  * The world runs all the time: libc takes the locks of malloc and stdio, which a stopped thread may
  * hold.
@@ -15,8 +16,8 @@
  * child.
  * Invariant: once the gate is closed, threads in oaki_fork_hold may still enter until they are out,
  * as a fork waits for them. Then only the forking thread is between oaki_enter and oaki_leave, or
- * between oaki_fork_hold and _release. The exception is a thread that waits for a taken lock, and
- * all locks are taken. No thread has the loader's lock on Oakum's behalf, if that can be reached in
+ * between oaki_fork_hold and _release. The exception is a thread that waits for one of the locks
+ * that are taken. No thread has the loader's lock on Oakum's behalf, if that can be reached in
  * 0.2 s.
  * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork, posix_spawn
  * and clone run no handlers: their child must not touch the heap. */

@@ -1,7 +1,9 @@
 /* free.c - frees objects by hand, resizes them, and answers queries about them.
  *
- * A freed slot is clear in A at once, so a second free is noticed. It is handed out again when its
- * span is taken the next time. A full span is offered again when an eighth of it has been freed.
+ * A freed slot is clear in A at once, so a second free is noticed. During a concurrent mark large
+ * objects, and those with a mark function, wait instead (gc/refs/deferred_free.c). A slot is handed
+ * out again when its span is taken the next time. A full span is offered again when an eighth of it
+ * has been freed.
  *
  * Owns: nothing. Lock: none; the caller holds the object, and each bit of A is changed by an atomic
  *   operation. Invariant: nalloc and nfreed of a span change inside oaki_enter. */
@@ -138,7 +140,7 @@ static void free_guarded(oaki_thread *t, oaki_span *s, void *p)
     if (!oaki_guard_freed(p, type && type->mark, site)) (void)free_swept(s, p);
     (void)oaki_free_waiting(OAKI_GUARD_QUEUE);
     oaki_leave(t);
-    oaki_guard_tell();
+    oaki_guard_report();
 }
 
 void oak_free(void *p)
@@ -154,7 +156,7 @@ void oak_free(void *p)
     }
     if (OAKI_UNLIKELY(oaki_guard.on)) {
         oaki_leave(t);
-        if (oaki_guard_look(p, SIZE_MAX, "free")) return; /* reported */
+        if (oaki_guard_examine(p, SIZE_MAX, "free")) return; /* reported */
         t = oaki_enter();
     }
     s = object_at(p, "oak_free");
@@ -234,7 +236,7 @@ void *oak_realloc(void *p, size_t n)
         oak_free(p);
         return NULL;
     }
-    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_look(p, SIZE_MAX, "oak_realloc"))
+    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, SIZE_MAX, "oak_realloc"))
         return errno = EINVAL, NULL;
     oaki_span *s = checked_object(p, "oak_realloc");
     size_t have = s->size;
@@ -257,7 +259,7 @@ void *oak_realloc(void *p, size_t n)
 bool oak_try_resize(void *p, size_t n)
 {
     size_t asked;
-    if (!p || (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_look(p, SIZE_MAX, "oak_try_resize")))
+    if (!p || (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, SIZE_MAX, "oak_try_resize")))
         return false;
     oaki_span *s = checked_object(p, "oak_try_resize");
     if (OAKI_UNLIKELY(s->guarded)) return oaki_guard_size(p, &asked) && n == asked;

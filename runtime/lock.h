@@ -1,8 +1,8 @@
 /* lock.h - the runtime's mutex, and the order in which its locks are taken.
  *
  * A futex lock of one word. It uses nothing of the host, so it works in a stopped world and in a
- * forked child. A thread takes locks in rising rank; debug builds check this at every acquire. No
- * lock is held while user code runs.
+ * forked child. A thread takes locks in rising rank; debug builds check this at every acquire.
+ * Of user code only start hooks and disclaim functions run under one, gc_lock.
  *
  * Locks are only taken inside oaki_enter/oaki_leave (thread.h) or with the world stopped, so a
  * stopped thread never holds one. Only OAKI_RANK_GC is waited for outside, as its holder may be

@@ -27,7 +27,7 @@ OAKI_INLINE oaki_phase oaki_phase_now(void)
     return (oaki_phase)AO_load_acquire(&oaki_the_heap.phase);
 }
 
-/* From the roots' queueing until M is final: A and M may not be changed without the other. */
+/* From the roots' queueing until M is final: a new slot changes A and M (span.c). */
 OAKI_INLINE bool oaki_is_marking(void)
 {
     return AO_load(&oaki_the_heap.phase) - OAKI_PHASE_INIT_PAUSE <=

@@ -1,4 +1,5 @@
-/* deferred_free.c - objects that were freed by hand during a concurrent mark.
+/* deferred_free.c - large objects, and those with a mark function, that were freed by hand during
+ * a concurrent mark.
  *
  * The page heap must not have such an object before the mark is over, and its memory must not be
  * handed out again. So the object stays allocated, and loses its mark in the final pause: the sweep
@@ -7,8 +8,8 @@
  * nor for those of a discarded zone.
  *
  * Without memory for its record, an object stays until the next cycle, and a second oak_free of it
- * is not noticed. After an aborted mark, the objects are freed by the collector's thread, or by the
- * next collection.
+ * is not noticed. After an aborted mark, the objects are freed by the collector's thread, by
+ * oak_collect_step, or by the next collection.
  *
  * Owns: the table. Lock: its own, which is free in every pause. */
 #include "gc/concurrent/concurrent.h"

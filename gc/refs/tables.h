@@ -1,7 +1,7 @@
 /* tables.h - what each table of records about objects can do (objtable.h), and the tables.
  *
- * A new kind of reference is one file that defines its operations, a line in tables.c, and one more
- * in OAKI_TABLES. */
+ * A new kind of reference is one file that defines its operations, a line in tables.c, and below
+ * its declaration and OAKI_TABLES. debug/verify.c checks each kind's rule by name. */
 #ifndef OAKI_TABLES_H
 #define OAKI_TABLES_H
 
