@@ -80,10 +80,10 @@ static void report_all(void)
     OAKI_ASSERT(AO_load(&self->turn) == me());
     while (waiting()) {
         AO_t head = AO_load(&self->head);
-        self->told = self->ring[head % OAKI_EVENTS];
+        self->reported = self->ring[head % OAKI_EVENTS];
         AO_store_release(&self->head, head + 1);
         for (size_t i = 0; i < OAKI_LISTENERS; i++)
-            if (self->listener[i].fn) self->listener[i].fn(&self->told, self->listener[i].ctx);
+            if (self->listener[i].fn) self->listener[i].fn(&self->reported, self->listener[i].ctx);
     }
 }
 

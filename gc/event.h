@@ -114,7 +114,7 @@ typedef struct oaki_events {
     AO_t head, tail;            /* events reported, and noted */
     size_t lost;                /* events dropped since the last one noted; gc_lock */
     oaki_cycle ring[OAKI_EVENTS];
-    oaki_cycle told; /* what is being reported, as the stack may be small; the turn */
+    oaki_cycle reported; /* what is being reported, as the stack may be small; the turn */
 } oaki_events;
 
 /* From now on fn(event, ctx) is called once a cycle. Adding the same pair twice is adding it

@@ -241,7 +241,7 @@ void oaki_pace_concurrent(bool minor, size_t before, uint64_t begin_ns, size_t d
     if (!minor) {
         pace->pays[1] = pace->pays[0];
         pace->pays[0] = pace->rate * (double)cpu_ns * OAKI_TUNE_THRIFT_SHARE /
-                        (double)OAKI_MAX(AO_load(&pace->full), OAKI_TUNE_TELLING);
+                        (double)OAKI_MAX(AO_load(&pace->full), OAKI_TUNE_MEANINGFUL);
     }
     refresh();
     oaki_lock_release(&pace->lock);

@@ -283,7 +283,7 @@ void oaki_plan_processors(unsigned n)
 void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    if (full < OAKI_TUNE_TELLING) return;
+    if (full < OAKI_TUNE_MEANINGFUL) return;
     plan->stop_rate = (double)ns / (double)full;
     if (seen || plan->stop_rate > OAKI_TUNE_CHANGED * plan->seen_rate)
         plan->seen_rate = plan->stop_rate;
@@ -376,18 +376,18 @@ void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t c
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_plan_rate *r = &plan->rate[concurrent];
     bool rests = AO_load(&plan->rest) > 0, mended = plan->mended;
-    bool tells = words >= OAKI_TUNE_TELLING_WORDS && cpu_ns > 0;
+    bool meaningful = words >= OAKI_TUNE_MEANINGFUL_WORDS && cpu_ns > 0;
     plan->mended = is_mended();
-    if (tells) {
+    if (meaningful) {
         r->last = (double)cpu_ns / (double)words;
         plan->bytes_ms[concurrent] = (double)bytes * 1e6 / (double)cpu_ns;
     }
     if (rests) {
-        if (tells && mended) note_mended(r);
+        if (meaningful && mended) note_mended(r);
         one_less(mended);
         return;
     }
-    if (!tells) return;
+    if (!meaningful) return;
     if (is_slow(r->last, expected())) {
         rest();
         return;
@@ -401,7 +401,7 @@ void oaki_plan_note_minor(size_t words, uint64_t cpu_ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_plan_rate *r = &plan->minor;
-    if (words < OAKI_TUNE_TELLING_WORDS || cpu_ns == 0 || AO_load(&plan->rest) > 0) return;
+    if (words < OAKI_TUNE_MEANINGFUL_WORDS || cpu_ns == 0 || AO_load(&plan->rest) > 0) return;
     r->last = (double)cpu_ns / (double)words;
     if (!is_slow(r->last, r->best)) {
         note_best(r);

@@ -37,7 +37,7 @@
 
 /* Bytes live: a mark of fewer gives no time per live byte. A smaller value follows changes sooner,
  * and takes fixed costs for costs per byte. */
-#define OAKI_TUNE_TELLING ((size_t)1 << 20)
+#define OAKI_TUNE_MEANINGFUL ((size_t)1 << 20)
 
 /* ns: a pause that is shorter is left alone where concurrent marking is cheap; one that is longer
  * than the second is not cheap to avoid. Pauses against floating garbage.
@@ -88,7 +88,7 @@
 #define OAKI_TUNE_GROUP_LIMIT_LESS 8
 
 /* Words traced, below which a mark tells nothing of the cost of a word. */
-#define OAKI_TUNE_TELLING_WORDS ((size_t)1 << 20)
+#define OAKI_TUNE_MEANINGFUL_WORDS ((size_t)1 << 20)
 
 /* A mark is slow that costs so many times what a word has cost at least; and so many ns, where that
  * is known, or so many where it isn't. Lists cost 50 ns a word here, random graphs 20.

@@ -49,7 +49,7 @@ static size_t marked_in(const oaki_span *s)
     return 0;
 }
 
-static bool look(oaki_span *s, void *ctx)
+static bool note_survivor(oaki_span *s, void *ctx)
 {
     size_t *survivor = ctx;
     *survivor = marked_in(s);
@@ -74,7 +74,7 @@ void oaki_zones_marked(void)
         oak_zone *z = oaki_zone_by_id(id);
         if (z->state != OAKI_ZONE_CLOSING) continue;
         z->survivor = 0;
-        oaki_central_each(z, look, &z->survivor);
+        oaki_central_each(z, note_survivor, &z->survivor);
     }
 }
 
@@ -106,10 +106,10 @@ static bool finalizers_ran(void)
 }
 
 /* Collects until a mark finds nothing in the zone. 0, EBUSY, EAGAIN. */
-static int look_for_survivors(oak_zone *z)
+static int find_survivors(oak_zone *z)
 {
     for (unsigned round = 0;; round++) {
-        oaki_zone_look(z);
+        oaki_zone_check_begin(z);
         if (!collect()) return EAGAIN;
         if (z->survivor == 0) return 0;
         if (round == OAKI_TUNE_FINALIZE_ROUNDS || !finalizers_ran()) return EBUSY;
@@ -146,7 +146,7 @@ int oaki_zone_destroy(oak_zone *z, size_t *survivor)
     if (e == EINVAL) oak_fatal("oakum: oak_zone_destroy: zone %p was discarded", (void *)z);
     if (e == 0) {
         (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, 1);
-        e = look_for_survivors(z);
+        e = find_survivors(z);
         (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, (AO_t)-1);
         if (e == EBUSY) *survivor = z->survivor;
         if (!decide(z, e == 0) && e == 0) e = EBUSY;

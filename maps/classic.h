@@ -76,7 +76,7 @@ typedef struct oaki_classic_extra {
     oaki_classic_list *overflow;    /* of buckets; NULL when buckets are scanned */
     oaki_classic_list *oldoverflow; /* of oldbuckets */
     oaki_bmap *next_overflow;       /* first free preallocated overflow bucket */
-    size_t look;                    /* the index in oldoverflow that evacuate() examines next */
+    size_t next_old;                /* the index in oldoverflow that evacuate() examines next */
 } oaki_classic_extra;
 
 /* The first 48 bytes are Go's hmap, field by field. */

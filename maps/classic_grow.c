@@ -212,7 +212,7 @@ bool oaki_classic_grow(oak_classic_map *m)
         OAKI_INVARIANT(!m->extra->oldoverflow, "classic map: the last growth is not over");
         m->extra->oldoverflow = m->extra->overflow;
         m->extra->overflow = f.list;
-        m->extra->look = 0;
+        m->extra->next_old = 0;
         /* the rest of the old array's spares is dropped; an array without any keeps the field */
         if (f.spare) m->extra->next_overflow = f.spare;
     }
@@ -388,12 +388,12 @@ static void thin_old_list(oaki_classic_extra *x)
     oaki_classic_list *l = x->oldoverflow;
     OAKI_ASSERT(l && l != x->overflow);
     for (int n = 0; n < LOOKS && l->len > 0; n++) {
-        if (x->look >= l->len) x->look = 0;
-        if (oaki_classic_evacuated(l->data[x->look])) {
-            l->data[x->look] = l->data[--l->len];
+        if (x->next_old >= l->len) x->next_old = 0;
+        if (oaki_classic_evacuated(l->data[x->next_old])) {
+            l->data[x->next_old] = l->data[--l->len];
             l->data[l->len] = NULL;
         } else {
-            x->look++;
+            x->next_old++;
         }
     }
 }

@@ -47,7 +47,7 @@ static void end_of_round(oaki_weakmap *w, bool early)
 {
     OAKI_REQUIRES_ENTERED(&w->in);
     OAKI_REQUIRES_SOUND(oaki_map_check_inside(w->in.map));
-    w->looking = false;
+    w->in_round = false;
     if (early)
         w->cycle = collections() - 1; /* the iterator had no memory: another round begins */
     memset(&w->it, 0, sizeof w->it);
@@ -55,20 +55,20 @@ static void end_of_round(oaki_weakmap *w, bool early)
 
 static bool begin_round(oaki_weakmap *w)
 {
-    OAKI_ASSERT(!w->looking && !w->it.map);
+    OAKI_ASSERT(!w->in_round && !w->it.map);
     size_t now = collections();
     if (OAKI_LIKELY(w->cycle == now)) return false;
     w->cycle = now;
     if (oak_map_len(w->in.map) == 0) return false;
     start_iterator(w, &w->it);
-    w->looking = true;
+    w->in_round = true;
     return true;
 }
 
-static void look(oaki_weakmap *w)
+static void drop_if_dead(oaki_weakmap *w)
 {
     size_t size = w->in.type.key_size;
-    OAKI_ASSERT(w->looking && *(void **)w->it.value);
+    OAKI_ASSERT(w->in_round && *(void **)w->it.value);
     if (w->alive(*(void **)w->it.value)) return;
     memcpy(w->key, w->it.key, size); /* the delete moves the map's own copy */
     oaki_inner_remove(&w->in, w->key);
@@ -79,16 +79,16 @@ static void look(oaki_weakmap *w)
 static bool step(oaki_weakmap *w, size_t budget)
 {
     OAKI_REQUIRES_ENTERED(&w->in);
-    if (!w->looking && OAKI_LIKELY(!begin_round(w))) return false;
+    if (!w->in_round && OAKI_LIKELY(!begin_round(w))) return false;
     int saved = errno;
-    for (; w->looking && budget > 0; budget--) {
+    for (; w->in_round && budget > 0; budget--) {
         if (oak_map_iter_next(&w->it))
-            look(w);
+            drop_if_dead(w);
         else
             end_of_round(w, errno == ENOMEM);
     }
     errno = saved;
-    return w->looking || w->cycle != collections();
+    return w->in_round || w->cycle != collections();
 }
 
 void oaki_weakmap_take(oaki_weakmap *w)

@@ -8,7 +8,7 @@
  * record, and a call on another thread.)
  *
  * Owns:       struct oaki_weakmap.
- * Invariants: `cycle` is the collection whose dead entries this round removes, or, when `looking`
+ * Invariants: `cycle` is the collection whose dead entries this round removes, or, when `in_round`
  *             is false, has removed.
  * Lock:       inner.h's.
  * Bound:      an operation examines OAKI_WEAKMAP_STEP entries. So of puts of short-lived objects,
@@ -25,7 +25,7 @@ typedef struct oaki_weakmap {
     oaki_inner in;
     bool (*alive)(void *handle);
     size_t cycle;
-    bool looking;
+    bool in_round;
     void *key; /* a buffer for the key of a delete */
     oak_map_iter it;
 } oaki_weakmap;

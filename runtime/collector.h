@@ -48,7 +48,7 @@ void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);
  * No other thread uses the span meanwhile. */
 bool oaki_gc_sweep_span(struct oaki_span *s, bool keep);
 
-/* sweep_all: sweeps all unswept spans. sweep_zone: those of a zone. */
+/* sweep_all: sweeps all unswept spans; gc_lock may be held. sweep_zone: those of a zone. */
 void oaki_gc_sweep_all(void);
 void oaki_gc_sweep_zone(const struct oak_zone *z);
 

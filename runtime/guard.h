@@ -86,11 +86,11 @@ size_t oaki_guard_asked(const oaki_span *s, const void *p);
 /* p is about to be resized or freed by `call`, with a size or SIZE_MAX. Notes an error if the call
  * is wrong. Returns true if p is no live object: that is reported, and the call must do nothing.
  * Any thread, any state: inside oaki_enter the report comes later. */
-bool oaki_guard_look(const void *p, size_t given, const char *call);
+bool oaki_guard_examine(const void *p, size_t given, const char *call);
 /* Notes an error of the object that begins at p, detected by `call`. */
 void oaki_guard_note(const void *p, oaki_guard_error error, const char *call);
 /* Reports the errors noted so far. */
-void oaki_guard_tell(void);
+void oaki_guard_report(void);
 size_t oaki_guard_found(void); /* number of errors */
 size_t oaki_guard_waiting(void); /* bytes in the queue; any thread, any state */
 /* Checks all objects, and reports. */
@@ -108,7 +108,7 @@ void oaki_guard_leave_end(void);
 /* Takes the oldest objects off the queue, at most `most`, until no more than `stay` bytes wait. The
  * caller frees them for good. Returns how many; 0: no more have to leave. */
 size_t oaki_guard_leave(size_t stay, void **out, size_t most);
-void oaki_guard_look_at_all(const char *call);
+void oaki_guard_check_all(const char *call);
 /* The span is about to be swept: checks the objects that have died, and drops their records. */
 void oaki_guard_sweep(const oaki_span *s);
 /* The same for a span of a dead zone, which is about to go with all its objects. */

@@ -181,7 +181,7 @@ static bool next_run(oaki_mcache *mc, unsigned sc, oaki_span *s)
 
 /* The span's count is updated only when it leaves the cache. Other threads may free objects of it
  * meanwhile, and a locked addition for each run is expensive. */
-static void settle_taken(oaki_mcache *mc, unsigned sc, oaki_span *s)
+static void add_taken(oaki_mcache *mc, unsigned sc, oaki_span *s)
 {
     AO_int_fetch_and_add(&s->nalloc, mc->taken[sc]);
     OAKI_ASSERT(AO_int_load(&s->nalloc) <= oaki_span_slots(s));
@@ -209,7 +209,7 @@ static bool run_from_cached(oaki_mcache *mc, unsigned sc)
     size_t again = start_over(s);
     oaki_count_add(&oaki_the_heap.live, again * s->size);
     if (again > 0 && next_run(mc, sc, s)) return true;
-    settle_taken(mc, sc, s);
+    add_taken(mc, sc, s);
     mc->span[sc] = NULL;
     mc->active[s->kind] &= ~((uint64_t)1 << s->cls);
     oaki_central_put(s, OAKI_LIST_FULL);
@@ -407,7 +407,7 @@ static void flush_run(oaki_mcache *mc, unsigned sc)
     oaki_sample_draw(mc, sc); /* even without slots left, as that depends on the last sample */
     r->next = r->end = mc->run_end[sc] = NULL;
     mc->span[sc] = NULL;
-    settle_taken(mc, sc, s);
+    add_taken(mc, sc, s);
     live_without_rest(s);
     oaki_central_give(s);
 }

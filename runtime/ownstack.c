@@ -69,7 +69,7 @@ static owner owner_of(const words *w, uintptr_t tp)
 }
 
 /* No ASan: the descriptor is libc's, and ASan does not know it. */
-static OAKI_NO_ASAN owner look(const char *tp, size_t at, words *w)
+static OAKI_NO_ASAN owner owner_at(const char *tp, size_t at, words *w)
 {
     *w = *(const words *)(tp + FIRST + at);
     return owner_of(w, (uintptr_t)tp);
@@ -78,9 +78,9 @@ static OAKI_NO_ASAN owner look(const char *tp, size_t at, words *w)
 static owner find(const char *tp, words *w)
 {
     size_t known = AO_load(&place);
-    owner o = known ? look(tp, known - 1, w) : NOBODY;
+    owner o = known ? owner_at(tp, known - 1, w) : NOBODY;
     for (size_t at = 0; o == NOBODY && at + sizeof *w <= LAST - FIRST; at += sizeof(uintptr_t)) {
-        o = look(tp, at, w);
+        o = owner_at(tp, at, w);
         if (o != NOBODY) AO_store(&place, at + 1);
     }
     return o;

@@ -80,7 +80,7 @@ void oaki_restore_except(void *p, size_t n)
 
 /* ---- the segment ---- */
 
-static int look(struct dl_phdr_info *info, size_t size, void *ctx)
+static int find_own(struct dl_phdr_info *info, size_t size, void *ctx)
 {
     segment *s = ctx;
     uintptr_t self_at = (uintptr_t)&self, relro = 0;
@@ -225,7 +225,7 @@ bool oaki_restore_note(void)
 {
     segment s = { 0 };
     int saved = errno;
-    if (!self.record && dl_iterate_phdr(look, &s) == 1 && s.hi) self.record = make(&s);
+    if (!self.record && dl_iterate_phdr(find_own, &s) == 1 && s.hi) self.record = make(&s);
     errno = saved;
     return self.record != NULL;
 }
@@ -286,7 +286,7 @@ bool oaki_restore(void)
 {
     segment own = { 0 };
     record *r = self.record;
-    if (!r || dl_iterate_phdr(look, &own) != 1) return false;
+    if (!r || dl_iterate_phdr(find_own, &own) != 1) return false;
     AO_store(&self.restores, AO_load(&self.restores) + 1);
     oaki_restore_except(&self.restores, sizeof self.restores);
     keep(r);

@@ -187,7 +187,7 @@ void oaki_room_see(void)
     oaki_lock_release(&room.lock);
 }
 
-static void free_and_serve(const oaki_room_look *l)
+static void free_and_serve(const oaki_room_finding *l)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_ASSERT(oaki_helpers_are_held());
@@ -199,7 +199,7 @@ static void free_and_serve(const oaki_room_look *l)
     oaki_room_serve(l->found, l->ns + oaki_os_now_ns() - begun);
 }
 
-static int stop_and_serve(oaki_thread *t, const oaki_room_look *l)
+static int stop_and_serve(oaki_thread *t, const oaki_room_finding *l)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_helpers_hold();
@@ -213,7 +213,7 @@ static int stop_and_serve(oaki_thread *t, const oaki_room_look *l)
 }
 
 /* The thread's context is saved in this frame, which stays until the world runs. */
-OAKI_NOINLINE bool oaki_room_stop(oaki_thread *t, const oaki_room_look *l)
+OAKI_NOINLINE bool oaki_room_stop(oaki_thread *t, const oaki_room_finding *l)
 {
     int error = AO_load(&room.runs_on) ? EBUSY : EAGAIN;
     OAKI_REQUIRES_INSIDE();
@@ -255,7 +255,7 @@ static bool take_back(oaki_thread *t, oaki_want *w)
 {
     if (oaki_fork_is_held() || !is_itself(t)) return false;
     put_down(w);
-    oaki_room_look none = { .found = OAKI_FOUND_ALL, .want = w };
+    oaki_room_finding none = { .found = OAKI_FOUND_ALL, .want = w };
     bool looked = room.host && room.host->collect && room.host->collect(t, w);
     if (!looked && !oaki_room_stop(t, &none)) return take_without_stop(t, w);
     oaki_room_withdraw(w);

@@ -65,17 +65,17 @@ void oaki_room_set_host(const oaki_room_host *host);
 /* A search for garbage begins: its result decides the requests that are on the list now. */
 void oaki_room_see(void);
 
-typedef struct oaki_room_look {
+typedef struct oaki_room_finding {
     oaki_found found;
     uint64_t ns;             /* the search's length */
     void (*free)(void *ctx); /* world stopped: frees the garbage found; or NULL */
     void *ctx;
     const oaki_want *want;   /* once it is answered, no stop is needed; or NULL */
-} oaki_room_look;
+} oaki_room_finding;
 
 /* Stops the world, flushes all caches, frees the garbage found and the empty spans, and serves the
  * wants. false: a thread does not stop. Inside oaki_enter. */
-bool oaki_room_stop(oaki_thread *t, const oaki_room_look *l);
+bool oaki_room_stop(oaki_thread *t, const oaki_room_finding *l);
 
 int oaki_room_init(void);
 

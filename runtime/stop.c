@@ -322,7 +322,7 @@ typedef struct resting {
     bool released; /* some parked long enough, and were released */
 } resting;
 
-static void look_at(oaki_thread *t, uint64_t slept_ns, resting *r)
+static void check_late(oaki_thread *t, uint64_t slept_ns, resting *r)
 {
     if (AO_int_load_acquire(&t->state) == OAKI_THREAD_STOPPED) {
         oaki_lateness *l = lateness_of(t);
@@ -346,7 +346,7 @@ static bool are_late(uint64_t slept_ns, resting *r)
     r->held = over; /* not checked before then */
     oaki_lock_acquire(&h->threads_lock);
     for (oaki_thread *t = h->threads; t; t = t->next)
-        if (AO_int_load(&t->late)) look_at(t, slept_ns, r);
+        if (AO_int_load(&t->late)) check_late(t, slept_ns, r);
     OAKI_ASSERT(!(AO_int_load(&oaki_the_stop.epoch) & 1)); /* the world runs */
     if (r->released) { /* a thread about to sleep sees that the number has changed */
         AO_int_store_release(&oaki_the_stop.epoch, AO_int_load(&oaki_the_stop.epoch) + 2);

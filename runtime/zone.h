@@ -139,9 +139,9 @@ void oaki_zones_drop_fibers(bool (*marked)(const void *obj));
  * EBUSY, or EINVAL when it is gone already.
  * look: the check for live objects begins.
  * decide: the closing thread takes the zone from closing to open or dead. false when it is open
- * after all: a thread was in it at oaki_zone_look, or has entered since. */
+ * after all: a thread was in it at oaki_zone_check_begin, or has entered since. */
 int oaki_zone_shut(oak_zone *z, oaki_zone_state to);
-void oaki_zone_look(oak_zone *z);
+void oaki_zone_check_begin(oak_zone *z);
 bool oaki_zone_decide(oak_zone *z, oaki_zone_state to);
 
 /* In the child of a fork: reopens the zones that other threads were closing. Returns the number of

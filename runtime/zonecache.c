@@ -436,7 +436,7 @@ int oaki_zone_shut(oak_zone *z, oaki_zone_state to)
     return e;
 }
 
-void oaki_zone_look(oak_zone *z)
+void oaki_zone_check_begin(oak_zone *z)
 {
     oaki_lock_acquire(&zones()->lock);
     z->called = z->entries > 0;

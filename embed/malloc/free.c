@@ -98,7 +98,7 @@ static void free_small(oaki_span *s, void *p, size_t off)
 static OAKI_COLD bool look_inside(oaki_thread *t, const void *p)
 {
     oaki_leave(t);
-    bool dead = oaki_guard_look(p, SIZE_MAX, "free");
+    bool dead = oaki_guard_examine(p, SIZE_MAX, "free");
     (void)oaki_enter();
     return dead;
 }
@@ -362,7 +362,7 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
     }
     void *other;
     if (OAKI_UNLIKELY(!is_ours(p)) && oaki_others_realloc(p, n, &other)) return other;
-    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_look(p, SIZE_MAX, "realloc"))
+    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, SIZE_MAX, "realloc"))
         return errno = EINVAL, NULL;
     size_t have = size_of(p, "realloc");
     if (n <= PTRDIFF_MAX && fits(p, have, n)) {

@@ -319,7 +319,7 @@ static bool collect_lost(const char *own_sp, bool wait)
     found f = { (const lost_word *)(const void *)a.data, a.n / sizeof *f.word };
     free_some(&f, false);
     t = oaki_enter();
-    bool stopped = oaki_room_stop(t, &(oaki_room_look){ .found = OAKI_FOUND_SEEN,
+    bool stopped = oaki_room_stop(t, &(oaki_room_finding){ .found = OAKI_FOUND_SEEN,
                                                         .ns = oaki_os_now_ns() - begun,
                                                         .free = free_plain,
                                                         .ctx = &f });

@@ -135,7 +135,7 @@ void _ZdaPv(void *p)
  * pool of its own are not in the heap, and not checked. */
 static bool is_dead(const void *p, size_t n)
 {
-    return OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_look(p, n, "delete");
+    return OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, n, "delete");
 }
 
 void _ZdlPvm(void *p, size_t n)

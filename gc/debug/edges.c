@@ -29,7 +29,7 @@
 static oaki_reached *const self = &oaki_gc.debug.reached;
 
 /* Marks the object that contains offset `off`, and notes it for scanning. */
-static void look(size_t off)
+static void visit(size_t off)
 {
     oaki_heap *h = &oaki_the_heap;
     oak_marker *m = oaki_worker(0);
@@ -57,7 +57,7 @@ OAKI_NO_ASAN static void scan(size_t slot)
     size_t used = AO_load(&oaki_the_heap.used), to[OAKI_WORD_REFS];
     for (; p < end; p++)
         for (unsigned n = oaki_word_refs(*p, used, to); n > 0; n--)
-            if (oaki_mark_counts(to[n - 1])) look(to[n - 1]);
+            if (oaki_mark_counts(to[n - 1])) visit(to[n - 1]);
 }
 
 void oaki_edges_mark(const void *p, void (*found)(void *ctx, void *obj), void *ctx)
@@ -68,7 +68,7 @@ void oaki_edges_mark(const void *p, void (*found)(void *ctx, void *obj), void *c
     OAKI_ASSERT(self->n == 0);
     self->found = found;
     self->ctx = ctx;
-    look(oaki_heap_offset(p));
+    visit(oaki_heap_offset(p));
     while (self->n > 0) scan(self->stack[--self->n]);
     oaki_mark_drain();
 }

@@ -112,7 +112,7 @@ static bool take(oaki_want *w)
     return taken;
 }
 
-static void tell_profile(record *r)
+static void note_profile(record *r)
 {
     if (OAKI_LIKELY(r->unsampled == SIZE_MAX)) return;
     if (r->bytes <= r->unsampled) r->unsampled = SIZE_MAX;
@@ -139,7 +139,7 @@ static int count(char *obj, size_t bytes, size_t *rate)
     else if (*rate)
         at(i)->unsampled = at(i)->bytes;
     at(i)->bytes += bytes;
-    tell_profile(at(i));
+    note_profile(at(i));
     AO_store(&self.total, AO_load(&self.total) + bytes);
     oaki_count_add(&oaki_the_heap.live, bytes);
     return 0;
@@ -182,7 +182,7 @@ static int sub(const char *obj, size_t bytes)
         error = 0;
         count_gone(at(i), bytes);
         at(i)->bytes -= bytes;
-        tell_profile(at(i));
+        note_profile(at(i));
         if (at(i)->bytes == 0) oaki_objtable_remove(&self.table, i);
     }
     oaki_lock_release(&oaki_the_heap.finalizer_lock);
@@ -198,7 +198,7 @@ static void note_sample(char *obj, size_t bytes, size_t rate)
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     uint32_t i = find(obj);
     if (i != OAKI_RECORD_NONE && at(i)->unsampled != SIZE_MAX)
-        tell_profile(at(i));
+        note_profile(at(i));
     else
         ((oaki_external_changed *)AO_load(&self.changed))(obj, 0);
     oaki_lock_release(&oaki_the_heap.finalizer_lock);

@@ -305,7 +305,7 @@ static void shed(oaki_hot *h, oak_marker *m)
 
 /* Donates work if a worker is idle. false: the quantum is over, or helpers have just been woken,
  * and bits are shared from here on. */
-static OAKI_NOINLINE bool look_around(oaki_hot *h, oak_marker *m, bool shared)
+static OAKI_NOINLINE bool poll_workers(oaki_hot *h, oak_marker *m, bool shared)
 {
     OAKI_INVARIANT(shared == m->shared_bits, "a helper was woken while worker 0 marks alone");
     if (oaki_workers_idle()) {
@@ -452,7 +452,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, oaki_reading how)
             oaki_trace_depth_first(&h, m, shared, how);
             judge(m);
             m->heavy = false;
-            if (!look_around(&h, m, shared)) break;
+            if (!poll_workers(&h, m, shared)) break;
             continue;
         }
         if (OAKI_UNLIKELY(n < OAKI_TUNE_BATCH + OAKI_TUNE_AHEAD)) {
@@ -477,7 +477,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, oaki_reading how)
         look = every;
         m->heavy = false;
         m->in_order = --m->rest == 0;
-        if (!look_around(&h, m, shared)) break;
+        if (!poll_workers(&h, m, shared)) break;
     }
     oaki_hot_save(&h, m);
 }

@@ -35,7 +35,7 @@ START_TEST(what_a_collection_finds_dead_is_looked_at)
     size_t n = sizes[_i % 7];
     spoil(n, _i < 7 ? (ptrdiff_t)n : -1, _i % 2);
     oak_collect();
-    oaki_guard_tell();
+    oaki_guard_report();
     ck_assert_uint_eq(told, 1);
     ck_assert_int_eq(last.error, _i < 7 ? OAKI_GUARD_END : OAKI_GUARD_START);
     ck_assert_int_eq(last.at, _i < 7 ? (ptrdiff_t)n : -1);
@@ -62,7 +62,7 @@ START_TEST(what_was_freed_waits_across_collections)
     ck_assert_uint_eq(told, 0);
     ((char *)~hidden)[99] = 0;
     oak_collect();
-    oaki_guard_tell();
+    oaki_guard_report();
     ck_assert_uint_eq(told, 1);
     ck_assert_int_eq(last.error, OAKI_GUARD_WRITTEN);
     ck_assert_int_eq(last.at, 99);
@@ -121,7 +121,7 @@ START_TEST(a_second_free_at_the_same_time_is_named)
     oaki_thread *t = oaki_enter();
     ck_assert(oaki_guard_freed(p, false, 0));
     oaki_leave(t);
-    oaki_guard_tell();
+    oaki_guard_report();
     ck_assert_uint_eq(told, 1);
     ck_assert_int_eq(last.error, OAKI_GUARD_FREED);
     test_assert_sound();
@@ -270,12 +270,12 @@ START_TEST(what_is_freed_is_known_from_inside)
     char *p = oak_alloc(100), *live = oak_alloc(100);
     oak_free(p);
     oaki_thread *t = oaki_enter();
-    ck_assert(oaki_guard_look(p, SIZE_MAX, "realloc"));
-    ck_assert(oaki_guard_look(p + 16, SIZE_MAX, "free"));
-    ck_assert(!oaki_guard_look(live, SIZE_MAX, "free"));
+    ck_assert(oaki_guard_examine(p, SIZE_MAX, "realloc"));
+    ck_assert(oaki_guard_examine(p + 16, SIZE_MAX, "free"));
+    ck_assert(!oaki_guard_examine(live, SIZE_MAX, "free"));
     ck_assert_uint_eq(told, 0);
     oaki_leave(t);
-    oaki_guard_tell();
+    oaki_guard_report();
     ck_assert_uint_eq(told, 2);
     ck_assert_int_eq(last.error, OAKI_GUARD_INSIDE);
 }

@@ -66,7 +66,7 @@ START_TEST(what_a_sweep_frees_is_looked_at)
     oaki_thread *t = oaki_gc_stop_begin();
     oaki_gc_sweep_all();
     oaki_gc_stop_end(t);
-    oaki_guard_tell();
+    oaki_guard_report();
     ck_assert_uint_eq(told, 1);
     ck_assert_int_eq(last.error, OAKI_GUARD_END);
     ck_assert_int_eq(last.at, 100);
@@ -81,7 +81,7 @@ START_TEST(what_goes_with_its_zone_is_looked_at)
     (_i ? freed : p)[_i ? 7 : -1] = 1;
     ck_assert_int_eq(oak_zone_discard(z), 0);
     oak_collect();
-    oaki_guard_tell();
+    oaki_guard_report();
     ck_assert_uint_eq(told, 1);
     ck_assert_int_eq(last.error, _i ? OAKI_GUARD_WRITTEN : OAKI_GUARD_START);
 }
@@ -126,10 +126,10 @@ START_TEST(what_was_told_is_told_once)
         oaki_guard_check("a test");
         ck_assert_uint_eq(told, 3);
     }
-    (void)oaki_guard_look(p, 99, "free");
+    (void)oaki_guard_examine(p, 99, "free");
     ck_assert_int_eq(last.error, OAKI_GUARD_SIZED);
-    (void)oaki_guard_look(p, 101, "free");
-    (void)oaki_guard_look(p, 100, "free");
+    (void)oaki_guard_examine(p, 101, "free");
+    (void)oaki_guard_examine(p, 100, "free");
     ck_assert_uint_eq(told, 5);
 }
 END_TEST
