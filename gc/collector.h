@@ -1,7 +1,8 @@
 /* collector.h - the collector: one struct, one phase, one kind, one mode.
  *
- * This is the only mutable state of gc/ besides the worklist, the workers, the object tables, the
- * marker's table of classes (oaki_class_infos) and words of threads (contract.c, refs/finalrun.c).
+ * This is the only mutable state of gc/ besides the worklist, the workers and the object tables,
+ * whose files own it. Two more are the marker's table of classes (oaki_class_infos), and words of
+ * threads (contract.c, refs/finalrun.c).
  * The phase is oaki_heap.phase (runtime/phase.h), because mutators read it. cycle.c alone writes
  * it, in one function.
  *

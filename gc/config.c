@@ -1,4 +1,5 @@
-/* config.c - the configuration in effect, and who started the heap, for libraries that share it.
+/* config.c - the configuration in effect, and the file that started the heap: for libraries that
+ * share it.
  *
  * Owns: nothing. Lock: none; each setting is read by itself. */
 #include "collector.h"

@@ -37,7 +37,7 @@ void oak_host_read(oak_host *out)
         if (oaki_gc_may_be_concurrent()) (void)oaki_dirty_start();
         oaki_leave(t);
     }
-    /* who asks once is to have what is not doubted */
+    /* the caller asks once: repeat a doubtful measurement now */
     for (int i = 0; i < PROBES && (i == 0 || oaki_cost_is_stale()); i++) oaki_plan_probe();
     oaki_plan_limits();
     if (!out) return;

@@ -60,8 +60,8 @@
 
 /* ---- what the host's costs decide (plan.c) ---- */
 
-/* ns: where the first write to a protected page costs more, pages are tracked only for a pause goal
- * below the default, or where it is affordable. Total time against pauses.
+/* ns of the first write to a protected page. Where it costs more, pages are tracked only for a
+ * pause goal below the default, or where that is affordable. Total time against pauses.
  * Measured elsewhere: 0.7 us on most hosts, 4 to 14 us under a hypervisor that shadows page
  * tables. Not measured: values between. */
 #define OAKI_TUNE_DEAR_WRITE_NS OAK_DEAR_WRITE_NS
@@ -70,9 +70,9 @@
  * take 2 to 4 us on this host. */
 #define OAKI_TUNE_DEAR_FAULT_NS 30000u
 
-/* Share of the time between two cycles that tracking may take where writes are dear, and a
- * concurrent mark beyond a pause's cost where that pause is within the goal. Not measured: the
- * objective. */
+/* Share of the time between two cycles: that tracking may take where writes are dear; and that a
+ * concurrent mark may take beyond a pause's cost, where the pause is within the goal. Not measured:
+ * it is the objective. */
 #define OAKI_TUNE_EXTRA_SHARE 0.15
 
 /* Part of all pages, 1/n, that count as written in a cycle before there was a concurrent one. */

@@ -8,8 +8,8 @@
  *
  * Owns: m->last, the frontier.
  * Bound: a step moves HOMES homes, or EMPTY times as many that are empty. Arrays of at most
- * 2^oaki_map_whole_bits groups are resized in one step (map_rebuild.c), as are at most FEW entries
- * that are left side by side in a large array. */
+ * 2^oaki_map_whole_bits groups are resized in one step (map_rebuild.c). So are the last FEW
+ * entries, side by side in a large array. */
 #include "map.h"
 #include "resizehook.h"
 #include "runtime/heap.h"

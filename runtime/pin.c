@@ -3,7 +3,7 @@
  * The reference is taken by a constructor, when the loader's lock is the loading thread's already.
  * The static library has none: it is a part of the program, or of a module that was linked with
  * -z nodelete.
- * Owns: the reference. Lock: none: who loads, and who shuts down or starts again, is alone. */
+ * Owns: the reference. Lock: none: loading, shutdown and a new start are each by one thread. */
 #include "pin.h"
 #include "restore.h"
 

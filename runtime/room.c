@@ -30,8 +30,8 @@
  *
  * Owns: the list of wants; the results of the last vain collection; a thread's patience.
  * Lock: room.lock, and none in a stop.
- * Bound: a row of refusals of one size costs PATIENCE + log2(refusals) requests' collections, of
- * ROUNDS at most each, plus collections that take 1/(REST + 1) of the time. */
+ * Bound: in a row of refusals of one size, PATIENCE + log2(refusals) requests collect, at most
+ * ROUNDS times each. Further collections take at most 1/(REST + 1) of the time. */
 #include "room.h"
 
 #include "collector.h"

@@ -38,8 +38,8 @@ size_t oaki_finalizers_registered(void);
 /* As oak_finalizers_run, but at most so many: those that it runs may queue others without end. */
 size_t oaki_finalizers_run_most(size_t most);
 
-/* How many threads run one for an object of the zone, or of any (NULL), that they took from the
- * queue at `since_ns` (oaki_os_lately_ns) or before. A thread between two may count. */
+/* How many threads run one for an object of the zone, or of any zone (NULL)? Only those count that
+ * left the queue at `since_ns` (oaki_os_lately_ns) or before. A thread between two may count. */
 unsigned oaki_finalizers_running(const oak_zone *z, uint64_t since_ns);
 
 /* Has a collection queued any since the last call? */
