@@ -51,7 +51,11 @@ AC_DEFUN([OAK_ORDER], [
             [oak_cv_ld_order=yes], [oak_cv_ld_order=no])
         LDFLAGS=$oak_save_LDFLAGS
         rm -f conftest.ld])
-    AS_IF([test "$oak_cv_ld_order" = yes], [OAK_ORDER_LDFLAGS='-Wl,-T,liboakum.ld'], [OAK_ORDER_LDFLAGS=])
+    # only in objects of shared libraries: in others each file's code stays together (runtime/owncode.h)
+    AS_IF([test "$oak_cv_ld_order" = yes],
+          [OAK_ORDER_LDFLAGS='-Wl,-T,liboakum.ld'
+           lt_prog_compiler_pic="$lt_prog_compiler_pic -ffunction-sections"],
+          [OAK_ORDER_LDFLAGS=])
     AC_SUBST([OAK_ORDER_LDFLAGS])
 ])
 

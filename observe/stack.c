@@ -23,15 +23,15 @@ static struct {
 
 /* ---- Oakum's own code (owncode.h) ---- */
 
+#ifdef PIC /* the whole file's (owncode.h) */
+extern OAKI_HIDDEN const char file_start[] __asm__("__ehdr_start");
+extern OAKI_HIDDEN const char file_stop[] __asm__("etext");
+#else
 extern OAKI_HIDDEN const int32_t code_start[] __asm__("__start_oaki_code");
 extern OAKI_HIDDEN const int32_t code_stop[] __asm__("__stop_oaki_code");
+#endif
 extern OAKI_HIDDEN const char fast_start[] __asm__("__start_oaki_fast");
 extern OAKI_HIDDEN const char fast_stop[] __asm__("__stop_oaki_fast");
-
-static uintptr_t noted(const int32_t *at)
-{
-    return (uintptr_t)at + (uintptr_t)(intptr_t)*at;
-}
 
 /* Inserts a range. There are a few hundred, and they arrive nearly sorted. */
 static void add_own(uintptr_t lo, uintptr_t hi)
@@ -54,15 +54,42 @@ static void join_own(void)
     self.nown = OAKI_MIN(self.nown, n + 1);
 }
 
+#ifdef PIC
+static size_t files(void)
+{
+    return 1;
+}
+
+static void add_files(void)
+{
+    add_own((uintptr_t)file_start, (uintptr_t)file_stop);
+}
+#else
+static size_t files(void)
+{
+    return (size_t)(code_stop - code_start) / 2;
+}
+
+static uintptr_t noted(const int32_t *at)
+{
+    return (uintptr_t)at + (uintptr_t)(intptr_t)*at;
+}
+
+static void add_files(void)
+{
+    for (const int32_t *at = code_start; at < code_stop; at += 2) add_own(noted(at), noted(at + 1));
+}
+#endif
+
 static void find_own(void)
 {
-    size_t n = (size_t)(code_stop - code_start) / 2 + 1;
+    size_t n = files() + 1; /* and the fast paths */
     oaki_thread *t = oaki_enter();
     if (!t) return;
     self.own = oaki_meta_alloc(n * sizeof *self.own, OAKI_META_BUCKHASH);
     oaki_leave(t);
     if (!self.own) return;
-    for (const int32_t *at = code_start; at < code_stop; at += 2) add_own(noted(at), noted(at + 1));
+    add_files();
     add_own((uintptr_t)fast_start, (uintptr_t)fast_stop);
     join_own();
 }

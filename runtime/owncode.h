@@ -1,5 +1,6 @@
 /* owncode.h - where the code of each of the library's files begins and ends. In a program that
  * holds the static library, all functions lie in one section; this tells Oakum's from the host's.
+ * The shared library (PIC) holds no other code, and its functions have sections (tools/order).
  *
  * Every file of the library includes it, through base.h; no other file does. The assembler keeps
  * the numbered parts of a section in the order of their numbers. So a label in the first part and
@@ -9,6 +10,7 @@
 #ifndef OAKI_OWNCODE_H
 #define OAKI_OWNCODE_H
 
+#ifndef PIC
 #define OAKI_OWNCODE(name, section)                          \
     __asm__(".pushsection " section ",0,\"ax\",@progbits\n"   \
             ".L" name ":\n.popsection\n"                     \
@@ -19,5 +21,6 @@
 
 OAKI_OWNCODE("oaki_code", ".text");
 OAKI_OWNCODE("oaki_code_cold", ".text.unlikely");
+#endif
 
 #endif
