@@ -93,13 +93,19 @@ static double least_goal(double scale)
     return OAKI_MIN(OAKI_MAX(pays, least), (double)OAKI_TUNE_SMALL_MOST * scale);
 }
 
-/* The program allocated `bytes` in `ran` ns of processors, then the collector took `took` ns. A
- * clock that is too coarse for that says nothing. */
+/* The program allocated `bytes` in `ran` ns of processors, then the collector took `took` ns. Where
+ * the clock is too coarse for that, some cycles are taken together. */
 static void note_share(size_t bytes, int64_t ran, uint64_t took)
 {
-    if (ran <= 0 || took == 0) return;
+    oaki_share *s = &pace->share;
+    s->cycles++;
+    s->bytes += (double)bytes;
+    s->ran += (double)OAKI_MAX(ran, 0);
+    s->took += (double)took;
+    if (s->ran == 0 || s->took == 0) return;
     pace->affords[1] = pace->affords[0];
-    pace->affords[0] = (double)bytes * (double)took * (OAKI_TUNE_SMALL_SHARE - 1) / (double)ran;
+    pace->affords[0] = s->bytes * s->took * (OAKI_TUNE_SMALL_SHARE - 1) / s->ran / s->cycles;
+    *s = (oaki_share){ 0 };
 }
 
 static size_t percent_goal(void)

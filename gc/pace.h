@@ -4,6 +4,12 @@
 
 #include "runtime/lock.h"
 
+/* Cycles since the clock last told both times apart: sums. */
+typedef struct oaki_share {
+    unsigned cycles;
+    double bytes, ran, took; /* allocated; ns of processors of the program, of the collector */
+} oaki_share;
+
 /* Figures of the last cycles, by which pace.c sets goal and trigger. */
 typedef struct oaki_pace {
     oaki_lock lock;     /* for each change */
@@ -25,6 +31,7 @@ typedef struct oaki_pace {
     /* of the last two cycles that the program didn't ask for: bytes whose allocation takes long
      * enough for the least goal's share */
     double affords[2];
+    oaki_share share;
     AO_t cycle_end;  /* monotonic, ns; the heap's start before the first cycle */
     AO_t last_cycle; /* ns that the last cycle's collector worked */
     AO_t cpu_end;    /* the last cycle's end in processor time of the process */
