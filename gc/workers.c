@@ -343,7 +343,7 @@ static void work(oak_marker *m)
 static void hand_over(oak_marker *m)
 {
     for (; m->first != m->last; m->first++)
-        oaki_trace_object(m, (char *)m->base + oaki_line_slot(m->line[m->first % OAKI_LINE]));
+        oaki_trace_noted(m, (char *)m->base + oaki_line_slot(m->line[m->first % OAKI_LINE]));
     if (m->range_lo < m->range_hi && !oaki_ranges_add(m->range_lo, m->range_hi, m->range_typed))
         oaki_trace_words(m, m->range_lo, m->range_hi);
     m->range_lo = m->range_hi = NULL;

@@ -108,6 +108,12 @@ OAKI_NO_ASAN void oaki_trace_object_tagged(oak_marker *m, char *p)
     trace_object(m, p, true);
 }
 
+void oaki_trace_noted(oak_marker *m, char *p)
+{
+    if (oaki_tags.n > 0) oaki_trace_object_tagged(m, p);
+    else oaki_trace_object(m, p);
+}
+
 /* A small object may have been freed since, and another one, of another type, may be in its
  * place. That one is marked by itself if it is reachable. */
 OAKI_NO_ASAN OAKI_INLINE void trace_words(oak_marker *m, const char *lo, const char *hi,
@@ -186,8 +192,7 @@ void oaki_trace_prefetch(size_t slot)
 void oaki_trace_live(void *obj)
 {
     OAKI_REQUIRES_STOPPED();
-    if (oaki_tags.n > 0) oaki_trace_object_tagged(oaki_worker(0), obj);
-    else oaki_trace_object(oaki_worker(0), obj);
+    oaki_trace_noted(oaki_worker(0), obj);
 }
 
 OAKI_NO_ASAN bool oaki_trace_but_self(const void *obj)

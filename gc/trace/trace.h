@@ -211,6 +211,7 @@ OAKI_INLINE void oaki_trace_sift_as(oak_marker *m, const uintptr_t *p, const uin
  * the object the worker's range; then the caller ensures that it is scanned. */
 void oaki_trace_object(oak_marker *m, char *p);
 void oaki_trace_object_tagged(oak_marker *m, char *p); /* the same, where words may have tags */
+void oaki_trace_noted(oak_marker *m, char *p);         /* one or the other, by the tags */
 /* deferred_free.c: no mark function is called for an object that the program has freed */
 bool oaki_deferred_may_call(const oaki_span *s, const void *obj);
 /* prefetches the data that tracing the small object at this slot needs */

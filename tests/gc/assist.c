@@ -18,6 +18,7 @@
 Suite *suite_gc_assist(void);
 
 #define SEAL 0x5ea1ed00c0ffee11u
+#define BOX ((uintptr_t)0xfffc << 48)
 #define THINGS 300000u /* so many that markers are called for in the stop that ends the mark */
 
 typedef struct thing {
@@ -25,9 +26,11 @@ typedef struct thing {
     struct thing *more[2];
 } thing;
 
+static const oak_type *by_bitmap; /* or NULL: they are scanned */
+
 static thing *new_thing(uint64_t id)
 {
-    thing *x = oak_alloc(sizeof *x);
+    thing *x = by_bitmap ? oak_alloc_typed(by_bitmap, 1) : oak_alloc(sizeof *x);
     *x = (thing){ .seal = SEAL, .id = id };
     return x;
 }
@@ -53,13 +56,19 @@ static size_t lost(thing **table)
 }
 
 /* false: this system can't. */
-static bool start(int markers)
+static bool start_tagged(int markers, bool tagged)
 {
     oak_config c = test_config_beside(test_tracking);
     c.gc_threads = markers;
+    if (tagged) c.pointer_tags[0] = OAK_TAG_NAN_FFFC;
     bool can = test_heap_tracked(c, 0);
     oaki_debug_switches.beside = 1;
     return can;
+}
+
+static bool start(int markers)
+{
+    return start_tagged(markers, false);
 }
 
 static void wait_for_mark(void)
@@ -126,8 +135,19 @@ static thing *new_tree(void)
     return root;
 }
 
+/* As NaN boxes, which only a tag tells from numbers. */
+static void box_tree(thing *x)
+{
+    for (int k = 0; k < 2; k++) {
+        if (!x->more[k]) continue;
+        box_tree(x->more[k]);
+        x->more[k] = (thing *)((uintptr_t)x->more[k] | BOX);
+    }
+}
+
 static size_t count_tree(const thing *x, size_t id)
 {
+    x = (const thing *)((uintptr_t)x & ~BOX);
     if (!x || x->seal != SEAL || x->id != id) return 0;
     return 1 + count_tree(x->more[0], 2 * id + 1) + count_tree(x->more[1], 2 * id + 2);
 }
@@ -151,12 +171,16 @@ static uint64_t look_at_helpers(void)
     return helped;
 }
 
-/* With one segment of mark stack for each, they also donate what there is no room for. */
+/* With one segment of mark stack for each, they also donate what there is no room for. The third
+ * time they meet tagged words in typed objects. */
 START_TEST(markers_help_while_the_program_runs)
 {
-    if (!start(4)) return;
-    oaki_debug_switches.markstack = _i;
+    static const uint64_t bits[] = { 0xc };
+    if (!start_tagged(4, _i == 2)) return;
+    oaki_debug_switches.markstack = _i == 1;
+    if (_i == 2) by_bitmap = oak_type_bitmap("thing", sizeof(thing), bits);
     thing *root = new_tree();
+    if (_i == 2) box_tree(root);
     uint32_t before = test_stats().num_gc;
     for (unsigned helped = 0; helped < 20 || test_stats().num_gc < before + 3;) {
         (void)test_ask_beside();
@@ -414,7 +438,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_test(t, markers_that_come_and_go_in_the_middle);
     tcase_add_test(t, markers_know_what_the_heap_has_grown_by);
-    tcase_add_loop_test(t, markers_help_while_the_program_runs, 0, 2);
+    tcase_add_loop_test(t, markers_help_while_the_program_runs, 0, 3);
     tcase_add_test(t, a_heap_that_grows_is_collected_beside_the_program);
     tcase_add_test(t, a_small_heap_that_gets_a_large_table_is_collected_beside_the_program);
     tcase_add_loop_test(t, where_stops_are_preferred_a_short_one_is_had, 0, 2);
