@@ -2,7 +2,7 @@
  *
  * This is the only mutable state of gc/ besides the worklist, the workers and the object tables,
  * whose files own it. Two more are the marker's table of classes (oaki_class_infos), and words of
- * threads (contract.c, refs/finalrun.c).
+ * threads (contract.c, zone.c, refs/finalrun.c).
  * The phase is oaki_heap.phase (runtime/phase.h), because mutators read it. cycle.c alone writes
  * it, in one function.
  *
@@ -173,6 +173,7 @@ typedef struct oaki_sweeper {
 /* refs/finalrun.c: the finalizer thread, and the finalizers that run; any thread */
 typedef struct oaki_finalrun {
     unsigned int thread; /* AO_int: is there a finalizer thread? */
+    const oaki_thread *runner; /* that thread's record */
     oaki_waker waker;    /* finalizers are ready */
     AO_t notify;         /* void (*)(void): the program's notifier */
     AO_t since[OAKI_RUNNERS]; /* when a running one began, or 0; */

@@ -18,6 +18,7 @@
 #include "gc/refs/tables.h"
 #include "host.h"
 #include "runtime/collector.h"
+#include "runtime/contain.h"
 #include "runtime/os.h"
 #include "runtime/scrub.h"
 #include "tuning.h"
@@ -137,6 +138,40 @@ static bool decide(oak_zone *z, bool may_go)
     return gone;
 }
 
+/* A call of destroy, on the stack. */
+typedef struct closing {
+    oak_zone *z;
+    struct closing *outer;
+} closing;
+
+/* The calling thread's innermost one. */
+static __thread closing *innermost __attribute__((tls_model("initial-exec")));
+
+static void end_closing(void)
+{
+    innermost = innermost->outer;
+    (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, (AO_t)-1);
+}
+
+/* A finalizer or the notifier has not returned: the zone stays. */
+OAKI_UNWIND_ACTION(oaki_zone_destroy_left)
+{
+    oak_zone *z = innermost->z;
+    end_closing();
+    (void)decide(z, false);
+}
+
+static OAKI_NOINLINE int close_zone(oak_zone *z)
+{
+    OAKI_ON_UNWIND(oaki_zone_destroy_left);
+    closing c = { z, innermost };
+    innermost = &c;
+    (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, 1);
+    int e = find_survivors(z);
+    end_closing();
+    return e;
+}
+
 int oaki_zone_destroy(oak_zone *z, size_t *survivor)
 {
     OAKI_REQUIRES_OUTSIDE();
@@ -145,9 +180,7 @@ int oaki_zone_destroy(oak_zone *z, size_t *survivor)
     int e = shut(z);
     if (e == EINVAL) oak_fatal("oakum: oak_zone_destroy: zone %p was discarded", (void *)z);
     if (e == 0) {
-        (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, 1);
-        e = find_survivors(z);
-        (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, (AO_t)-1);
+        e = close_zone(z);
         if (e == EBUSY) *survivor = z->survivor;
         if (!decide(z, e == 0) && e == 0) e = EBUSY;
     }

@@ -62,7 +62,7 @@ typedef struct oaki_thread {
     struct oaki_mcache *zones, *native_zones;
     bool in_full;                     /* (self) a zone's on_full handler is running */
     bool finalizes;                   /* (self) it runs finalizers */
-    bool notifies;                    /* (self) it calls oak_finalizer_notify's function */
+    unsigned notifies;                /* (self) calls of oak_finalizer_notify's function */
     oaki_patience patience;           /* (self) */
     /* (self) not 0: the handler only sets stop_pending; see OAKI_IN_RUNTIME */
     unsigned int in_runtime;

@@ -9,6 +9,7 @@
 #include "gc/pace.h"
 #include "gc/tuning.h"
 #include "quantum.h"
+#include "runtime/contain.h"
 #include "runtime/crew.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
@@ -97,8 +98,19 @@ static void cycle(oaki_thread *t)
     oaki_deferred_release(0);
 }
 
+/* A function of the program has ended the thread; the next need starts another. */
+OAKI_UNWIND_ACTION(oaki_gc_thread_left)
+{
+    AO_store(&self->reporting, 0);
+    AO_store(&self->forced, 0);
+    AO_store(&self->clock, 0);
+    AO_int_store_release(&self->requested, 0);
+    AO_store_release(&self->started, 0);
+}
+
 static void *collector(void *arg)
 {
+    OAKI_ON_UNWIND(oaki_gc_thread_left);
     unsigned seen = 0;
     oaki_thread *t = oaki_thread_attach_own();
     if (!t) {

@@ -26,8 +26,15 @@ static oaki_finalrun *const self = &oaki_gc.finalrun;
 
 /* ---- running ---- */
 
-/* The calling thread's place among them, or NULL. */
-static __thread AO_t *running __attribute__((tls_model("initial-exec")));
+/* A call of run_all, on the stack: what to put back when it ends. */
+typedef struct run {
+    AO_t *since; /* its place among the start times, or NULL */
+    bool nested; /* the thread ran finalizers before it */
+    struct run *outer;
+} run;
+
+/* The calling thread's innermost one. */
+static __thread run *innermost __attribute__((tls_model("initial-exec")));
 
 /* A place for the start times of the finalizers that a thread runs, or NULL. Between two of them it
  * keeps the time of the last one, so that a thread that waits for all of them sees no gap. */
@@ -64,13 +71,18 @@ static OAKI_NOINLINE bool run_one(AO_t *since)
     return true;
 }
 
+static void end_run(run *r)
+{
+    oaki_thread *t = oaki_thread_self();
+    if (t) t->finalizes = r->nested;
+    innermost = r->outer;
+    if (r->since) AO_store(r->since, 0);
+}
+
 /* A finalizer has not returned: an exception, or the end of the thread, leaves it. */
 OAKI_UNWIND_ACTION(oaki_finalizer_left)
 {
-    oaki_thread *t = oaki_thread_self();
-    if (running) AO_store(running, 0);
-    running = NULL;
-    if (t) t->finalizes = false;
+    end_run(innermost);
 }
 
 /* At most so many; on their thread, as long as there is to be one. */
@@ -79,17 +91,16 @@ static OAKI_NOINLINE size_t run_all(size_t most, bool on_thread)
     OAKI_ON_UNWIND(oaki_finalizer_left);
     size_t n = 0;
     if (oaki_finalizers_ready() == 0) return 0;
-    AO_t *since = clock_take(), *outer = running;
-    oaki_thread *t = oaki_thread_self();
-    bool nested = t && t->finalizes;
-    running = since;
-    if (t) t->finalizes = true;
+    oaki_thread *t = oaki_enter(); /* attaches, so that `finalizes` is noted */
+    if (!t) return 0;
+    oaki_leave(t);
+    run r = { .since = clock_take(), .nested = t->finalizes, .outer = innermost };
+    innermost = &r;
+    t->finalizes = true;
     while (n < most && (!on_thread || (oaki_gc_has_finalizer_thread() && !oaki_crew_ends())) &&
-           run_one(since))
+           run_one(r.since))
         n++;
-    if (t) t->finalizes = nested;
-    running = outer;
-    if (since) AO_store(since, 0);
+    end_run(&r);
     if (n > 0) oaki_scrub(); /* or these frames would keep what they refer to still */
     return n;
 }
@@ -179,6 +190,7 @@ static void *thread_main(void *arg)
         AO_int_store_release(&self->thread, THREAD_NONE); /* the next need tries again */
         return arg;
     }
+    self->runner = t;
     for (bool goes_on = true; goes_on;) {
         unsigned seen = oaki_waker_calls(&self->waker);
         run_all(SIZE_MAX, true);
@@ -212,7 +224,7 @@ bool oak_set_finalizer_thread(bool on)
 void oaki_finalrun_reset(void)
 {
     OAKI_REQUIRES_FORKED();
-    AO_int_store(&self->thread, THREAD_NONE);
+    if (oaki_thread_self() != self->runner) AO_int_store(&self->thread, THREAD_NONE);
     for (unsigned i = 0; i < OAKI_RUNNERS; i++) AO_store(&self->since[i], 0);
 }
 
@@ -226,14 +238,24 @@ void (*oak_finalizer_notify(void (*fn)(void)))(void)
     }
 }
 
-static void notify(void (*fn)(void))
+static void end_notify(void)
 {
     oaki_thread *t = oaki_thread_self();
-    bool nested = t && t->notifies;
-    if (t) t->notifies = true;
+    if (t && t->notifies > 0) t->notifies--;
+}
+
+OAKI_UNWIND_ACTION(oaki_notifier_left)
+{
+    end_notify();
+}
+
+static OAKI_NOINLINE void notify(void (*fn)(void))
+{
+    OAKI_ON_UNWIND(oaki_notifier_left);
+    oaki_thread *t = oaki_thread_self();
+    if (t) t->notifies++;
     fn();
-    t = oaki_thread_self();
-    if (t) t->notifies = nested;
+    end_notify();
 }
 
 static void wake_or_notify(bool fresh)

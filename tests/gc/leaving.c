@@ -1,5 +1,6 @@
 /* leaving.c - tests of functions of the program's that don't return to Oakum: a thread's end in a
  * callback is fatal where something is half done, and harmless where nothing is. */
+#include "gc/collector.h"
 #include "maps/cache.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
@@ -369,6 +370,7 @@ START_TEST(who_catches_what_left_a_callback_can_be_cancelled_as_before)
         ck_assert_int_eq(cancel_state_behind(fill_small), PTHREAD_CANCEL_ENABLE);
         ck_assert_int_eq(cancel_state_behind(collect_in_handler), PTHREAD_CANCEL_ENABLE);
     }
+    ck_assert_uint_eq(oaki_thread_self()->notifies, 0);
     (void)oak_finalizer_notify(NULL);
     small = oak_zone_new(&(oak_zone_options){ .limit = 1 << 20, .on_full = nest_full });
     ck_assert_int_eq(cancel_state_behind(fill_small), PTHREAD_CANCEL_ENABLE);
@@ -437,6 +439,54 @@ START_TEST(a_finalizer_that_ended_its_thread_runs_no_more)
 }
 END_TEST
 
+static void run_others(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+    (void)oak_finalizers_run();
+}
+
+static void *drop_two(void *unused)
+{
+    (void)oak_finalizer_set(oak_alloc(16), run_others, NULL);
+    (void)oak_finalizer_set(oak_alloc(16), end_thread, NULL);
+    (void)oak_finalizer_set(oak_alloc(16), end_thread, NULL);
+    return unused;
+}
+
+/* A finalizer runs the next one, which ends the thread: neither runs on. */
+START_TEST(finalizers_in_each_other_that_ended_their_thread_run_no_more)
+{
+    test_heap_start(test_config());
+    for (int i = 0; i < 20; i++) test_join(test_start(drop_two, NULL));
+    oak_collect();
+    for (int i = 0; i < 60; i++) test_join(test_start(run_them, NULL));
+    ck_assert_uint_gt(AO_load(&calls), 0);
+    ck_assert_uint_eq(oak_finalizer_running_ns(), 0);
+}
+END_TEST
+
+static oak_zone *left;
+
+static void destroy_left(void)
+{
+    for (int i = 0; i < 100; i++) (void)!oak_finalizer_set(oak_alloc(16), no_finalizer, NULL);
+    (void)oak_zone_destroy(left, NULL);
+}
+
+START_TEST(a_zone_whose_destruction_was_left_is_as_before)
+{
+    test_heap_start(test_config());
+    left = oak_zone_new(NULL);
+    (void)oak_finalizer_notify(throw);
+    ck_assert_int_eq(cancel_state_behind(destroy_left), PTHREAD_CANCEL_ENABLE);
+    ck_assert_uint_eq(AO_load(&calls), 1);
+    ck_assert_uint_eq(AO_load(&oaki_gc.closing.zones), 0);
+    (void)oak_finalizer_notify(NULL);
+    ck_assert_ptr_nonnull(oak_zone_alloc(left, 16));
+    ck_assert_int_eq(oak_zone_discard(left), 0);
+}
+END_TEST
+
 /* All of them run, each on a thread of its own. */
 START_TEST(the_finalizer_thread_is_started_again)
 {
@@ -465,6 +515,8 @@ Suite *suite_gc_leaving(void)
     tcase_add_test(t, who_catches_what_left_a_callback_can_be_cancelled_as_before);
     tcase_add_test(t, a_collection_is_no_cancellation_point_whatever_it_calls);
     tcase_add_test(t, a_finalizer_that_ended_its_thread_runs_no_more);
+    tcase_add_test(t, finalizers_in_each_other_that_ended_their_thread_run_no_more);
+    tcase_add_test(t, a_zone_whose_destruction_was_left_is_as_before);
     tcase_add_test(t, the_finalizer_thread_is_started_again);
     suite_add_tcase(s, t);
     return s;

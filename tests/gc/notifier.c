@@ -78,6 +78,32 @@ START_TEST(what_it_collects_is_told_at_once)
 }
 END_TEST
 
+/* ---- it ends its thread ---- */
+
+static AO_t ended;
+
+static void end_it(void)
+{
+    (void)oak_finalizers_run();
+    if (!oaki_thread_self()->own || AO_load(&ended)) return;
+    AO_store_release(&ended, 1);
+    pthread_exit(NULL);
+}
+
+/* The next cycles have another thread: they are not all stopped ones. */
+START_TEST(the_marker_is_started_again)
+{
+    if (!start(end_it)) return;
+    mark_until(&ended);
+    uint32_t before = test_stats().num_concurrent_gc;
+    while (AO_load(&oaki_gc.background.reporting)) oaki_os_sleep_ns(1000000);
+    while (test_stats().num_concurrent_gc < before + 3) {
+        test_ask_or_collect();
+        oaki_os_sleep_ns(1000000);
+    }
+}
+END_TEST
+
 /* ---- it forks ---- */
 
 static AO_t forked;
@@ -170,6 +196,7 @@ static TCase *tests(const char *name, void (*setup)(void))
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, setup, NULL);
     tcase_add_test(t, what_it_collects_is_told_at_once);
+    tcase_add_test(t, the_marker_is_started_again);
     if (test_skip_asan()) return t;
     tcase_add_test(t, in_a_child_that_it_forks_its_thread_is_the_marker);
     tcase_add_test(t, a_child_that_stays_in_it_collects);
