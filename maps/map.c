@@ -433,6 +433,7 @@ void oak_map_clear(oak_map *m)
     m->busy = 1;
     m->len = 0;
     m->flags &= OAKI_MAP_CELLS | OAKI_MAP_PART;
+    if (m->more) m->more->bad_hash = false;
     oaki_map_release(m);
     m->busy = 0;
 }

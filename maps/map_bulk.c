@@ -200,7 +200,8 @@ size_t oak_map_pass_end_(oak_map_pass_ *p)
 {
     oak_map *m = p->map;
     size_t deleted = p->began - p->len;
-    if (deleted == 0) return 0;
+    /* a pass that was left may have deleted many */
+    if (deleted == 0 && (!m || m->len >= m->shrink_at)) return 0;
     OAKI_ASSERT(p->moves == m->moves && p->len == m->len);
     m->busy = 1;
     if (m->flags & OAKI_MAP_HINTED) oaki_map_forget_hint(m, deleted);

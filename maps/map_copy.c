@@ -103,7 +103,9 @@ static bool copy_segment(oak_map *c, const oak_map *m, unsigned i, size_t s)
     struct oak_map_array_ *b = &c->array[i];
     bool tail = m->more && s + 1 == m->more->segments[i];
     size_t groups = tail ? m->more->tail[i] : (size_t)a->gmask + 1;
-    size_t slots = a->slots == OAK_MAP_USED_ ? OAK_MAP_SLOTS_ : oaki_popcount(a->slots);
+    /* segments after the first always have all slots (grow_tail) */
+    bool whole = s > 0 || a->slots == OAK_MAP_USED_;
+    size_t slots = whole ? OAK_MAP_SLOTS_ : oaki_popcount(a->slots);
     uint8_t *tags = oaki_map_tags(b, s << b->gbits), *old = oaki_map_tags(a, s << a->gbits);
     const char *from = oaki_map_segment(m, a, s);
     char *to = oaki_map_segment_new(c, (char *)tags, groups, slots);

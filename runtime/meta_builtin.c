@@ -171,6 +171,7 @@ static void small_free(void *p, size_t n)
 static size_t bi_rounded(size_t n)
 {
     if (n <= SMALL_MAX) return class_size(class_of(n));
+    if (n <= RUN_MAX) return OAKI_ALIGN_UP(n, OAKI_META_UNIT);
     return n < SIZE_MAX / 2 ? OAKI_ALIGN_UP(n, oaki_os_page_size()) : 0;
 }
 

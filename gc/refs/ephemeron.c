@@ -106,6 +106,7 @@ static bool record_add(char *obj, oak_ephemeron *e)
     at(e->record)->handle = e;
     oaki_special_note(obj);
     oaki_special_note(e);
+    oaki_special_note_any((const void *)AO_load(&e->value));
     return true;
 }
 
@@ -158,6 +159,7 @@ void oak_ephemeron_set(oak_ephemeron *e, void *value)
     if (!e || !attached()) return;
     void *key = (void *)AO_load(&e->key);
     if (key) {
+        oaki_special_note_any(value);
         AO_store(&e->value, (AO_t)value);
         if (oaki_is_marking()) doubt(e);
     }

@@ -108,6 +108,7 @@ static void fill(uint32_t i, oaki_finalizer_fn fn, void *ctx, uint8_t kind)
     oaki_objtable_uncertain(&oaki_final.table, i);
     oaki_count_step(&oaki_final.waiting[kind], 1);
     oaki_special_note(r->link.obj);
+    oaki_special_note_any(ctx);
 }
 
 static int add_cleanup(void *obj, oaki_finalizer_fn fn, void *ctx)
@@ -237,8 +238,7 @@ static void table_forget_zone(uint32_t zone)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
     for (uint32_t i = 0; i < oaki_final.table.records.len;) {
         const record *r = at(i);
-        bool its = !is_gone(i) && oaki_zone_id_of(r->link.obj) == zone;
-        if (its || oaki_zone_id_of(r->ctx) == zone)
+        if (r->zone == zone || oaki_zone_id_of(r->ctx) == zone)
             record_remove(i);
         else
             i++;

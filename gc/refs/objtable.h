@@ -179,6 +179,13 @@ OAKI_INLINE void oaki_special_note(const void *obj)
     if (s->zone) AO_store(&oaki_zone_by_id(s->zone)->special, 1);
 }
 
+/* The same of a context or a value, which may be anything: the end of its zone is to be noticed. */
+OAKI_INLINE void oaki_special_note_any(const void *p)
+{
+    uint32_t zone = oaki_zone_id_of(p);
+    if (zone) AO_store(&oaki_zone_by_id(zone)->special, 1);
+}
+
 OAKI_INLINE bool oaki_special_possible(const void *obj)
 {
     return oaki_span_of_offset(oaki_heap_offset(obj))->special != 0;

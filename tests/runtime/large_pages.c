@@ -166,6 +166,26 @@ static void grow(void)
     }
 }
 
+static void finalize(void *obj, void *ctx)
+{
+    (void)obj, (void)ctx;
+}
+
+/* Tables of metadata double, through all sizes below a large page. */
+static void note_many(void)
+{
+    static void *noted[8000];
+    for (size_t i = 0; i < sizeof noted / sizeof noted[0]; i++) {
+        noted[i] = oak_alloc(16);
+        if (!noted[i] || oak_finalizer_set(noted[i], finalize, NULL) != 0) fail("no finalizer");
+        if (!oak_weak_new(noted[i])) fail("no weak reference");
+    }
+    oak_collect();
+    for (size_t i = 0; i < sizeof noted / sizeof noted[0]; i++)
+        if (oak_finalizer_set(noted[i], NULL, NULL) != 0) fail("a finalizer is gone");
+    oak_collect();
+}
+
 static int run(void)
 {
     pthread_t id[THREADS];
@@ -173,6 +193,7 @@ static int run(void)
         if (pthread_create(&id[i], NULL, work, (void *)(i + 1)) != 0) fail("no thread");
     for (size_t i = 0; i < THREADS; i++) pthread_join(id[i], NULL);
     grow();
+    note_many();
     work((void *)9);
     printf("large_pages: %zu: fine\n", page_size());
     return 0;

@@ -361,6 +361,48 @@ START_TEST(finalizers_and_cleanups_are_dropped)
 }
 END_TEST
 
+/* Nothing of the zone's own is in a table. */
+START_TEST(what_others_keep_for_a_zone_goes_with_it)
+{
+    static void *obj[2], *key;
+    static oak_ephemeron *e[2];
+    oak_zone *z[3];
+    for (int i = 0; i < 3; i++) z[i] = oak_zone_new(NULL);
+    obj[0] = oak_alloc(32);
+    ck_assert_int_eq(oak_finalizer_set(obj[0], count_run, oak_zone_alloc(z[0], 32)), 0);
+    key = oak_alloc(32);
+    e[0] = oak_ephemeron_new(key, oak_zone_alloc(z[1], 32));
+    e[1] = oak_ephemeron_new(key, NULL);
+    oak_ephemeron_set(e[1], oak_zone_alloc(z[2], 32));
+    for (int i = 0; i < 3; i++) ck_assert_int_eq(oak_zone_discard(z[i]), 0);
+    ck_assert_uint_eq(test_stats().finalizers, 0);
+    for (int i = 0; i < 2; i++) {
+        void *value = &value;
+        ck_assert_ptr_eq(oak_ephemeron_get(e[i], &value), key);
+        ck_assert_ptr_null(value);
+    }
+}
+END_TEST
+
+static void drop_with_cleanup(void *z)
+{
+    for (int i = 0; i < 100; i++)
+        (void)!oak_cleanup_add(oak_zone_alloc(z, 32), count_cleanup, NULL);
+}
+
+START_TEST(cleanups_that_wait_to_run_are_dropped)
+{
+    oak_zone *z = oak_zone_new(NULL);
+    test_away(drop_with_cleanup, z);
+    oak_collect();
+    ck_assert_uint_gt(oaki_finalizers_ready(), 0);
+    ck_assert_int_eq(oak_zone_discard(z), 0);
+    ck_assert_uint_eq(oaki_finalizers_ready(), 0);
+    (void)oak_finalizers_run();
+    ck_assert_int_eq(ran, 0);
+}
+END_TEST
+
 START_TEST(weak_references_are_cleared_at_once)
 {
     oak_zone *z = oak_zone_new(NULL), *y = oak_zone_new(NULL);
@@ -440,6 +482,8 @@ Suite *suite_runtime_zone_drop(void)
     tcase_add_test(c, many_zones_come_and_go);
     tcase_add_loop_test(c, a_large_zone_takes_the_caller_less_than_5_ms, 0, 3);
     tcase_add_test(c, finalizers_and_cleanups_are_dropped);
+    tcase_add_test(c, what_others_keep_for_a_zone_goes_with_it);
+    tcase_add_test(c, cleanups_that_wait_to_run_are_dropped);
     tcase_add_test(c, weak_references_are_cleared_at_once);
     tcase_add_test(c, ephemerons_are_cleared_at_once);
     tcase_add_test(c, samples_of_the_profile_go_with_it);
