@@ -81,7 +81,6 @@ static unsigned aligned_class(size_t align, size_t n)
 
 void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type)
 {
-    OAKI_REQUIRES_OUTSIDE();
     if (!AO_load_acquire(&oaki_the_heap.started) && oaki_heap_start(NULL) != 0) return NULL;
     if (OAKI_UNLIKELY(oaki_guard.on)) return oaki_guard_alloc(n, align, kind, type);
     return oaki_alloc_plain(n, align, kind, type);
@@ -89,7 +88,6 @@ void *oaki_alloc_kind(size_t n, size_t align, oaki_kind kind, uint32_t type)
 
 void *oaki_alloc_plain(size_t n, size_t align, oaki_kind kind, uint32_t type)
 {
-    OAKI_REQUIRES_OUTSIDE();
     unsigned cls = aligned_class(OAKI_MAX(align, OAKI_GRANULE), n ? n : 1);
     if (OAKI_UNLIKELY(oaki_guard.on) && oaki_classes[cls].nslots == 1) cls = 0;
     if (!cls) {

@@ -16,6 +16,7 @@
 #include "meta.h"
 #include "offqueue.h"
 #include "os.h"
+#include "print.h"
 #include <errno.h>
 #include <string.h>
 
@@ -559,6 +560,11 @@ void oaki_guard_start(uint32_t (*site)(void), void (*report)(const oaki_guard_fi
     oaki_guard.site = site;
     oaki_guard.report = report;
     oaki_guard.page = (d->guard & OAKI_DEBUG_GUARD_PAGE) != 0;
+    if (oaki_guard.page && oaki_os_page_size() > OAKI_PAGE) {
+        oaki_log("oakum: guard: the system's pages are larger than a page of the heap: none is "
+                 "closed\n");
+        oaki_guard.page = false;
+    }
     oaki_guard.pages_most = oaki_guard_pages_most();
     oaki_guard.go_on = (d->guard & OAKI_DEBUG_GUARD_CONTINUE) != 0;
     AO_compiler_barrier();

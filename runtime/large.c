@@ -179,7 +179,6 @@ static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, unsign
 
 void *oaki_large_alloc(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how)
 {
-    OAKI_REQUIRES_OUTSIDE();
     void *p = NULL;
     if (n > SIZE_MAX - OAKI_PAGE) {
         errno = ENOMEM;

@@ -160,6 +160,13 @@ void oaki_lock_acquire(oaki_lock *l)
     order_push(l);
 }
 
+/* A release may have woken this thread alone, and another thread then taken the lock as if nobody
+ * waited. So its word says again that one does, or the others would sleep on. */
+static bool gives_up(oaki_lock *l)
+{
+    return AO_int_load(&l->word) == 2 || AO_int_compare_and_swap_full(&l->word, 1, 2);
+}
+
 bool oaki_lock_acquire_within(oaki_lock *l, uint64_t ns)
 {
     order_check(l);
@@ -167,7 +174,10 @@ bool oaki_lock_acquire_within(oaki_lock *l, uint64_t ns)
     uint64_t until = oaki_os_now_ns() + ns, now;
     bool got = AO_int_compare_and_swap_acquire(&l->word, 0, 1) || spin(l);
     while (!got && !(got = AO_int_compare_and_swap_acquire(&l->word, 0, 2))) {
-        if ((now = oaki_os_now_ns()) >= until) return false;
+        if ((now = oaki_os_now_ns()) >= until) {
+            if (gives_up(l)) return false;
+            continue;
+        }
         sleep_once(l, until - now);
     }
     order_push(l);

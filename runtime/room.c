@@ -290,7 +290,11 @@ static bool collect_for(oaki_thread *t, oaki_want *w)
     for (unsigned i = 0; i < ROUNDS; i++) {
         put_down(w);
         bool may = oaki_gc_make_room(t, w);
-        if (!may) return w->answer == OAKI_WANT_GOT || (oaki_gc_is_off() && take_back(t, w));
+        if (!may) {
+            if (w->answer == OAKI_WANT_GOT) return true;
+            if (oaki_gc_is_off()) return take_back(t, w);
+            continue; /* collections may have just been enabled */
+        }
         if (z->id) oaki_count_add(&z->collections, 1);
         if (w->answer == OAKI_WANT_GOT) return true;
         bool went = has_grown(&asked, oaki_gc_disclaimed());
@@ -323,6 +327,7 @@ static void after_fork(void)
         next = w->next;
         if (w->thread != oaki_thread_self()) unlink_want(w);
     }
+    AO_store(&room.runs_on, 0); /* such a thread is not in the child */
 }
 
 int oaki_room_init(void)

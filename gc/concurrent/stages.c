@@ -115,9 +115,12 @@ static oaki_stepped end(oaki_driver *d)
     (void)oaki_enter();
     bool ended = !oaki_is_marking_concurrently() ||
                  oaki_cycle_final_pause(d->thread, AO_load(&c->number));
-    /* another thread's pause may have ended the mark; from here to oaki_leave none can */
+    /* another thread may have ended the mark: in a pause, which waits from here to oaki_leave, or
+     * by giving it up, under the driver's lock */
+    oaki_lock_acquire(&c->driver);
     bool refused = !ended && oaki_is_marking_concurrently();
     if (refused) AO_store(&c->final_refused, 1);
+    oaki_lock_release(&c->driver);
     oaki_leave(d->thread);
     if (refused) return OAKI_STEP_REFUSED;
     AO_store(&oaki_gc.background.refusals, 0);
