@@ -438,11 +438,21 @@ static bool may_begin(void)
     return false;
 }
 
+/* Takes the turn while there is no thread. Another call may start one until then. */
+static void take_turn_alone(void)
+{
+    for (;;) {
+        end_thread();
+        take_turn();
+        if (!AO_load(&self.running) || is_that_thread()) return;
+        give_turn();
+    }
+}
+
 int oak_detector_prepare(const oak_detector_config *cfg)
 {
     if (!may_begin()) return -1;
-    end_thread();
-    take_turn();
+    take_turn_alone();
     int r = prepare(cfg);
     give_turn();
     return r;
@@ -451,8 +461,7 @@ int oak_detector_prepare(const oak_detector_config *cfg)
 int oak_detector_start(const oak_detector_config *cfg)
 {
     if (!may_begin()) return -1;
-    end_thread();
-    take_turn();
+    take_turn_alone();
     int r = prepare(cfg);
     if (r == 0) r = begin_thread();
     give_turn();
@@ -475,9 +484,8 @@ int oak_detector_scan(void)
 
 void oak_detector_stop(void)
 {
-    end_thread();
+    take_turn_alone();
     oaki_gc_off_cycle(on_cycle, NULL);
-    take_turn();
     oaki_census_free(&self.census);
     give_turn();
 }

@@ -12,6 +12,7 @@
 
 #include "cancel.h"
 #include "output.h"
+#include "runtime/fd.h"
 #include "runtime/heap.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
@@ -34,6 +35,7 @@ static struct {
     bool file;     /* a regular file: a write never waits for a reader */
     bool forks;    /* the handler for forks is registered */
     int fd, error; /* error: errno of the first failed line, or 0 */
+    oaki_fd_file opened; /* the file behind fd when the log began */
     bool torn;     /* the last bytes written are an incomplete line */
     uint64_t lost; /* lines lost since the last one written */
 } self;
@@ -161,9 +163,19 @@ void oaki_gclog_cycle(oaki_json *j, const oaki_cycle *c, uint64_t lost)
 
 /* ---- the listener ---- */
 
+/* Programs close descriptors that they don't know, and the number may then be a file of theirs. */
+static bool is_lost(void)
+{
+    return self.own && !oaki_fd_is(self.fd, &self.opened);
+}
+
 static bool has_room(void)
 {
     struct pollfd f = { .fd = self.fd, .events = POLLOUT };
+    if (is_lost()) {
+        errno = EBADF;
+        return false;
+    }
     if (self.file) return true;
     if (poll(&f, 1, 0) == 1 && (f.revents & (POLLOUT | POLLERR | POLLHUP | POLLNVAL))) return true;
     errno = EAGAIN;
@@ -220,7 +232,7 @@ static int stop(void)
     oaki_gc_flush_events();
     oaki_gc_off_cycle(write_line, NULL);
     self.on = false;
-    if (self.own && close(self.fd) != 0 && !self.error) self.error = errno;
+    if (self.own && !is_lost() && close(self.fd) != 0 && !self.error) self.error = errno;
     if (!self.error) return 0;
     errno = self.error;
     return -1;
@@ -241,7 +253,7 @@ static int start(int fd, bool own, const char *path)
 {
     struct stat st;
     (void)stop();
-    if (fstat(fd, &st) != 0) return -1;
+    if (fstat(fd, &st) != 0 || !oaki_fd_note(fd, &self.opened)) return -1;
     self.fd = fd;
     self.own = own;
     self.file = S_ISREG(st.st_mode);
@@ -273,6 +285,7 @@ int oak_gclog_start(const char *path)
     take_turn();
     (void)stop();
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd >= 0) fd = oaki_fd_move_high(fd);
     int r = fd >= 0 ? start(fd, true, path) : -1, saved = errno;
     if (r != 0 && fd >= 0) close(fd);
     give_turn();

@@ -439,7 +439,11 @@ static void wait_and_accept(int epoll)
     bool full = self->nclients >= self->max_clients, skip = full || refuses();
     for (unsigned i = 0; i < n; i++)
         listeners[i] = (struct pollfd){ .fd = self->listener.fd[i], .events = POLLIN };
-    if (poll(fds, 2 + silent + (skip ? 0 : n), timeout_of()) < 0) return;
+    if (poll(fds, 2 + silent + (skip ? 0 : n), timeout_of()) < 0) {
+        /* EINVAL: the limit of descriptors is below their number here; it may be raised again */
+        if (errno != EINTR) oaki_os_sleep_ns(LOOK_MS * UINT64_C(1000000));
+        return;
+    }
     for (nfds_t i = 0; i < silent; i++)
         if (fds[2 + i].revents) tell(client_with(fds[2 + i].fd));
     if (full && poll(listeners, n, 0) > 0) {

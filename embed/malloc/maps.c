@@ -53,6 +53,7 @@ typedef struct walk {
     bool shared; /* the current mapping is shared */
     bool written_once; /* it is of a file and read-only now: only written pages count */
     bool swaps;  /* some of it may be swapped */
+    bool *failed; /* the system refused to tell of some pages */
 } walk;
 
 /* Find the offset of the thread id in a descriptor, from the first thread's. */
@@ -170,7 +171,10 @@ static void touched_pages(const walk *w, uintptr_t lo, uintptr_t hi)
     for (uintptr_t at = lo; at < hi;) {
         size_t want = OAKI_MIN((hi - at) / page, (size_t)PAGES);
         size_t n = w->shared ? are_in_memory(w, at, want, there) : are_touched(w, at, want, there);
-        if (n == 0) break;
+        if (n == 0) {
+            *w->failed = true;
+            break;
+        }
         for (size_t i = 0; i < n; i++, at += page) {
             if (there[i] && !from) from = at;
             if (!there[i] && from) {
@@ -237,7 +241,7 @@ static void without_own(const walk *w, uintptr_t lo, uintptr_t hi)
 typedef struct text {
     int fd;
     size_t n, at;
-    bool end;
+    bool end, failed;
     char buf[8192];
     pages pages; /* the walk's */
 } text;
@@ -259,6 +263,7 @@ static char *next_line(text *t)
         t->at = 0;
         ssize_t got = syscall(SYS_read, t->fd, t->buf + t->n, sizeof t->buf - t->n);
         if (got < 0 && errno == EINTR) continue;
+        t->failed |= got < 0;
         if (got <= 0) t->end = true;
         else t->n += (size_t)got;
     }
@@ -354,8 +359,10 @@ bool oaki_maps_each(void (*fn)(const char *lo, const char *hi, void *ctx), void 
     bool can = t && w.own && w.pagemap >= 0 && (t->fd = open_own("/proc/self/maps")) >= 0;
     if (can) {
         w.pages = &t->pages;
+        w.failed = &t->failed;
         for (char *line; (line = next_line(t)) != NULL;) look_at(&w, line);
         syscall(SYS_close, t->fd);
+        can = !t->failed;
     }
     if (w.own) oaki_os_release((void *)w.own, mapped);
     if (t) oaki_os_release(t, sizeof *t);

@@ -317,10 +317,12 @@ bool oaki_report_leaks(const char *own_sp)
     text t = { 0 };
     oaki_lost l;
     bool said = true;
-    if (!oaki_can_enter())
-        return oaki_say("oakum: the program ended inside of malloc: its heap is not looked at");
+    if (!oaki_can_enter()) {
+        (void)oaki_say("oakum: the program ended inside of malloc: its heap is not looked at");
+        return false;
+    }
     oaki_quiet_begin();
-    (void)make_text(&t, &l, own_sp, &said);
+    said = make_text(&t, &l, own_sp, &said) == 0 && said;
     if (t.failed) said &= oaki_say("oakum: no memory for all of the report");
     said &= oaki_tell(t.p, t.n);
     free(t.p);
@@ -338,5 +340,5 @@ char *oaki_report_text(size_t *n)
         return NULL;
     }
     *n = t.n;
-    return t.p;
+    return t.p ? t.p : calloc(1, 1); /* nothing to tell */
 }

@@ -155,6 +155,7 @@ void oaki_side_free(void *p)
     block *b = (block *)((char *)p - h->back);
     unsigned class = h->class;
     h->magic = 0;
+    memset(p, 0, ((size_t)1 << class) - h->back); /* the range is a root of leak checks */
     uint64_t mask = enter();
     b->next = side.free[class];
     side.free[class] = b;

@@ -187,13 +187,38 @@ static OWN void threads(void)
     }
 }
 
+/* ---- argument: what threads were given, and nobody frees ---- */
+
+static OWN void *take(void *arg)
+{
+    total += *(unsigned char *)arg;
+    return NULL;
+}
+
+static OWN void give(void)
+{
+    pthread_t id;
+    char *arg = malloc(100); /* argument is lost */
+    if (!arg) no_memory();
+    memset(arg, 1, 100);
+    if (pthread_create(&id, NULL, take, arg) != 0) no_memory();
+    pthread_join(id, NULL);
+    if (repaired) free(arg);
+}
+
+static OWN void arguments(void)
+{
+    for (int i = 0; i < 5; i++) give();
+}
+
 /* ---- */
 
 static const struct shape {
     const char *name;
     void (*run)(void);
 } shapes[] = { { "list", list },       { "cache", evicting }, { "error", failing },
-               { "cycle", friends }, { "thread", threads } };
+               { "cycle", friends }, { "thread", threads },
+               { "argument", arguments } };
 
 int main(int argc, char **argv)
 {

@@ -416,6 +416,36 @@ START_TEST(a_child_goes_on_under_its_own_number)
 }
 END_TEST
 
+/* As daemons do: closes what it doesn't know. The number may be that of the next file. 0: that file
+ * is still empty. */
+static int close_and_open(const char *other)
+{
+    int fd[1100], status = 0;
+    struct stat st;
+    for (int i = 3; i < 1100; i++) (void)close(i);
+    for (size_t i = 0; i < OAKI_COUNT(fd); i++)
+        if ((fd[i] = open(other, O_WRONLY | O_CREAT, 0600)) < 0) return 2;
+    oak_collect();
+    if (oak_gclog_stop() != -1 || errno != EBADF) status = 3;
+    if (stat(other, &st) != 0 || st.st_size != 0) status = 4;
+    for (size_t i = 0; i < OAKI_COUNT(fd); i++)
+        if (close(fd[i]) != 0) status = 5;
+    return status;
+}
+
+START_TEST(a_number_that_is_another_file_is_left_alone)
+{
+    const char *path = test_path("log"), *other = test_path("data");
+    ck_assert_int_eq(oak_gclog_start(path), 0);
+    oak_collect();
+    pid_t pid = fork();
+    if (pid == 0) _exit(close_and_open(other));
+    ck_assert_int_eq(test_wait_child(pid), 0);
+    ck_assert_int_eq(oak_gclog_stop(), 0);
+    ck_assert_uint_eq(read_log(path, lines), 1);
+}
+END_TEST
+
 Suite *suite_observe_gclog(void)
 {
     Suite *s = suite_create("observe/gclog");
@@ -433,6 +463,7 @@ Suite *suite_observe_gclog(void)
     tcase_add_test(c, a_full_pipe_holds_nobody_up_and_lost_lines_are_counted);
     tcase_add_test(c, lines_are_whole_and_in_order_beside_threads);
     tcase_add_test(c, a_child_goes_on_under_its_own_number);
+    tcase_add_test(c, a_number_that_is_another_file_is_left_alone);
     suite_add_tcase(s, c);
     c = tcase_create("environment");
     tcase_add_test(c, the_environment_starts_it);
