@@ -166,6 +166,18 @@ int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
     return slot ? 0 : -1;
 }
 
+static bool is_other(const void *key, void *value, void *slot)
+{
+    (void)key;
+    return value != slot;
+}
+
+/* A key that is unequal to itself, such as a NaN, can't be looked up. */
+static void remove_new(shard *s, const void *key, void *slot)
+{
+    if (!oak_map_delete(s->map, key)) (void)oak_map_retain(s->map, is_other, slot);
+}
+
 int oak_shardmap_update(oak_shardmap *m, const void *key,
                         bool (*fn)(void *value, bool there, void *ctx), void *ctx)
 {
@@ -177,7 +189,7 @@ int oak_shardmap_update(oak_shardmap *m, const void *key,
     if (!there) slot = slot_for(m, s, key);
     bool keep = true;
     if (slot) OAKI_CALL_LOCKED(&s->lock, keep = fn(slot, there, ctx));
-    if (!keep) oak_map_delete(s->map, key);
+    if (!keep) remove_new(s, key, slot);
     leave(s);
     return slot ? there : -1;
 }

@@ -2,6 +2,7 @@
  *
  * Owns: nothing. Lock: none. Statistics count the entries that the walk meets, while other threads
  * may write. */
+#include "runtime/mcache.h"
 #include "syncmap.h"
 #include <oakum/heap.h>
 
@@ -41,7 +42,7 @@ void oak_syncmap_stats_read(const oak_syncmap *m, oak_syncmap_stats *out)
 {
     if (!out) return;
     *out = (oak_syncmap_stats){ 0 };
-    if (!m) return;
+    if (!m || !oaki_attached()) return; /* what is read must be in a stack that is scanned */
     const oaki_sync_root *r = (const oaki_sync_root *)AO_load_acquire(&m->root);
     out->len = oak_syncmap_len(m);
     out->bytes = oak_usable_size(m);

@@ -51,6 +51,22 @@ static bool add(void *value, bool there, void *ctx)
     return *v != 100; /* which is to go */
 }
 
+static bool refuse(void *value, bool there, void *ctx)
+{
+    (void)value, (void)there, (void)ctx;
+    return false;
+}
+
+START_TEST(a_key_unequal_to_itself_that_is_refused_is_not_left)
+{
+    double nan = __builtin_nan("");
+    map = oak_shardmap_new(&oak_map_double_u64, 1, 0);
+    ck_assert_int_eq(oak_shardmap_put(map, &nan, NULL), 0);
+    for (int i = 0; i < 10; i++) ck_assert_int_eq(oak_shardmap_update(map, &nan, refuse, NULL), 0);
+    ck_assert_uint_eq(oak_shardmap_len(map), 1);
+}
+END_TEST
+
 START_TEST(values_are_copied)
 {
     uint64_t v = 5, k = 1, by = 7;
@@ -449,6 +465,7 @@ Suite *suite_maps_shardmap(void)
     tcase_add_checked_fixture(c, start, NULL);
     tcase_set_timeout(c, 120);
     tcase_add_test(c, values_are_copied);
+    tcase_add_test(c, a_key_unequal_to_itself_that_is_refused_is_not_left);
     tcase_add_test(c, an_unmade_map_reads_as_empty);
     tcase_add_test(c, parts_are_counted_in_powers_of_two);
     tcase_add_test(c, keys_spread_over_parts_and_in_them);
