@@ -171,8 +171,9 @@ static void small_free(void *p, size_t n)
 static size_t bi_rounded(size_t n)
 {
     if (n <= SMALL_MAX) return class_size(class_of(n));
-    if (n <= RUN_MAX) return OAKI_ALIGN_UP(n, OAKI_META_UNIT);
-    return n < SIZE_MAX / 2 ? OAKI_ALIGN_UP(n, oaki_os_page_size()) : 0;
+    size_t page = oaki_os_page_size();
+    if (n <= RUN_MAX) page = OAKI_MIN(page, (size_t)OAKI_META_UNIT); /* two sizes aren't one */
+    return n < SIZE_MAX / 2 ? OAKI_ALIGN_UP(n, page) : 0;
 }
 
 static unsigned units_of(size_t n)

@@ -148,7 +148,8 @@ static size_t are_touched(const walk *w, uintptr_t at, size_t n, bool *there)
     uintptr_t page = oaki_os_page_size();
     ssize_t got = syscall(SYS_pread64, w->pagemap, entry, n * sizeof *entry,
                           (long)(at / page * sizeof *entry));
-    n = got > 0 ? (size_t)got / sizeof *entry : 0;
+    n = got > 0 ? (size_t)got / sizeof *entry : 0; /* 0: the kernel's own, as [vsyscall] */
+    *w->failed |= got < 0;
     uint64_t wrong = w->written_once ? OF_FILE : 0;
     for (size_t i = 0; i < n; i++) there[i] = (entry[i] & PRESENT) && !(entry[i] & wrong);
     return n;
@@ -171,10 +172,7 @@ static void touched_pages(const walk *w, uintptr_t lo, uintptr_t hi)
     for (uintptr_t at = lo; at < hi;) {
         size_t want = OAKI_MIN((hi - at) / page, (size_t)PAGES);
         size_t n = w->shared ? are_in_memory(w, at, want, there) : are_touched(w, at, want, there);
-        if (n == 0) {
-            *w->failed = true;
-            break;
-        }
+        if (n == 0) break;
         for (size_t i = 0; i < n; i++, at += page) {
             if (there[i] && !from) from = at;
             if (!there[i] && from) {

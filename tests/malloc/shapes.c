@@ -208,7 +208,9 @@ static OWN void give(void)
 
 static OWN void arguments(void)
 {
-    for (int i = 0; i < 5; i++) give();
+    int times = 5;
+    __asm__("" : "+r"(times)); /* unknown to the compiler: one call, and so one site */
+    for (int i = 0; i < times; i++) give();
 }
 
 /* ---- */
