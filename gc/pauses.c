@@ -194,8 +194,6 @@ static void begin_cycle(oaki_cycle_mode mode, oaki_gc_why why)
     oaki_gc.mode = mode;
     oaki_gc.kind = why == OAKI_GC_DUE && oaki_sticky_begins() ? OAKI_MINOR : OAKI_FULL;
     oaki_sticky_set(false);
-    /* of a PROTECT that this cycle replaces: pages are protected anew if its marks are kept */
-    if (mode == OAKI_STOPPED) oaki_gc.concurrent.protecting = false;
     oaki_cycle_enter(OAKI_PHASE_INIT_PAUSE);
 }
 
