@@ -253,8 +253,9 @@ static int start(int fd, bool own, const char *path)
 {
     struct stat st;
     (void)stop();
-    if (fstat(fd, &st) != 0 || !oaki_fd_note(fd, &self.opened)) return -1;
+    if (fstat(fd, &st) != 0) return -1;
     self.fd = fd;
+    self.opened = (oaki_fd_file){ st.st_dev, st.st_ino };
     self.own = own;
     self.file = S_ISREG(st.st_mode);
     self.error = 0;

@@ -320,9 +320,9 @@ static bool collect_lost(const char *own_sp, bool wait)
     free_some(&f, false);
     t = oaki_enter();
     bool stopped = oaki_room_stop(t, &(oaki_room_finding){ .found = OAKI_FOUND_SEEN,
-                                                        .ns = oaki_os_now_ns() - begun,
-                                                        .free = free_plain,
-                                                        .ctx = &f });
+                                                           .ns = oaki_os_now_ns() - begun,
+                                                           .free = free_plain,
+                                                           .ctx = &f });
     if (!stopped) free_plain(&f);
     oaki_leave(t);
     oaki_image_answer_free(&a);

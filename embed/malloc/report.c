@@ -316,13 +316,13 @@ bool oaki_report_leaks(const char *own_sp)
 {
     text t = { 0 };
     oaki_lost l;
-    bool said = true;
+    bool said = false;
     if (!oaki_can_enter()) {
         (void)oaki_say("oakum: the program ended inside of malloc: its heap is not looked at");
         return false;
     }
     oaki_quiet_begin();
-    said = make_text(&t, &l, own_sp, &said) == 0 && said;
+    (void)make_text(&t, &l, own_sp, &said);
     if (t.failed) said &= oaki_say("oakum: no memory for all of the report");
     said &= oaki_tell(t.p, t.n);
     free(t.p);

@@ -176,10 +176,17 @@ bool oaki_gc_await_finalizers(oaki_thread *t, size_t *ran)
 
 /* ---- the thread ---- */
 
-/* A finalizer has ended it; the next need starts another. */
+/* The next need starts another. The record may be another thread's soon. */
+static void thread_ends(void)
+{
+    self->runner = NULL;
+    AO_int_store_release(&self->thread, THREAD_NONE);
+}
+
+/* A finalizer has ended it. */
 OAKI_UNWIND_ACTION(oaki_finalizer_thread_left)
 {
-    AO_int_store_release(&self->thread, THREAD_NONE);
+    thread_ends();
 }
 
 static void *thread_main(void *arg)
@@ -187,7 +194,7 @@ static void *thread_main(void *arg)
     OAKI_ON_UNWIND(oaki_finalizer_thread_left);
     oaki_thread *t = oaki_thread_attach_self();
     if (!t) {
-        AO_int_store_release(&self->thread, THREAD_NONE); /* the next need tries again */
+        thread_ends();
         return arg;
     }
     self->runner = t;
@@ -198,7 +205,7 @@ static void *thread_main(void *arg)
         goes_on = oaki_crew_wait(&self->waker, &seen);
         oaki_blocking_end(t);
     }
-    AO_int_store_release(&self->thread, THREAD_NONE);
+    thread_ends();
     return arg;
 }
 

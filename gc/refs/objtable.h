@@ -172,18 +172,22 @@ const char *oaki_objtable_check_at_rest(const oaki_objtable *t);
 
 /* ---- spans with such objects, so that oak_free of any other object needs no lookup ---- */
 
+OAKI_INLINE void oaki_special_note_zone(uint32_t zone)
+{
+    if (zone) AO_store(&oaki_zone_by_id(zone)->special, 1);
+}
+
 OAKI_INLINE void oaki_special_note(const void *obj)
 {
     oaki_span *s = oaki_span_of_offset(oaki_heap_offset(obj));
     s->special = 1;
-    if (s->zone) AO_store(&oaki_zone_by_id(s->zone)->special, 1);
+    oaki_special_note_zone(s->zone);
 }
 
 /* The same of a context or a value, which may be anything: the end of its zone is to be noticed. */
 OAKI_INLINE void oaki_special_note_any(const void *p)
 {
-    uint32_t zone = oaki_zone_id_of(p);
-    if (zone) AO_store(&oaki_zone_by_id(zone)->special, 1);
+    oaki_special_note_zone(oaki_zone_id_of(p));
 }
 
 OAKI_INLINE bool oaki_special_possible(const void *obj)
