@@ -46,7 +46,7 @@
 
 #define PATIENCE 16
 #define REST 4
-#define DOUBTS 3  /* collections for one request that may have missed an object a fast path held */
+#define DOUBTS 3  /* collections for one request that may have missed garbage */
 #define ROUNDS 16 /* collections for one request, as long as the last one made room after its end */
 #define STOP_NS UINT64_C(10000000000) /* for threads to stop, where no collection runs */
 
@@ -100,11 +100,18 @@ static size_t bytes_freed(void)
     return bytes;
 }
 
+/* May the mark have missed garbage? Other threads go on while the host searches. */
+static bool is_in_doubt(const oaki_want *w, oaki_found found)
+{
+    if (found == OAKI_FOUND_MOST) return true;
+    return found == OAKI_FOUND_SEEN && w->seen && AO_load(&oaki_the_heap.nthreads) > 1;
+}
+
 /* DOUBTS bounds the retries: a word that looks like a fast path's address may be there in each
  * stop. */
 static bool is_refused(oaki_want *w, oaki_found found)
 {
-    if (found == OAKI_FOUND_MOST) return ++w->doubts > DOUBTS;
+    if (is_in_doubt(w, found)) return ++w->doubts > DOUBTS;
     return found == OAKI_FOUND_ALL || (found == OAKI_FOUND_SEEN && w->seen);
 }
 
@@ -256,7 +263,8 @@ static bool take_back(oaki_thread *t, oaki_want *w)
     if (oaki_fork_is_held() || !is_itself(t)) return false;
     put_down(w);
     oaki_room_finding none = { .found = OAKI_FOUND_ALL, .want = w };
-    bool looked = room.host && room.host->collect && room.host->collect(t, w);
+    bool looked = room.host && room.host->collect;
+    while (looked && w->answer == OAKI_WANT_WAITS) looked = room.host->collect(t, w);
     if (!looked && !oaki_room_stop(t, &none)) return take_without_stop(t, w);
     oaki_room_withdraw(w);
     return w->answer == OAKI_WANT_GOT;
