@@ -3,7 +3,7 @@
  *
  * Owns: spans of class OAKI_CLASS_LARGE; between collections they are in the list FULL of their
  * kind's last mcentral. While a new one's memory is cleared, it is in no list and clear in A, so no
- * collection reads it. Lock: that mcentral's. */
+ * collection reads it; thread->clears has it. Lock: that mcentral's. */
 #include "collector.h"
 #include "guard.h"
 #include "heap.h"
@@ -86,7 +86,7 @@ static oaki_span *take_pages(oaki_thread *t, size_t pages, size_t align, oaki_ki
 
 /* A mark that has ended since the pages were taken treated their bits as those of free pages. With
  * those bits the object would count as old, and not as part of the live bytes. */
-static void make_young(const oaki_span *s)
+static void unmark(const oaki_span *s)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t off = oaki_span_slot(s);
@@ -102,7 +102,7 @@ static size_t publish(oaki_thread *t, oaki_span *s)
     OAKI_REQUIRES_INSIDE();
     OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE && s->list == OAKI_LIST_NONE && s->cursor == 0);
     OAKI_ASSERT(s->size + s->shift == (size_t)s->npages << OAKI_PAGE_SHIFT);
-    make_young(s);
+    unmark(s);
     s->swept = (uint32_t)AO_load(&h->cycle);
     s->nalloc = 1;
     oaki_bits_allocate(oaki_span_slot(s), s->size);
@@ -151,6 +151,19 @@ static oaki_span *take_guarded(oaki_thread *t, size_t n, size_t align, oaki_kind
     return s ? guard(s, n, align, head, 0) : NULL;
 }
 
+/* Outside of the runtime, so that no stop waits for it. A signal's handler may clear another. */
+static oaki_thread *clear(oaki_thread *t, oaki_span *s)
+{
+    oaki_span *outer = t->clears;
+    size_t fresh = OAKI_MIN((size_t)s->fresh << OAKI_PAGE_SHIFT, s->size);
+    t->clears = s;
+    oaki_leave(t);
+    memset((char *)oaki_span_start(s) + s->shift, 0, s->size - fresh);
+    t = oaki_enter();
+    t->clears = outer;
+    return t;
+}
+
 static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, unsigned how)
 {
     oaki_thread *t = oaki_enter();
@@ -165,11 +178,7 @@ static void *large(size_t n, size_t align, oaki_kind kind, uint32_t type, unsign
     char *p = oaki_span_start(s) + s->shift;
     oaki_track_alloc(p, s->size);
     s->type = type;
-    if ((how & OAKI_LARGE_ZERO) && s->needzero) {
-        oaki_leave(t);
-        memset(p, 0, s->size - OAKI_MIN((size_t)s->fresh << OAKI_PAGE_SHIFT, s->size));
-        t = oaki_enter();
-    }
+    if ((how & OAKI_LARGE_ZERO) && s->needzero) t = clear(t, s);
     if (!(how & OAKI_LARGE_ZERO) && kind == OAKI_TYPED && s->needzero) memset(p, 0, TYPED_HEAD);
     size_t rate = publish(t, s), bytes = s->size;
     oaki_leave(t);

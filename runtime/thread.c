@@ -82,6 +82,7 @@ void oaki_thread_free(oaki_thread *t)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     OAKI_REQUIRES_RUNNING();
     OAKI_ASSERT(t != oaki_the_heap.threads && !t->prev); /* unlinked */
+    if (t->clears) oaki_pages_free(t->clears);
     oaki_zones_leave_all(t);
     oaki_mcache_free(t->home);
     oaki_labels_free(t->labels);
@@ -216,6 +217,7 @@ static void detach(oaki_thread *t)
     oaki_heap *h = &oaki_the_heap;
     OAKI_ASSERT(t->in_runtime == OAKI_IN_RUNTIME && t->blocking_depth == 0);
     oaki_lock_acquire_parked(t, &h->threads_lock);
+    t->clears = NULL; /* a signal's handler that detaches it returns there */
     oaki_fiber_thread_exit(t);
     oak_attached_ = 0;
     oaki_tls_mcache = &oaki_mcache_none;

@@ -110,6 +110,10 @@ typedef struct oaki_thread {
      * freed with this record. */
     void *kept;
     size_t kept_bytes;
+    /* (self) what it does for a moment outside of the runtime, where it may end, or be missing in a
+     * fork's child: the span that it clears, which is in no list, and the zone that it enters. */
+    struct oaki_span *clears;
+    struct oak_zone *comes;
 } oaki_thread;
 
 /* Values of in_runtime, besides 0 for user code. */

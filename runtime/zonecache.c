@@ -118,18 +118,26 @@ static int come_in(oak_zone *z, oaki_mcache **mc, bool called)
     return e;
 }
 
+static void made(oaki_thread *t, bool enters)
+{
+    oak_zone *z = t->comes;
+    t->comes = NULL;
+    oaki_lock_acquire(&zones()->lock);
+    OAKI_ASSERT(z->making > 0 && z->entries > 0);
+    z->making--;
+    z->entries -= !enters;
+    oaki_lock_release(&zones()->lock);
+}
+
 /* The thread has entered the zone, so it stays. */
 static oaki_mcache *make_cache(oaki_thread *t, oak_zone *z)
 {
     oaki_heap *h = &oaki_the_heap;
+    t->comes = z;
     oaki_lock_acquire_parked(t, &h->threads_lock);
     oaki_mcache *mc = oaki_mcache_new(t, z);
     oaki_lock_release(&h->threads_lock);
-    oaki_lock_acquire(&h->zones.lock);
-    OAKI_ASSERT(z->making > 0 && z->entries > 0);
-    z->making--;
-    if (!mc) z->entries--;
-    oaki_lock_release(&h->zones.lock);
+    made(t, mc != NULL);
     return mc;
 }
 
@@ -309,6 +317,7 @@ void oaki_zones_leave_all(oaki_thread *t)
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     leave_chain(&t->zones);
     leave_chain(&t->native_zones);
+    if (t->comes) made(t, false);
     t->mcache = t->home;
 }
 
@@ -372,7 +381,7 @@ size_t oak_zone_threads(const oak_zone *z, int *tids, size_t max)
     oaki_lock_acquire(&h->zones.lock);
     for (const oaki_mcache *mc = h->mcaches; mc; mc = mc->next) {
         if (mc->zone != z || mc->depth == 0) continue;
-        if (n < max) tids[n] = mc->fiber ? 0 : mc->thread->tid;
+        if (tids && n < max) tids[n] = mc->fiber ? 0 : mc->thread->tid;
         n++;
     }
     oaki_lock_release(&h->zones.lock);

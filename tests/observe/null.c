@@ -186,7 +186,7 @@ static bool is_zero(const void *p, size_t n)
     X(oak_zone_alloc_pinned(NULL, 10) != NULL) \
     X(oak_zone_alloc_typed(NULL, type, 1) != NULL) \
     X(oak_zone_of(NULL) == NULL) \
-    X(oak_zone_threads(zone, NULL, 10) == 0) \
+    X(oak_zone_enter(zone) == 0 && oak_zone_threads(zone, NULL, 10) == 1) \
     X(RETURNS(oak_zone_stats_read(NULL, &(oak_zone_stats){ 0 }))) \
     X(RETURNS(oak_zone_stats_read(zone, NULL))) \
     X(oak_zones_read(NULL, 0, &stats) > 0) \

@@ -189,6 +189,77 @@ START_TEST(a_thread_in_a_blocking_region_may_fork)
 }
 END_TEST
 
+/* ---- what another thread had begun ---- */
+
+static oak_zone *zone;
+static AO_t other; /* oaki_thread * */
+
+static int end_zone(void)
+{
+    if (oak_zone_discard(zone) != 0) return 8;
+    oak_collect();
+    return AO_load(&oaki_the_heap.zones.ndead) == 0 ? 0 : 9;
+}
+
+static void fork_and_end_zone(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) _exit(end_zone());
+    ck_assert_int_eq(test_wait_child(pid), 0);
+}
+
+static void *clear_objects(void *arg)
+{
+    ck_assert_int_eq(oak_zone_enter(zone), 0);
+    AO_store_release(&other, (AO_t)oaki_thread_self());
+    while (!AO_load(&quit)) oak_free(oak_alloc((size_t)64 << 20));
+    oak_zone_leave(zone);
+    return arg;
+}
+
+/* Its span is in no list, and only that thread would have published it. */
+START_TEST(an_object_that_another_thread_clears_is_free_in_the_child)
+{
+    zone = oak_zone_new(NULL);
+    pthread_t id = test_start(clear_objects, NULL);
+    test_wait(&other, 1);
+    AO_t *clears = (AO_t *)(void *)&((oaki_thread *)AO_load(&other))->clears;
+    for (int i = 0; i < 10; i++) {
+        test_wait(clears, 1);
+        fork_and_end_zone();
+    }
+    AO_store(&quit, 1);
+    test_join(id);
+    ck_assert_int_eq(end_zone(), 0);
+}
+END_TEST
+
+/* As it waits for threads_lock, outside of the runtime. */
+START_TEST(a_zone_that_another_thread_was_entering_is_left_in_the_child)
+{
+    oaki_zones *zs = &oaki_the_heap.zones;
+    zone = oak_zone_new(NULL);
+    pthread_t id = test_start(stay_blocked, NULL);
+    test_wait(&ready, 1);
+    oaki_thread *t = oaki_the_heap.threads;
+    if (t == oaki_thread_self()) t = t->next;
+    oaki_thread *self = oaki_enter();
+    oaki_lock_acquire(&zs->lock);
+    zone->entries++;
+    zone->making++;
+    t->comes = zone;
+    oaki_lock_release(&zs->lock);
+    oaki_leave(self);
+    fork_and_end_zone();
+    t->comes = NULL;
+    zone->making--;
+    zone->entries--;
+    AO_store(&quit, 1);
+    test_join(id);
+    ck_assert_int_eq(end_zone(), 0);
+}
+END_TEST
+
 /* ---- waiting for each other ---- */
 
 /* In a blocking region, where a stop by itself holds nobody up. */
@@ -426,6 +497,8 @@ Suite *suite_runtime_fork(void)
         tcase_add_test(c, a_thread_that_is_not_attached_may_fork);
         tcase_add_test(c, a_thread_that_blocks_signals_holds_up_no_fork);
         tcase_add_test(c, a_child_may_fork);
+        tcase_add_test(c, an_object_that_another_thread_clears_is_free_in_the_child);
+        tcase_add_test(c, a_zone_that_another_thread_was_entering_is_left_in_the_child);
         tcase_add_test(c, a_thread_in_a_blocking_region_may_fork);
         tcase_add_loop_test(c, a_fork_beside_the_start_works, 0, 40);
     }
