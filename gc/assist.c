@@ -35,12 +35,25 @@ static uint64_t marking_ns(void)
     return clock ? oaki_os_clock_ns(clock) + AO_load(&self->assisted_ns) : 0;
 }
 
+/* For how long the mark has neither had processor time nor traced a word. */
+static uint64_t stalled_ns(uint64_t marking, uint64_t now)
+{
+    AO_t progress = (AO_t)marking + oaki_quanta_done();
+    if (AO_load(&self->progress) == progress)
+        return oaki_os_since(AO_load(&self->progress_ns), now);
+    AO_store(&self->progress_ns, (AO_t)now);
+    AO_store(&self->progress, progress);
+    return 0;
+}
+
 /* Is the wait to go on? marking: marking_ns when the wait began. While the collector's thread is
  * being started, it has had no processor time. */
 static bool waits(uint64_t begun, uint64_t marking, uint64_t most)
 {
-    uint64_t now = marking_ns(), marked = marking && now >= marking ? now - marking : 0;
-    return oaki_pace_waits(oaki_os_now_ns() - begun, marked, most, OAKI_TUNE_BLIND_NS);
+    uint64_t now = oaki_os_now_ns(), ns = marking_ns();
+    uint64_t marked = marking && ns >= marking ? ns - marking : 0;
+    if (stalled_ns(ns, now) < OAKI_TUNE_STALLED_NS) return marked < most;
+    return oaki_pace_waits(now - begun, marked, most, OAKI_TUNE_BLIND_NS);
 }
 
 static bool mark(oaki_thread *t)

@@ -98,7 +98,7 @@ bool oaki_pace_outran(size_t bytes, size_t done, size_t whole);
 /* A thread has waited for a mark for clock_ns: does it wait on? It does while the mark has had
  * less than `most_ns` of processors meanwhile, as on a busy machine marking progresses more
  * slowly. If no thread marks, as the marker itself waits, the limit is a small multiple of
- * `blind_ns`. */
+ * `blind_ns`. For a mark that has stalled. */
 bool oaki_pace_waits(uint64_t clock_ns, uint64_t marking_ns, uint64_t most_ns, uint64_t blind_ns);
 
 #endif

@@ -243,8 +243,11 @@
 #define OAKI_TUNE_WAIT_NS 250000u
 #define OAKI_TUNE_WAIT_BYTES ((size_t)16 << 10)
 
-/* ns: the most of it, times OAKI_TUNE_BUSY, where no thread marks meanwhile. It bounds the wait of
- * a mutator that holds what the mark waits for. */
+/* ns without progress, after which the mark may be waiting for what a mutator holds. Memory on a
+ * busy machine against a mutator's longest operation. A load of 20 may hold a thread up so long. */
+#define OAKI_TUNE_STALLED_NS 100000000u
+
+/* ns: the most of it, times OAKI_TUNE_BUSY, for a mark that has stalled. */
 #define OAKI_TUNE_BLIND_NS 250000000u
 
 /* ns that a throttled thread sleeps at once, for each such thread, and at most. Each wakeup takes
@@ -325,7 +328,7 @@
 #define OAKI_TUNE_ISLAND ((size_t)32)
 
 /* Bytes of marked objects on a page that is nearly full: it is old, and stays protected. And bytes
- * of such pages in a row that are worth a call. Faults where young objects are allocated, against
+ * of such pages in a row that are worth a call. Faults where new objects are allocated, against
  * pages rescanned in each minor cycle. */
 #define OAKI_TUNE_DENSE (OAKI_PAGE / 8 * 7)
 #define OAKI_TUNE_DENSE_LEAST (OAKI_PAGE * 4)

@@ -80,9 +80,10 @@ static OAKI_COLD OAK_NORETURN void bad_free(const void *p, const char *why)
     oak_fatal("oakum: free: %p %s", p, why);
 }
 
-/* Free a small object, whose class and span are valid. Inside of oaki_enter. */
+/* Free a small object, whose class and span are valid. */
 static void free_small(oaki_span *s, void *p, size_t off)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_heap *h = &oaki_the_heap;
     const oaki_class *c = &oaki_classes[s->cls];
     if (oaki_debug_switches.verify) oaki_gc_note_freed(off, c->size);

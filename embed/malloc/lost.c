@@ -275,30 +275,35 @@ static bool find(const char *own_sp, bool wait, oaki_image_answer *out)
 }
 
 typedef struct found {
-    const lost_word *word;
+    lost_word *word;
     size_t n;
 } found;
 
-static void free_slot(size_t off, bool plain)
+/* false: it is of the other sort. */
+static bool free_slot(size_t off, bool plain)
 {
     const oaki_heap *h = &oaki_the_heap;
-    if (!oaki_bit_get(h->alloc, off)) return;
+    if (!oaki_bit_get(h->alloc, off)) return true;
     const oaki_span *s = oaki_span_of_offset(off);
     void *p = (void *)(h->base + off);
-    if (plain == (s->guarded || s->special)) return;
+    if (plain == (s->guarded || s->special)) return false;
     if (plain && AO_char_load(&s->sampled)) h->sampler.on.freed(p);
     if (plain) oaki_free_deferred(p);
     else oaki_free_here(oaki_tls_thread, p, off);
+    return true;
 }
 
-/* Frees the plain objects, or the others: those that the guard watches, or that have records. */
+/* Frees the plain objects, or the others: those that the guard watches, or that have records. Each
+ * slot once: a live object may lie there next. */
 static void free_some(const found *f, bool plain)
 {
-    for (size_t i = 0; i < f->n; i++)
-        for (uint64_t bits = f->word[i].bits; bits != 0; bits &= bits - 1) {
-            size_t g = f->word[i].number * 64 + oaki_ctz(bits);
-            free_slot(g << OAKI_GRANULE_SHIFT, plain);
+    for (size_t i = 0; i < f->n; i++) {
+        lost_word *w = &f->word[i];
+        for (uint64_t bits = w->bits; bits != 0; bits &= bits - 1) {
+            size_t g = w->number * 64 + oaki_ctz(bits);
+            if (free_slot(g << OAKI_GRANULE_SHIFT, plain)) w->bits &= ~(bits & -bits);
         }
+    }
 }
 
 static void free_plain(void *ctx)
@@ -316,7 +321,7 @@ static bool collect_lost(const char *own_sp, bool wait)
     oaki_room_see();
     oaki_leave(t);
     if (!find(own_sp, wait, &a)) return false;
-    found f = { (const lost_word *)(const void *)a.data, a.n / sizeof *f.word };
+    found f = { (lost_word *)(void *)a.data, a.n / sizeof *f.word };
     free_some(&f, false);
     t = oaki_enter();
     bool stopped = oaki_room_stop(t, &(oaki_room_finding){ .found = OAKI_FOUND_SEEN,

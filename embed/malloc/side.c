@@ -70,9 +70,10 @@ static size_t share_of(size_t limit)
     return OAKI_MAX(n, RESERVE_LEAST);
 }
 
-/* Reserve the range. Under the lock. */
+/* Reserve the range. */
 static bool reserve(void)
 {
+    OAKI_ASSERT(AO_int_load(&side.owner) == (unsigned int)oaki_os_tid());
     struct rlimit l;
     size_t most = getrlimit(RLIMIT_AS, &l) == 0 ? share_of((size_t)l.rlim_cur) : RESERVE;
     for (size_t n = most; !side.base && n >= COMMIT; n /= 2) {
