@@ -17,7 +17,7 @@ typedef struct command {
 static const command commands[] = {
     { "leaks", cmd_leaks, "run the leak scenarios and show what each retains" },
     { "run", cmd_run, "run a program on Oakum's malloc: leaks, profiles, growth" },
-    { "snapshot", cmd_snapshot, "show what is in a snapshot, who retains most, or convert it" },
+    { "snapshot", cmd_snapshot, "show what is in a snapshot, what retains most, or convert it" },
     { "top", cmd_top, "show what the heap of a running program does" },
     { "profile", cmd_profile, "print or save the heap profile of a running program" },
     { "trace", cmd_trace, "record what a running program does for some seconds, for Perfetto" },

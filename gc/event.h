@@ -62,7 +62,7 @@ typedef struct oaki_cycle {
     size_t words;        /* traced */
     unsigned plan;       /* oaki_plan_reason: how the next cycle that is due would be */
     size_t freed;        /* found dead by this cycle */
-    size_t marked;       /* by this cycle; of a minor one, young objects alone */
+    size_t marked;       /* by this cycle; of a minor one, new objects alone */
     size_t rescanned;    /* bytes on pages that were dirty */
     oaki_dirty_cost tracking; /* since the previous cycle */
     size_t trigger;      /* live bytes that make the next cycle due */

@@ -2,7 +2,8 @@
  *
  * A futex lock of one word. It uses nothing of the host, so it works in a stopped world and in a
  * forked child. A thread takes locks in rising rank; debug builds check this at every acquire.
- * Of user code only start hooks and disclaim functions run under one, gc_lock.
+ * Of user code these run under gc_lock: start hooks, disclaim functions, callbacks of libgc's
+ * interface; in a stop, under threads_lock too, mark functions and oak_heap_each's.
  *
  * Locks are only taken inside oaki_enter/oaki_leave (thread.h) or with the world stopped, so a
  * stopped thread never holds one. Only OAKI_RANK_GC is waited for outside, as its holder may be

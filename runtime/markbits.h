@@ -150,9 +150,9 @@ void oaki_mark_prepare_all(bool minor);
 /* The same for one chunk, if it is in use, while mutators run. They allocate by oaki_bits_allocate
  * meanwhile. */
 void oaki_mark_prepare_chunk(size_t chunk, bool minor);
-/* M = A, between two marks: swept objects are old, and objects handed out later are young. */
+/* M = A, between two marks: swept objects are old, and objects handed out later are new. */
 void oaki_mark_retain(size_t w, size_t n);
-/* M = 0 for whole pages: later objects in them are young. */
+/* M = 0 for whole pages: later objects in them are new. */
 void oaki_mark_empty(size_t off, size_t bytes);
 
 /* Set all bits of M for [off, off + bytes), by atomic operations; or clear them. */

@@ -35,7 +35,7 @@ bool oaki_room_make(oaki_thread *t, oaki_want *w);
 typedef enum oaki_found {
     OAKI_FOUND_SOME, /* some: it was a minor collection, or had begun before */
     OAKI_FOUND_MOST, /* all but objects that a fast path may have held (mcache.h) */
-    OAKI_FOUND_SEEN, /* for requests that oaki_room_see saw: all of then, where one thread runs */
+    OAKI_FOUND_SEEN, /* all that existed at oaki_room_see, if the process has one thread */
     OAKI_FOUND_ALL   /* all: a want that finds no room now is refused */
 } oaki_found;
 

@@ -110,6 +110,13 @@ static void release_later(void)
 
 /* ---- the init pause ---- */
 
+/* Is this the PROTECT that the driver has ended? A stopped cycle may have ended that one since, and
+ * another driver may have begun the next. */
+static bool is_protected(void)
+{
+    return oaki_phase_now() == OAKI_PHASE_PROTECT && self->progress.at >= self->progress.end;
+}
+
 /* Where the system has refused to protect pages, the cycle is given up, and the due one is stopped.
  * Noinline, and the context saved in it: as oaki_gc_collect. */
 static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
@@ -122,7 +129,7 @@ static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
         oaki_lock_acquire_parked(d->thread, &h->gc_lock);
         oaki_thread_save_context(d->thread);
         bool current = minor ? oaki_cycle_is_at_rest() && AO_load(&h->sticky)
-                             : oaki_phase_now() == OAKI_PHASE_PROTECT;
+                             : is_protected();
         if (!current || !oaki_dirty_may() || !is_due(d)) a = NOT_NEEDED;
         else if (oaki_gc_is_off()) a = REFUSED;
         done = a != DUE || oaki_init_pause(d->thread);
@@ -241,6 +248,7 @@ void oaki_concurrent_begin(void)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_PHASE(INIT_PAUSE);
+    OAKI_ASSERT(oaki_gc.kind == OAKI_MINOR || self->progress.at >= self->progress.end);
     release_later();
     AO_store(&self->large, 0);
     oaki_preclean_begin(oaki_gc.kind == OAKI_MINOR);

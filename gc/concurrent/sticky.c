@@ -1,10 +1,10 @@
 /* sticky.c - sticky mark bits: minor cycles, which keep the marks of the last cycle.
  *
  * After Demers, Weiser, Hayes, Boehm, Bobrow and Shenker (1990). Objects marked at the end of a
- * cycle are old, objects allocated afterwards are young. Nothing moves.
+ * cycle are old, objects allocated afterwards are new. Nothing moves.
  *
  * A minor cycle marks from the roots and from old objects on dirty pages. Its cost is that of the
- * young live objects and the dirty pages. Dead old objects stay until a full cycle, and so do their
+ * new live objects and the dirty pages. Dead old objects stay until a full cycle, and so do their
  * finalizers and weak references. So a full cycle follows after OAKI_TUNE_STICKY_ROW minor ones,
  * however well they pay. A minor cycle is concurrent, or in a smaller heap a single pause.
  *
@@ -46,7 +46,7 @@ static void after_minor(const work *w)
     self->next_skip = OAKI_MIN(self->skip * OAKI_TUNE_STICKY_SKIP_MORE, OAKI_TUNE_STICKY_SKIP);
 }
 
-/* In a growth, young objects stay alive, so a minor cycle would not show whether later ones pay. */
+/* In a growth, new objects stay alive, so a minor cycle would not show whether later ones pay. */
 static void after_full(const work *w, bool grows)
 {
     self->full = *w;

@@ -179,6 +179,7 @@ void oaki_deferred_wipe(void)
 
 const char *oaki_deferred_check(void)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&self.lock);
     const char *rule = oaki_objtable_check(&self.objects);
     if (!rule && self.objects.records.len != AO_load(&oaki_the_heap.ndeferred))

@@ -33,7 +33,6 @@
 #include "runtime/phase.h"
 #include "tables.h"
 
-#define AHEAD 16 /* records whose memory is fetched ahead */
 
 struct oak_ephemeron {
     AO_t key, value; /* 0 once the key has gone */
@@ -241,7 +240,7 @@ static size_t pass(size_t n, bool careful)
     self.visits += n;
     for (size_t k = 0; k < n; k++) {
         uint32_t i = self.pending[k];
-        if (k + AHEAD < n) expect(NULL, self.pending[k + AHEAD]);
+        if (k + OAKI_RECORDS_AHEAD < n) expect(NULL, self.pending[k + OAKI_RECORDS_AHEAD]);
         if (!at(i)->resolved && resolvable(at(i))) {
             if (careful) {
                 resolve_carefully(i);

@@ -189,7 +189,8 @@ static int sub(const char *obj, size_t bytes)
     return error;
 }
 
-/* The stack is taken outside. What other threads have changed meanwhile is told after it. */
+/* The stack is taken outside. Changes that other threads made
+ * meanwhile are reported after it. */
 static void note_sample(char *obj, size_t bytes, size_t rate)
 {
     ((oaki_external_note *)AO_load(&self.note))(obj, bytes, rate);

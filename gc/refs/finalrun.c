@@ -231,7 +231,8 @@ bool oak_set_finalizer_thread(bool on)
 void oaki_finalrun_reset(void)
 {
     OAKI_REQUIRES_FORKED();
-    if (oaki_thread_self() != self->runner) AO_int_store(&self->thread, THREAD_NONE);
+    const oaki_thread *t = oaki_thread_self();
+    if (!t || t != self->runner) thread_ends(); /* or it had not begun */
     for (unsigned i = 0; i < OAKI_RUNNERS; i++) AO_store(&self->since[i], 0);
 }
 

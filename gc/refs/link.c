@@ -24,7 +24,6 @@
 #include <string.h>
 
 #define MIN_PLACES 64
-#define AHEAD 16 /* records whose object's mark, or whose place, is fetched ahead */
 
 typedef struct record {
     oaki_record object;
@@ -87,7 +86,7 @@ static void place_all(sort *s)
 {
     memset(s->place, 0, s->nplaces * sizeof *s->place);
     for (uint32_t i = 0, n = (uint32_t)s->table.records.len; i < n; i++) {
-        if (i + AHEAD < n) place_expect(s, at(s, i + AHEAD)->link);
+        if (i + OAKI_RECORDS_AHEAD < n) place_expect(s, at(s, i + OAKI_RECORDS_AHEAD)->link);
         place_set(place_of(s, at(s, i)->link), at(s, i)->link, i);
     }
 }
@@ -284,7 +283,7 @@ static bool holder_gone(const record *r, holder *h)
 OAKI_INLINE bool is_gone(const sort *s, uint32_t i, holder *h)
 {
     if (h) return holder_gone(at(s, i), h);
-    if (i + AHEAD < s->table.records.len) object_expect(s, i + AHEAD);
+    if (i + OAKI_RECORDS_AHEAD < s->table.records.len) object_expect(s, i + OAKI_RECORDS_AHEAD);
     return object_gone(at(s, i));
 }
 

@@ -4,9 +4,8 @@
  *   first record, whose prev is OAKI_RECORD_NONE. The index is probed linearly and holds no
  *   tombstones: removal shifts back what follows (Knuth, volume 3, 6.4, algorithm R). At most 3/4
  *   of the slots are taken. In a plain table no slot is taken.
- * Lock: `owner`. Bound: O(1) expected, save reserve and trim, which are O(slots) and
- *   O(records), index and unindex, and first in a plain table, O(records); eight records that are
- *   passed by for their states take one step. */
+ * Lock: `owner`. Bound: O(1) expected. Reserve and trim are O(slots); index, unindex, and first in
+ *   a plain table are O(records). Eight records passed by for their states take one step. */
 #include "objtable.h"
 
 #include "gc/collector.h"
@@ -17,7 +16,6 @@
 
 #define MIN_SLOTS 64
 #define MIN_RECORDS 32
-#define AHEAD 16 /* records whose memory is fetched ahead */
 
 static oaki_record *link_at(const oaki_objtable *t, uint32_t i)
 {
@@ -312,18 +310,19 @@ size_t oaki_objtable_visits(void)
 void oaki_objtable_each_uncertain(const oaki_objtable *t, oaki_objtable_fn *expect,
                                   oaki_objtable_fn *fn, void *ctx)
 {
-    uint32_t ring[2 * AHEAD], found = 0, expected = 0, done = 0, len = (uint32_t)t->records.len;
+    uint32_t ring[2 * OAKI_RECORDS_AHEAD], found = 0, expected = 0, done = 0;
+    uint32_t len = (uint32_t)t->records.len;
     uint32_t i = oaki_objtable_next_uncertain(t, 0);
     while (i < len || done < found) {
         if (i < len) {
             __builtin_prefetch(link_at(t, i));
-            ring[found++ % (2 * AHEAD)] = i;
+            ring[found++ % (2 * OAKI_RECORDS_AHEAD)] = i;
             i = oaki_objtable_next_uncertain(t, i + 1);
         }
-        if (found - expected == AHEAD || (i >= len && expected < found))
-            expect(ctx, ring[expected++ % (2 * AHEAD)]);
-        if (expected - done == AHEAD || (i >= len && expected == found))
-            fn(ctx, ring[done++ % (2 * AHEAD)]);
+        if (found - expected == OAKI_RECORDS_AHEAD || (i >= len && expected < found))
+            expect(ctx, ring[expected++ % (2 * OAKI_RECORDS_AHEAD)]);
+        if (expected - done == OAKI_RECORDS_AHEAD || (i >= len && expected == found))
+            fn(ctx, ring[done++ % (2 * OAKI_RECORDS_AHEAD)]);
     }
 }
 
@@ -352,7 +351,7 @@ uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned mo
     for (unsigned n = 0; n < most; n++, i++, oaki_gc.debug.noted++) {
         i = find_other(t, i, OAKI_RECORD_CERTAIN, OAKI_RECORD_CERTAIN);
         if (i >= t->records.len) return OAKI_RECORD_NONE;
-        if (i + AHEAD < t->records.len) expect(ctx, i + AHEAD);
+        if (i + OAKI_RECORDS_AHEAD < t->records.len) expect(ctx, i + OAKI_RECORDS_AHEAD);
         if (!is_certain(ctx, i)) continue;
         t->state[i] |= OAKI_RECORD_CERTAIN;
         t->has_certain = true;

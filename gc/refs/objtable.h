@@ -22,6 +22,9 @@
 #include "runtime/heap.h"
 #include "runtime/meta.h"
 
+/* Records whose memory is fetched ahead in a walk over a table. */
+#define OAKI_RECORDS_AHEAD 16
+
 #define OAKI_RECORD_NONE UINT32_MAX
 
 /* The first member of every record. */

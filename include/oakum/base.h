@@ -8,8 +8,8 @@
  * The functions of this header don't collect.
  *
  * NULL arguments have a defined result. Unless a function's description says otherwise:
- * - A map, cache, pool, path, snapshot or type that is NULL reads as empty: the result is NULL,
- *   false or 0, and all figures are zero. Deleting from it and freeing it do nothing.
+ * - A map, cache, pool, path, snapshot or type that is NULL reads as empty: results and figures are
+ *   NULL, false or 0. Deleting from it and freeing it do nothing.
  * - A NULL key is in no map. Storing one fails with EINVAL.
  * - A result parameter that is NULL is not stored to.
  * - A call that needs a path, a callback, a profile reading or a snapshot fails with EINVAL when

@@ -41,9 +41,9 @@ OAK_API void *oak_realloc(void *p, size_t n);
 
 /** Resize an object in place, or not at all. It never moves, so pointers to it, finalizers and weak
  * references stay valid. An object fits as long as n is at most oak_usable_size(p). Contents up to
- * the smaller size are kept; the other bytes of the object are zero afterwards. A large object (of
- * more than 32 KiB) that shrinks gives whole pages back, though not while a mark is under way;
- * oak_usable_size then shrinks, too. n = 0 only clears. Doesn't allocate or collect.
+ * the smaller size are kept; the other bytes of the object are zero afterwards. A large object has
+ * more than 32 KiB. It gives whole pages back when it shrinks, though not while a mark is under
+ * way; oak_usable_size then shrinks, too. n = 0 only clears. Doesn't allocate or collect.
  *
  * Returns false, with nothing changed, if n doesn't fit, if p is NULL, and for a guarded object
  * (OAKUM_DEBUG=guard) unless n is its size. Fatal when p is not the start of a live object. Any
@@ -199,7 +199,7 @@ typedef struct oak_memstats {
     uint64_t zones_inuse;     /* the part of heap_inuse in these zones and in discarded ones */
     /* cycles of num_gc that marked concurrently, and minor ones; a cycle may be both */
     uint32_t num_concurrent_gc, num_minor_gc;
-    uint64_t marked_bytes;    /* by all cycles; a minor one marks young objects only */
+    uint64_t marked_bytes;    /* by all cycles; a minor one marks new objects only */
     uint64_t rescanned_bytes; /* on pages that were written during a mark, by all cycles */
     uint64_t pages_asked;     /* system pages examined, to protect them or to find dirty ones */
     uint64_t pages_dirty;     /* found dirty, of these */

@@ -381,8 +381,8 @@ typedef struct oak_map_home_ {
     bool past;    /* the key may lie behind it */
 } oak_map_home_;
 
-/* Returns the key's entry in its home group of array a, or NULL; *at is set to its tag's address,
- * or *home to what was found instead. */
+/* Returns the key's entry in its home group of array a, and sets *at to its tag's address. NULL:
+ * *home is what was found instead. */
 OAK_MAP_INLINE_ char *oak_map_find_home_(const oak_map *m, const struct oak_map_array_ *a,
                                          const oak_map_type *t, size_t entry_size, uint64_t hash,
                                          const void *key, char **at, oak_map_home_ *home)

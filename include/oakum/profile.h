@@ -66,8 +66,8 @@ OAK_API int oak_label_push_number(const char *key, int64_t number, const char *u
  * nothing if `was` is -1, or has been popped already. */
 OAK_API void oak_labels_pop(int was);
 
-/** Run the following statement with a label: OAK_WITH_LABEL("tenant", name) serve(); If break,
- * goto, return or longjmp leaves the statement, the label stays until an outer one is popped. */
+/** Run the following statement with a label: OAK_WITH_LABEL("tenant", name) serve();
+ * Where break, goto, return or longjmp leaves it, the label stays until an outer one is popped. */
 #define OAK_WITH_LABEL(key, value)                                                     \
     for (int oak_was_ = oak_label_push(key, value), oak_once_ = 1; oak_once_ != 0;     \
          oak_once_ = 0, oak_labels_pop(oak_was_))

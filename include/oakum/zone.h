@@ -23,8 +23,8 @@ OAK_BEGIN_DECLS
 /** A zone: not a heap object. It exists until it is discarded or destroyed. */
 typedef struct oak_zone oak_zone;
 
-/** A function that is called when an allocation of `bytes` bytes finds no room, in its zone or in
- * the heap, and a collection has made none. Returns true to try again, and false to let the
+/** Called when an allocation of `bytes` bytes finds no room, in its zone or in the heap, and a
+ * collection has made none. Returns true to try again, and false to let the
  * allocation fail with ENOMEM.
  *
  * It runs on the allocating thread, with no lock held. It may call any function: free objects,

@@ -1,7 +1,9 @@
 /* cycle.c - tests of gc/cycle.c: collections from end to end, by everybody and of everything. */
 #include "gc/cycle.h"
 #include "gc/host.h"
+#include "runtime/lock.h"
 #include "runtime/os.h"
+#include "runtime/roots.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
 
@@ -199,8 +201,42 @@ START_TEST(threads_collect_at_the_same_time)
 }
 END_TEST
 
+static void *collect_due(void *arg)
+{
+    oaki_thread *t = oaki_enter();
+    test_expect(oaki_gc_collect(t, *(oaki_gc_why *)arg), __LINE__);
+    oaki_leave(t);
+    return NULL;
+}
+
+/* Two threads are in it at the same time, in this order. */
+static size_t cycles_of_two(oaki_gc_why second)
+{
+    oaki_heap *h = &oaki_the_heap;
+    oaki_thread *t = oaki_enter();
+    size_t before = AO_load(&h->cycle);
+    oaki_roots_refresh(t);
+    oaki_lock_acquire_parked(t, &h->gc_lock);
+    pthread_t id = test_start(collect_due, &second);
+    while (!oaki_lock_is_awaited(&h->gc_lock)) oaki_os_yield();
+    oaki_thread_save_context(t);
+    ck_assert(oaki_pause_to_end(t, OAKI_GC_DUE));
+    oaki_lock_release(&h->gc_lock);
+    oaki_leave(t);
+    test_join(id);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+    return AO_load(&h->cycle) - before;
+}
+
 /* A thread whose allocations made a collection due finds one done by another, and is content. */
 START_TEST(a_due_collection_is_done_once)
+{
+    ck_assert_uint_eq(cycles_of_two(OAKI_GC_DUE), 1);
+    ck_assert_uint_eq(cycles_of_two(OAKI_GC_ASKED), 2);
+}
+END_TEST
+
+START_TEST(where_collections_are_off_none_is_done)
 {
     oaki_thread *t = oaki_enter();
     size_t cycle = AO_load(&oaki_the_heap.cycle);
@@ -305,6 +341,7 @@ Suite *suite_gc_cycle(void)
     tcase_add_test(c, a_changing_graph_is_as_its_shadow);
     tcase_add_test(c, threads_collect_at_the_same_time);
     tcase_add_test(c, a_due_collection_is_done_once);
+    tcase_add_test(c, where_collections_are_off_none_is_done);
     tcase_add_test(c, threads_may_end_while_the_world_stops);
     tcase_add_test(c, a_phase_follows_only_where_it_may);
     tcase_add_test(c, each_phase_of_a_cycle_has_its_time);

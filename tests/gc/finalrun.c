@@ -1,5 +1,6 @@
 /* finalrun.c - tests of gc/refs/finalrun.c: the notifier, and the finalizer thread. */
 #include "away.h"
+#include "gc/collector.h"
 #include "gc/refs/finalizer.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
@@ -9,6 +10,7 @@
 #include <check.h>
 #include <oakum/oakum.h>
 #include <pthread.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 Suite *suite_gc_finalrun(void);
@@ -196,6 +198,34 @@ START_TEST(the_thread_starts_again_in_a_forked_child)
 }
 END_TEST
 
+static void *fork_unattached(void *arg)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        in_child(NULL);
+        _exit(0);
+    }
+    *(pid_t *)arg = pid;
+    return NULL;
+}
+
+/* Where it was being started as another thread forked: it has no record yet, as that thread. */
+START_TEST(the_thread_starts_again_if_the_fork_came_before_it_began)
+{
+    pid_t pid = -1;
+    pthread_t id;
+    int status = -1;
+    oaki_finalrun *f = &oaki_gc.finalrun;
+    ck_assert(AO_int_compare_and_swap_full(&f->thread, 0, 1) && !f->runner);
+    ck_assert_int_eq(pthread_create(&id, NULL, fork_unattached, &pid), 0);
+    pthread_join(id, NULL);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    AO_int_store(&f->thread, 0);
+    in_child(NULL);
+}
+END_TEST
+
 static void churn(void *arg)
 {
     for (int i = 0; i < 20000; i++) {
@@ -247,6 +277,7 @@ Suite *suite_gc_finalrun(void)
     tcase_add_checked_fixture(c, start_thread, NULL);
     tcase_add_test(c, a_blocked_finalizer_holds_up_the_others);
     tcase_add_test(c, the_thread_starts_again_in_a_forked_child);
+    tcase_add_test(c, the_thread_starts_again_if_the_fork_came_before_it_began);
     tcase_add_test(c, threads_register_while_the_thread_runs_them);
     suite_add_tcase(s, c);
     return s;

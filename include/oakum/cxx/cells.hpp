@@ -4,8 +4,8 @@
  * copyable key or value itself, if it is aligned to 16 at most. Any other is "boxed": the entry has
  * a pointer to an object of its own. Private: only the header map.hpp uses it.
  *
- * A key's or value's cell is `stored`. A key has: the type that lookups take (`lookup`), the type
- * that iterators give (`reference`), a `stored` for a lookup (probe), and one to keep (own). */
+ * A key's or value's cell is `stored`. A key has `lookup`, the type that lookups take, and
+ * `reference`, which iterators give. probe makes a `stored` for a lookup, own one to keep. */
 #ifndef OAKUM_CXX_CELLS_HPP
 #define OAKUM_CXX_CELLS_HPP
 

@@ -17,7 +17,7 @@
  *
  * Threads and stale pointers: as in map.h. Any number of threads may read a map at the same time. A
  * pointer or reference to a value in the map is valid until the next erase, clear, or insertion of
- * a new key; one to an object of oak::make, until its key is erased.
+ * a new key. One to an object of oak::make is valid until its key is erased.
  *
  * Iteration: `for (auto [key, value] : map)`, where value refers to the map's. Entries may come and
  * go in the loop: an entry that is there all the time is given exactly once. In C++20 a map is a
