@@ -64,7 +64,7 @@ bool oak_classic_equal_double(const void *a, const void *b, size_t size OAKI_UNU
     if (OAKI_UNLIKELY(!a || !b)) return a == b;
     memcpy(&x, a, sizeof x);
     memcpy(&y, b, sizeof y);
-    return x == y;
+    return oaki_double_bits(x) == oaki_double_bits(y) && x == x;
 }
 
 const oak_classic_type oak_classic_int_int = { 8, 8, oak_classic_hash_bytes,

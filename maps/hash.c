@@ -33,11 +33,7 @@ uint64_t oaki_hash_bytes(const void *p, size_t n, uint64_t seed)
 
 uint64_t oaki_hash_double(double d, uint64_t seed)
 {
-    uint64_t bits;
-    if (d != d) return oaki_hash_random();
-    if (d == 0) d = 0; /* -0 equals +0 */
-    memcpy(&bits, &d, sizeof bits);
-    return oaki_hash_u64(bits, seed);
+    return d != d ? oaki_hash_random() : oaki_hash_u64(oaki_double_bits(d), seed);
 }
 
 /* The kernel's random numbers, if it has them. Otherwise time, process and load address: maps of

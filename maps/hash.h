@@ -24,6 +24,14 @@ OAKI_INLINE uint64_t oaki_hash_u64(uint64_t x, uint64_t seed)
 /* XXH3 with a seed; integers of 8 and 4 bytes take the mixer above. */
 uint64_t oaki_hash_bytes(const void *p, size_t n, uint64_t seed);
 
+/* -0 becomes +0. By the bits: denormals are not zero, even where the processor reads them so. */
+OAKI_INLINE uint64_t oaki_double_bits(double d)
+{
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return bits << 1 ? bits : 0;
+}
+
 /* +0 and -0 have one hash; a NaN has another each time. */
 uint64_t oaki_hash_double(double d, uint64_t seed);
 

@@ -52,10 +52,8 @@ static uint64_t hash_under(const oak_map *m, const char *e, uint64_t seed, uint6
 static uint64_t fingerprint(const oak_map *m, const char *e)
 {
     const oak_map_type *t = m->type;
-    if (t->key == OAK_KEY_DOUBLE) {
-        double d = oak_map_load_real_(e, t->key_size) + 0.0; /* a put may change the sign of 0 */
-        return ~oak_map_load8_(&d);
-    }
+    /* a put may change the sign of 0 */
+    if (t->key == OAK_KEY_DOUBLE) return ~oak_map_real_(e, t->key_size);
     if (t->flags & OAK_MAP_KEY_UPDATE) return hash_under(m, e, oaki_hash_lasting(), 1);
     if (t->key_size == 8 || t->key_size > OAK_MAP_INDIRECT_) return ~oak_map_load8_(e);
     if (t->key_size == 4) return oak_map_load4_(e);

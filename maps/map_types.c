@@ -36,8 +36,5 @@ uint64_t oak_hash_cstring(const char *s, uint64_t seed)
 
 uint64_t oak_hash_double(double d, uint64_t seed)
 {
-    uint64_t bits;
-    d += 0.0; /* -0 becomes +0 */
-    memcpy(&bits, &d, sizeof bits);
-    return oaki_hash_u64(bits, seed);
+    return oaki_hash_u64(oaki_double_bits(d), seed);
 }

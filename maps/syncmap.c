@@ -95,10 +95,8 @@ OAKI_INLINE oaki_sync_root *root_of(const oak_syncmap *m)
 /* NaNs differ from each other. With one hash they would all be in one list. */
 static uint64_t hash_of(const oak_syncmap *m, const void *key)
 {
-    if (m->type->key == OAK_KEY_DOUBLE) {
-        double d = oak_map_load_real_(key, m->type->key_size);
-        if (d != d) return oaki_hash_random();
-    }
+    if (m->type->key == OAK_KEY_DOUBLE && !oak_map_equal_(m->type, key, key))
+        return oaki_hash_random();
     return oak_map_hash_with_(m->type, key, m->seed, m->mult);
 }
 

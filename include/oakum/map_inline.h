@@ -121,16 +121,34 @@ OAK_MAP_INLINE_ uint32_t oak_map_load4_(const void *p)
     return x;
 }
 
-OAK_MAP_INLINE_ double oak_map_load_real_(const void *p, size_t size)
+/* The bits of a float as a double. Denormals are multiplied as integers: the processor may be set
+ * to read them as zero. */
+OAK_MAP_INLINE_ uint64_t oak_map_widen_(uint32_t bits)
 {
     float f;
     double d;
-    if (size == sizeof f) {
-        memcpy(&f, p, sizeof f);
-        return f;
+    uint64_t x;
+    if (bits & UINT32_C(0x7f800000)) {
+        memcpy(&f, &bits, sizeof f);
+        d = (double)f;
+    } else {
+        d = (double)(int32_t)(bits & 0x7fffff) * 1.4012984643248171e-45; /* the least float */
     }
-    memcpy(&d, p, sizeof d);
-    return d;
+    memcpy(&x, &d, sizeof x);
+    return x | (uint64_t)(bits >> 31) << 63;
+}
+
+/* The bits of a key that is a double or a float, as a double; -0 becomes +0. No arithmetic of
+ * doubles does this: with -ffast-math a compiler takes x + 0.0 for x. */
+OAK_MAP_INLINE_ uint64_t oak_map_real_(const void *p, size_t size)
+{
+    uint64_t x = size == sizeof(float) ? oak_map_widen_(oak_map_load4_(p)) : oak_map_load8_(p);
+    return x << 1 ? x : 0;
+}
+
+OAK_MAP_INLINE_ bool oak_map_same_real_(uint64_t x, uint64_t y)
+{
+    return x == y && x << 1 <= UINT64_C(0xffe) << 52; /* no NaN */
 }
 
 OAK_MAP_INLINE_ uint64_t oak_map_hash_with_(const oak_map_type *t, const void *key, uint64_t seed,
@@ -146,10 +164,8 @@ OAK_MAP_INLINE_ uint64_t oak_map_hash_with_(const oak_map_type *t, const void *k
         return oak_hash_cstring(*(const char *const *)key, seed);
     case OAK_KEY_SLICE:
         return oak_hash_bytes(((const oak_slice *)key)->data, ((const oak_slice *)key)->len, seed);
-    case OAK_KEY_DOUBLE: {
-        double d = oak_map_load_real_(key, t->key_size) + 0.0; /* -0 becomes +0 */
-        return oak_map_mix_(oak_map_load8_(&d), seed, mult);
-    }
+    case OAK_KEY_DOUBLE:
+        return oak_map_mix_(oak_map_real_(key, t->key_size), seed, mult);
     case OAK_KEY_CUSTOM:
         return oak_map_mix_(t->hash(key, seed, t->key_size), seed, mult);
     case OAK_KEY_BYTES:
@@ -175,7 +191,7 @@ OAK_MAP_INLINE_ bool oak_map_equal_(const oak_map_type *t, const void *a, const 
         return x->len == y->len && (x->len == 0 || memcmp(x->data, y->data, x->len) == 0);
     }
     case OAK_KEY_DOUBLE:
-        return oak_map_load_real_(a, t->key_size) == oak_map_load_real_(b, t->key_size);
+        return oak_map_same_real_(oak_map_real_(a, t->key_size), oak_map_real_(b, t->key_size));
     case OAK_KEY_CUSTOM:
         if (t->equal) return t->equal(a, b, t->key_size);
         return memcmp(a, b, t->key_size) == 0;

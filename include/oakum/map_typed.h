@@ -31,10 +31,11 @@ template <> struct oak_map_number_<oak_map_uint128_> {
 #endif
 template <class T> struct oak_map_traits_ {
     static constexpr bool scanned = !oak_map_number_<T>::value && sizeof(T) % 8 == 0;
-    static constexpr bool wide = std::is_same<T, long double>::value;
+    static constexpr bool floating = std::is_floating_point<T>::value;
+    static constexpr bool real = floating && (sizeof(T) == 4 || sizeof(T) == 8);
+    static constexpr bool wide = floating && !real;
     static constexpr bool text = std::is_same<T, const char *>::value ||
                                  std::is_same<T, char *>::value;
-    static constexpr bool real = std::is_same<T, float>::value || std::is_same<T, double>::value;
     static constexpr oak_key kind = text                               ? OAK_KEY_CSTRING
                                     : std::is_same<T, oak_slice>::value ? OAK_KEY_SLICE
                                     : real                             ? OAK_KEY_DOUBLE
@@ -53,13 +54,30 @@ template <class T> struct oak_map_traits_ {
 #else
 #define OAK_MAP_INT128_
 #endif
+/* _Float64 and the like, where they are types of their own. */
+#if defined(__FLT64_MANT_DIG__) && !defined(__clang__)
+__extension__ typedef _Float32 oak_map_float32_;
+__extension__ typedef _Float64 oak_map_float64_;
+__extension__ typedef _Float32x oak_map_float32x_;
+#define OAK_MAP_REAL_(x) oak_map_float32_: x, oak_map_float64_: x, oak_map_float32x_: x,
+#else
+#define OAK_MAP_REAL_(x)
+#endif
+#if defined(__FLT64X_MANT_DIG__) && defined(__FLT128_MANT_DIG__) && !defined(__clang__)
+__extension__ typedef _Float64x oak_map_float64x_;
+__extension__ typedef _Float128 oak_map_float128_;
+#define OAK_MAP_LONG_(x) oak_map_float64x_: x, oak_map_float128_: x,
+#else
+#define OAK_MAP_LONG_(x)
+#endif
 #define OAK_MAP_SCANNED_(T) (sizeof(T) % 8 == 0 && _Generic(*(T *)0, OAK_MAP_INT128_ \
+    OAK_MAP_REAL_(0) OAK_MAP_LONG_(0) \
     long: 0, unsigned long: 0, long long: 0, unsigned long long: 0, double: 0, long double: 0, \
     default: 1))
-#define OAK_MAP_WIDE_(T) _Generic(*(T *)0, long double: 1, default: 0)
+#define OAK_MAP_WIDE_(T) _Generic(*(T *)0, OAK_MAP_LONG_(1) long double: 1, default: 0)
 #define OAK_MAP_KIND_(T) _Generic(*(T *)0, \
     char *: OAK_KEY_CSTRING, const char *: OAK_KEY_CSTRING, oak_slice: OAK_KEY_SLICE, \
-    float: OAK_KEY_DOUBLE, double: OAK_KEY_DOUBLE, \
+    float: OAK_KEY_DOUBLE, double: OAK_KEY_DOUBLE, OAK_MAP_REAL_(OAK_KEY_DOUBLE) \
     default: sizeof(T) == 8 ? OAK_KEY_U64 : sizeof(T) == 4 ? OAK_KEY_U32 : OAK_KEY_BYTES)
 /* clang-format on */
 #endif
