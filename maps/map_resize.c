@@ -265,10 +265,14 @@ static bool begin(oak_map *m, unsigned bits)
 }
 
 /* Without memory the map fills up a little more, or stays large, before it tries again. */
-static void put_off(oak_map *m)
+static void put_off_growth(oak_map *m)
 {
     if (m->more) m->more->wait = RETRY;
     m->limit = m->len + OAKI_MAX(((size_t)OAK_MAP_SLOTS_ << m->bits) / RETRY, 1);
+}
+
+static void put_off_shrink(oak_map *m)
+{
     if (m->shrink_at > 1) m->shrink_at -= (m->shrink_at + RETRY - 1) / RETRY;
 }
 
@@ -308,14 +312,14 @@ void oaki_map_grow(oak_map *m)
         return;
     }
     if (m->bits == 0 && m->array[0].slots != OAK_MAP_USED_) {
-        if (!oaki_map_widen(m)) put_off(m);
+        if (!oaki_map_widen(m)) put_off_growth(m);
         return;
     }
     if (m->bits < oaki_map_whole_bits ? oaki_map_resize_whole(m, m->bits + 1u)
                                       : m->bits < OAKI_MAP_BITS_MAX && begin(m, m->bits + 1u))
         m->more->growths++;
     else
-        put_off(m);
+        put_off_growth(m);
 }
 
 void oaki_map_grow_soon(oak_map *m)
@@ -354,7 +358,7 @@ void oaki_map_shrink(oak_map *m)
         if (oaki_map_resize_whole(m, oaki_map_bits_for(2 * m->len)))
             m->more->shrinks++;
         else
-            put_off(m);
+            put_off_shrink(m);
     } else if (m->flags & OAKI_MAP_SOON_LESS) {
         /* old segments make room for the new ones' entries */
         m->flags &= (uint8_t)~OAKI_MAP_SOON_LESS;
@@ -367,6 +371,6 @@ void oaki_map_shrink(oak_map *m)
     } else if (begin(m, m->bits - levels)) {
         m->more->shrinks++;
     } else {
-        put_off(m);
+        put_off_shrink(m);
     }
 }

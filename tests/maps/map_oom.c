@@ -233,6 +233,28 @@ START_TEST(shrinking_that_found_no_memory_lets_deletes_pass)
 }
 END_TEST
 
+/* The array has room for many puts still. */
+START_TEST(shrinking_that_found_no_memory_is_no_reason_to_grow)
+{
+    test_heap_start(test_config());
+    oak_map *m = grown(false);
+    oak_map_stats before, after;
+    size_t limit = m->limit;
+    uint64_t k = 0;
+    oak_map_stats_read(m, &before);
+    for (; oak_map_len(m) > 30000; k++) oak_map_delete(m, &k);
+    oak_collect();
+    oaki_debug_switches.failalloc = 1;
+    for (; oak_map_len(m) > 12000; k++) oak_map_delete(m, &k);
+    ck_assert(!m->resizing);
+    oaki_debug_switches.failalloc = 0;
+    ck_assert_uint_eq(m->limit, limit);
+    for (k = 200000; oak_map_len(m) < 18000; k++) ck_assert_ptr_nonnull(oak_map_put(m, &k));
+    oak_map_stats_read(m, &after);
+    ck_assert_uint_eq(after.growths, before.growths);
+}
+END_TEST
+
 /* Each try is a collection of the whole heap. */
 START_TEST(a_shrinking_that_stands_still_is_tried_seldom)
 {
@@ -411,6 +433,7 @@ Suite *suite_maps_map_oom(void)
     tcase_add_test(tc, a_resize_that_found_no_memory_lets_writes_pass);
     tcase_add_test(tc, growth_that_found_no_memory_lets_puts_pass);
     tcase_add_test(tc, shrinking_that_found_no_memory_lets_deletes_pass);
+    tcase_add_test(tc, shrinking_that_found_no_memory_is_no_reason_to_grow);
     tcase_add_test(tc, a_shrinking_that_stands_still_is_tried_seldom);
     tcase_add_test(tc, a_new_order_that_found_no_memory_lets_deletes_pass);
     tcase_add_test(tc, making_and_settling);
