@@ -336,6 +336,10 @@ void oaki_map_release(oak_map *m)
     OAKI_REQUIRES_WRITE(m);
     OAKI_ASSERT(m->len == 0);
     m->moves++;
+    if (m->more) { /* what crowded has gone */
+        m->more->bad_hash = m->more->reseeded = false;
+        m->more->crowding = 0;
+    }
     oaki_map_array_free(m, 0);
     oaki_map_array_free(m, 1);
     if (m->resizing) oaki_resize_ends(m, false, 0);
@@ -433,7 +437,6 @@ void oak_map_clear(oak_map *m)
     m->busy = 1;
     m->len = 0;
     m->flags &= OAKI_MAP_CELLS | OAKI_MAP_PART;
-    if (m->more) m->more->bad_hash = false;
     oaki_map_release(m);
     m->busy = 0;
 }

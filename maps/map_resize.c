@@ -60,7 +60,8 @@ void oaki_map_set_limits(oak_map *m)
     OAKI_ASSERT(m->bits == 63u - m->array[0].shift);
     m->limit = m->bits ? groups * OAKI_MAP_FILL / 2 : oaki_popcount(m->array[0].slots);
     if (oaki_map_is_whole(m)) shrink = groups;
-    m->shrink_at = is_kept(m) ? 0 : shrink;
+    /* the last delete from a kept array, too, comes to the library: it forgets a bad hash */
+    m->shrink_at = !is_kept(m) ? shrink : m->more && m->more->bad_hash;
     m->flags &= (uint8_t)~(OAKI_MAP_SOON | OAKI_MAP_SOON_LESS);
     if (growth_bytes(m) >= SOON_FROM) {
         m->limit -= m->limit / SOON;

@@ -1,5 +1,6 @@
 /* map_hostile.c - keys that were chosen to collide, and hashes that are bad: who doesn't know the
  * seed gets nothing, who does is noticed; and what the statistics say of good hashes. */
+#include "maps/map.h"
 #include "model.h"
 #include "tests/heap.h"
 
@@ -388,6 +389,23 @@ START_TEST(a_bad_hash_stays_known)
 }
 END_TEST
 
+START_TEST(a_bad_hash_is_forgotten_with_the_last_entry)
+{
+    enum { N = 4000 };
+    start();
+    spread = to_one;
+    oak_map *m = oak_map_new(&custom, 0);
+    for (uint64_t k = 0; k < N; k++) oak_map_put(m, &k);
+    ck_assert_int_eq(oak_map_settle(m), 0);
+    ck_assert(m->more->bad_hash);
+    for (uint64_t k = 0; k < N; k++) ck_assert(oak_map_delete(m, &k));
+    oak_map_stats s = stats_of(m);
+    ck_assert_uint_eq(s.len, 0);
+    ck_assert(!s.bad_hash);
+    ck_assert_uint_eq(m->more->crowding + m->more->reseeded, 0);
+}
+END_TEST
+
 /* ---- good hashes ---- */
 
 static uint64_t counted(uint64_t k)
@@ -477,6 +495,7 @@ Suite *suite_maps_map_hostile(void)
     tcase_add_test(tc, a_reseed_while_an_iterator_is_among_overflow);
     tcase_add_loop_test(tc, a_bad_hash_is_right_and_reported, 0, 2);
     tcase_add_test(tc, a_bad_hash_stays_known);
+    tcase_add_test(tc, a_bad_hash_is_forgotten_with_the_last_entry);
     tcase_add_loop_test(tc, good_hashes_are_as_expected, 0, OAKI_COUNT(sequences));
     suite_add_tcase(s, tc);
     return s;
