@@ -1,6 +1,7 @@
 // map.cc - oak::map and oak::set: every kind of key and value, iterators, ranges.
 #include "cxx.h"
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <set>
 #include <string>
@@ -249,6 +250,12 @@ void values()
         CHECK(counted::alive == 50 && m.size() == 50);
         m.clear();
         CHECK(counted::alive == 0 && m.empty());
+        oak::map<double, counted> reals; /* no NaN equals a key that is there */
+        for (int i = 0; i < 100; i++)
+            reals.try_emplace(i % 2 ? i : std::numeric_limits<double>::quiet_NaN(), i);
+        CHECK(counted::alive == 100 && reals.size() == 100);
+        reals.clear();
+        CHECK(counted::alive == 0 && reals.empty());
         for (int i = 0; i < 100; i++) m.try_emplace(i, i);
     });
     collect();

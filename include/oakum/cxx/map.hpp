@@ -282,7 +282,12 @@ template <class K, class V, class Hash, class Equal> class table
         }
     }
 
-    bool remove(const stored_key &key) noexcept
+    /* Finds a key of an entry by its bytes, even one that doesn't equal itself. */
+    static constexpr oak_map_type by_bytes = { OAK_KEY_BYTES, 0, sizeof(stored_key), cell::size,
+                                               nullptr, nullptr, value_offset, entry_size,
+                                               nullptr };
+
+    bool remove(const stored_key &key, const oak_map_type &how = type) noexcept
     {
         if constexpr (!key_cell::owns && !cell::owns) {
             return oak_map_delete_as_(m_, &type, entry_size, std::addressof(key));
@@ -292,12 +297,13 @@ template <class K, class V, class Hash, class Equal> class table
             if (m_->busy) oak_map_misuse_(m_, OAK_MAP_WRITE_);
             const std::uint64_t hash = oak_map_hash_of_(m_, &type, std::addressof(key));
             const oak_map_array_ *a = &m_->array[oak_map_position_(hash) > m_->last];
-            char *e = oak_map_find_in_(m_, a, &type, entry_size, hash, std::addressof(key), &tag);
+            char *e = oak_map_find_in_(m_, a, &how, entry_size, hash, std::addressof(key), &tag);
             if (!e) return false;
             void *k = nullptr, *v = nullptr; /* the entry's own objects */
             if constexpr (key_cell::owns) std::memcpy(&k, e, sizeof k);
             if constexpr (cell::owns) std::memcpy(&v, e + value_offset, sizeof v);
-            oak_map_delete_as_(m_, &type, entry_size, std::addressof(key));
+            m_->busy = 1;
+            oak_map_remove_(m_, hash, tag);
             destroy(v);
             destroy(k);
             return true;
@@ -329,7 +335,7 @@ template <class K, class V, class Hash, class Equal> class table
     {
         if constexpr (key_cell::owns || cell::owns)
             for (position p(m_); oak_map_iter_next(&p.it);)
-                remove(*static_cast<const stored_key *>(p.it.key));
+                remove(*static_cast<const stored_key *>(p.it.key), by_bytes);
         oak_map_clear(m_);
     }
 
