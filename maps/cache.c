@@ -1,6 +1,7 @@
 /* cache.c - a bounded cache: creation, lookups, puts, a walk over its entries.
  *
- * Owner, invariants and lock: cache.h. */
+ * Owns: the calling thread's calls of callbacks, the number of forks.
+ * Owner of caches, invariants and lock: cache.h. */
 #include "cache.h"
 
 #include "runtime/os.h"
@@ -205,44 +206,115 @@ int oak_cache_put_ex(oak_cache *c, const void *key, void *value, size_t bytes, u
     return takes(c, key, value) ? put_sized(c, key, value, bytes, ttl) : -1;
 }
 
+/* ---- calls of callbacks ---- */
+
+static __thread oaki_cache_call *calls __attribute__((tls_model("initial-exec")));
+
+oaki_cache_call *oaki_cache_innermost(void (*left)(oaki_cache_call *))
+{
+    const oak_fiber *here = oak_fiber_current();
+    oaki_cache_call *call = calls;
+    while (call && (call->fiber != here || (left && call->left != left))) call = call->outer;
+    return call;
+}
+
+static void leave_call(oaki_cache_call *call)
+{
+    oaki_cache_call_end(call);
+    call->left(call);
+}
+
+static void jumped(void *leaving)
+{
+    leave_call(((const oaki_leaving *)leaving)->of);
+}
+
+OAKI_UNWIND_ACTION(oaki_cache_unwound)
+{
+    oaki_cache_call *call = oaki_cache_innermost(NULL);
+    if (call) leave_call(call);
+}
+
+void oaki_cache_call_begin(oaki_cache_call *call, oak_cache *c, void (*left)(oaki_cache_call *))
+{
+    *call = (oaki_cache_call){ .cache = c,
+                               .outer = calls,
+                               .fiber = oak_fiber_current(),
+                               .thread = &calls,
+                               .left = left };
+    calls = call;
+    oaki_leaving_begin(&call->leaving, jumped, call);
+}
+
+void oaki_cache_call_end(oaki_cache_call *call)
+{
+    oaki_cache_call **at = &calls;
+    if (OAKI_UNLIKELY(call->thread != &calls))
+        oak_fatal("oakum: oak_cache: a callback began on one thread and ended on another");
+    while (*at != call) at = &(*at)->outer;
+    *at = call->outer;
+    oaki_leaving_end_among(&call->leaving);
+}
+
 /* ---- walks and statistics ---- */
 
-static __thread oaki_cache_walk *walking __attribute__((tls_model("initial-exec")));
+static AO_t forks; /* before this process */
+
+oaki_cache_walk **oaki_cache_walks(oak_cache *c)
+{
+    OAKI_REQUIRES_ENTERED(&c->in);
+    if (OAKI_UNLIKELY(c->forks != AO_load(&forks))) {
+        c->walks = NULL;
+        c->forks = AO_load(&forks);
+    }
+    return &c->walks;
+}
 
 static void end_walk(oaki_cache_walk *self)
 {
-    oaki_cache_walk **w = &self->cache->walks;
-    OAKI_REQUIRES_ENTERED(&self->cache->in);
-    OAKI_ASSERT(walking == self);
+    oaki_cache_walk **w = oaki_cache_walks(self->call.cache);
     while (*w != self) w = &(*w)->others;
     *w = self->others;
-    walking = self->outer;
+}
+
+static oaki_cache_walk *walk_of(oaki_cache_call *call)
+{
+    return (oaki_cache_walk *)(void *)((char *)call - offsetof(oaki_cache_walk, call));
 }
 
 /* The frame that is left holds a walk of the cache's list, so the walk is removed. */
-static void left_each(void *leaving)
+static void left_each(oaki_cache_call *call)
 {
-    oak_cache *c = walking->cache;
-    oaki_leaving_end(leaving);
+    oak_cache *c = call->cache;
     oaki_inner_take(&c->in);
-    end_walk(walking);
+    end_walk(walk_of(call));
     oaki_inner_leave(&c->in);
 }
 
-OAKI_UNWIND_ACTION(oaki_cache_each_left)
+/* In the child: the other threads' walks are gone, and their frames may be overwritten. Those of
+ * this thread, all within a callback, go on. */
+static void after_fork(void)
 {
-    if (walking) left_each(walking->leaving);
+    AO_fetch_and_add1(&forks);
+    for (const oaki_cache_call *call = calls; call; call = call->outer) {
+        call->cache->walks = NULL;
+        call->cache->forks = AO_load(&forks);
+    }
+    for (oaki_cache_call *call = calls; call; call = call->outer) {
+        if (call->left != left_each) continue;
+        walk_of(call)->others = call->cache->walks;
+        call->cache->walks = walk_of(call);
+    }
 }
 
-static OAKI_NOINLINE bool call_each(bool (*fn)(const void *key, void *value, void *ctx),
+static OAKI_NOINLINE bool call_each(oaki_cache_walk *self, oak_cache *c,
+                                    bool (*fn)(const void *key, void *value, void *ctx),
                                     const void *key, void *value, void *ctx)
 {
-    OAKI_ON_UNWIND(oaki_cache_each_left);
-    oaki_leaving leaving;
-    oaki_leaving_begin(&leaving, left_each, NULL);
-    walking->leaving = &leaving;
+    OAKI_ON_UNWIND(oaki_cache_unwound);
+    oaki_cache_call_begin(&self->call, c, left_each);
     bool on = fn(key, value, ctx);
-    oaki_leaving_end(&leaving);
+    oaki_cache_call_end(&self->call);
     return on;
 }
 
@@ -250,16 +322,17 @@ void oak_cache_each(oak_cache *c, bool (*fn)(const void *key, void *value, void 
 {
     if (!c || !fn) return;
     uint64_t now = oaki_cache_now(c);
+    oaki_fork_register(after_fork);
     oaki_inner_enter(&c->in);
-    oaki_cache_walk self = { c->newest, c->walks, c, walking, NULL };
-    c->walks = walking = &self;
+    oaki_cache_walk self = { .next = c->newest, .others = *oaki_cache_walks(c), .call.cache = c };
+    c->walks = &self;
     for (bool on = true; on && self.next;) {
         node *n = self.next;
         self.next = n->older;
         if (!oaki_cache_alive(c, n, now)) continue;
         void *key = oaki_cache_key(c, n), *value = n->value;
         oaki_inner_leave(&c->in);
-        on = call_each(fn, key, value, ctx);
+        on = call_each(&self, c, fn, key, value, ctx);
         oaki_inner_enter(&c->in);
     }
     end_walk(&self);

@@ -19,6 +19,7 @@
 #include "inner.h"
 #include "wheel.h"
 #include <oakum/cache.h>
+#include <oakum/gc.h>
 
 typedef struct oaki_cache_node {
     struct oaki_cache_node *newer, *older;
@@ -36,14 +37,23 @@ typedef struct oaki_cache_slot {
     void *key;
 } oaki_cache_slot;
 
+/* A call of a callback. If callbacks switch fibers, the calls of a thread end in any order, but
+ * those of one stack in the reverse one. */
+typedef struct oaki_cache_call {
+    oaki_leaving leaving;
+    struct oak_cache *cache;
+    struct oaki_cache_call *outer; /* of the same thread, and begun earlier */
+    const oak_fiber *fiber;        /* on whose stack it is, or NULL */
+    const void *thread;
+    void (*left)(struct oaki_cache_call *); /* what is to be done when it doesn't return */
+    unsigned nested;               /* `evicted` callbacks in each other, this one included */
+} oaki_cache_call;
+
 /* An oak_cache_each. It advances when its next node is moved or removed. */
 typedef struct oaki_cache_walk {
     oaki_cache_node *next;
     struct oaki_cache_walk *others;
-    /* for a callback that doesn't return */
-    struct oak_cache *cache;
-    struct oaki_cache_walk *outer; /* of the same thread */
-    oaki_leaving *leaving;         /* of the call that is under way */
+    oaki_cache_call call;
 } oaki_cache_walk;
 
 struct oak_cache {
@@ -51,7 +61,8 @@ struct oak_cache {
     oak_cache_config config;
     oaki_cache_node *newest, *oldest;
     AO_t wheel; /* oaki_wheel *, set once */
-    oaki_cache_walk *walks;
+    oaki_cache_walk *walks; /* if `forks` is the number of forks; else there are none */
+    size_t forks;
     uint64_t era;
     unsigned callbacks; /* under way, of all threads */
     oak_cache_stats stats;
@@ -77,6 +88,16 @@ uint64_t oaki_cache_now(const oak_cache *c);
 
 /* The key's node, or NULL. */
 oaki_cache_node *oaki_cache_find(const oak_cache *c, const void *key);
+
+/* The list of walks. Those of threads that a fork has left behind are not in it. */
+oaki_cache_walk **oaki_cache_walks(oak_cache *c);
+
+/* A callback is called between begin and end, by a function whose unwind action is
+ * oaki_cache_unwound. innermost: the latest call on this stack that has this `left`, or any for
+ * NULL; NULL when there is none. */
+void oaki_cache_call_begin(oaki_cache_call *call, oak_cache *c, void (*left)(oaki_cache_call *));
+void oaki_cache_call_end(oaki_cache_call *call);
+oaki_cache_call *oaki_cache_innermost(void (*left)(oaki_cache_call *));
 
 /* ---- cache_out.c; all of it between enter and leave ---- */
 

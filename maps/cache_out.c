@@ -12,8 +12,6 @@ typedef oaki_cache_node node;
 #define NESTED_FEW 4      /* so many are tried on any stack */
 #define STACK_LEAST ((size_t)8 << 10) /* for the callback's own calls, and for the message */
 
-static __thread unsigned nested __attribute__((tls_model("initial-exec"))); /* callbacks */
-
 /* ---- the order of use ---- */
 
 static void order_remove(oak_cache *c, node *n)
@@ -21,7 +19,7 @@ static void order_remove(oak_cache *c, node *n)
     OAKI_REQUIRES_ENTERED(&c->in);
     OAKI_ASSERT((n->newer ? n->newer->older : c->newest) == n);
     OAKI_ASSERT((n->older ? n->older->newer : c->oldest) == n);
-    for (oaki_cache_walk *w = c->walks; w; w = w->others)
+    for (oaki_cache_walk *w = *oaki_cache_walks(c); w; w = w->others)
         if (w->next == n) w->next = n->older;
     *(n->newer ? &n->newer->older : &c->newest) = n->older;
     *(n->older ? &n->older->newer : &c->oldest) = n->newer;
@@ -55,67 +53,50 @@ static void count_out(oak_cache *c, const node *n, oak_cache_reason why)
     c->stats.expirations += why == OAK_CACHE_EXPIRED;
 }
 
-/* Caches whose callback the calling thread runs. */
-typedef struct notice {
-    oaki_leaving leaving;
-    oak_cache *cache;
-    struct notice *outer;
-} notice;
-
-static __thread notice *current __attribute__((tls_model("initial-exec")));
-
 /* The callback was left, and the frames that called it. The entry has left the cache already, so
  * nothing more is to be done. */
-static void left_evicted(void *leaving)
+static void left_evicted(oaki_cache_call *call)
 {
-    oak_cache *c = current->cache;
-    oaki_leaving_end(leaving);
+    oak_cache *c = call->cache;
     oaki_inner_take(&c->in);
     c->callbacks--;
     oaki_inner_leave(&c->in);
-    current = current->outer;
-    nested--;
 }
 
-OAKI_UNWIND_ACTION(oaki_cache_evicted_left)
-{
-    if (current) left_evicted(&current->leaving);
-}
-
-static OAKI_NOINLINE void call_evicted(oak_cache *c, const void *key, void *value,
+static OAKI_NOINLINE void call_evicted(oak_cache *c, unsigned nested, const void *key, void *value,
                                        oak_cache_reason why)
 {
-    OAKI_ON_UNWIND(oaki_cache_evicted_left);
-    notice self = { .cache = c, .outer = current };
-    oaki_leaving_begin(&self.leaving, left_evicted, NULL);
-    current = &self;
+    OAKI_ON_UNWIND(oaki_cache_unwound);
+    oaki_cache_call self;
+    oaki_cache_call_begin(&self, c, left_evicted);
+    self.nested = nested;
     c->config.evicted(c, key, value, why, c->config.ctx);
-    current = self.outer;
-    oaki_leaving_end(&self.leaving);
+    oaki_cache_call_end(&self);
 }
 
 /* Would one more callback overrun the stack, if it takes as much as the one around this call? */
-static bool is_deep(void)
+static bool is_deep(const oaki_cache_call *around)
 {
     const char *here = __builtin_frame_address(0);
-    if (!current || nested < NESTED_FEW || here >= (const char *)current) return false;
-    return oaki_stack_left() < (size_t)((const char *)current - here) + STACK_LEAST;
+    if (!around || around->nested + 1 < NESTED_FEW || here >= (const char *)around) return false;
+    return oaki_stack_left() < (size_t)((const char *)around - here) + STACK_LEAST;
 }
 
 void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reason why)
 {
     if (!c->config.evicted) return;
-    if (OAKI_UNLIKELY(++nested > NESTED_MAX || is_deep()))
+    const oaki_cache_call *around = oaki_cache_innermost(left_evicted);
+    unsigned nested = around ? around->nested : 0;
+    if (OAKI_UNLIKELY(nested >= NESTED_MAX || is_deep(around)))
         oak_fatal("oakum: oak_cache: %u evicted callbacks in each other: each evicts again",
-                  nested - 1);
+                  nested);
     OAKI_REQUIRES_ENTERED(&c->in);
     c->callbacks++;
     oaki_inner_leave(&c->in);
-    call_evicted(c, key, value, why);
+    call_evicted(c, nested + 1, key, value, why);
     oaki_inner_enter(&c->in);
-    OAKI_ASSERT(c->callbacks > 0 && nested > 0);
+    OAKI_ASSERT(c->callbacks > 0);
     c->callbacks--;
-    nested--;
 }
 
 void oaki_cache_drop(oak_cache *c, node *n, oak_cache_reason why)

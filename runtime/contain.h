@@ -55,10 +55,12 @@ extern void _pthread_cleanup_push(oaki_cleanup_buffer *buffer, void (*routine)(v
 extern void _pthread_cleanup_pop(oaki_cleanup_buffer *buffer, int execute);
 #define OAKI_CLEANUP_ROUTINE __routine
 #define OAKI_CLEANUP_ARG __arg
+#define OAKI_CLEANUP_OUTER __prev
 #else
 typedef struct __ptcb oaki_cleanup_buffer; /* musl's */
 #define OAKI_CLEANUP_ROUTINE __f
 #define OAKI_CLEANUP_ARG __x
+#define OAKI_CLEANUP_OUTER __next
 #endif
 
 /* A call of a function of the program. Where it is left, other than by an exception of C++, a
@@ -77,6 +79,17 @@ OAKI_INLINE void oaki_leaving_begin(oaki_leaving *l, void (*cleanup)(void *), vo
 OAKI_INLINE void oaki_leaving_end(oaki_leaving *l)
 {
     _pthread_cleanup_pop(&l->buffer, 0);
+}
+
+/* The same where calls that began later, on other stacks of the thread, may be under way: they stay
+ * in the thread's list of cleanups. */
+OAKI_INLINE void oaki_leaving_end_among(oaki_leaving *l)
+{
+    oaki_cleanup_buffer first, *b = &first;
+    _pthread_cleanup_push(&first, NULL, NULL);
+    while (b->OAKI_CLEANUP_OUTER && b->OAKI_CLEANUP_OUTER != &l->buffer) b = b->OAKI_CLEANUP_OUTER;
+    if (b->OAKI_CLEANUP_OUTER) b->OAKI_CLEANUP_OUTER = l->buffer.OAKI_CLEANUP_OUTER;
+    _pthread_cleanup_pop(&first, 0);
 }
 
 /* Does the memory at l still hold what oaki_leaving_begin put there? */

@@ -1,6 +1,6 @@
 /* cache_threads.c - tests of a cache with a lock: threads put, get, delete, clear, walk and expire
  * at once, callbacks use the cache, collections come in between; nothing is lost or told of twice.
- * */
+ * And callbacks that switch fibers, or fork. */
 #include "maps/cache.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -9,7 +9,11 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <setjmp.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 
 Suite *suite_maps_cache_threads(void);
 
@@ -164,12 +168,218 @@ START_TEST(callbacks_of_many_threads_are_not_in_each_other)
 }
 END_TEST
 
+/* ---- callbacks that switch fibers ---- */
+
+enum { STACK = 1 << 18 };
+
+static ucontext_t home_context, fiber_context;
+static oak_fiber *fiber;
+static oak_cache *other;
+static size_t given;
+static jmp_buf out;
+
+static void to_fiber(void)
+{
+    oak_fiber_switch(fiber);
+    swapcontext(&home_context, &fiber_context);
+}
+
+static void to_home(void)
+{
+    oak_fiber_switch(NULL);
+    swapcontext(&fiber_context, &home_context);
+}
+
+static void *map_stack(void)
+{
+    void *p = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(p, MAP_FAILED);
+    return p;
+}
+
+static void start_with_fiber(void (*body)(void), const oak_cache_config *f)
+{
+    test_heap_start(test_config());
+    c = oak_cache_new(f);
+    other = oak_cache_new(f);
+    void *stack = map_stack();
+    fiber = oak_fiber_new(stack, STACK, NULL);
+    ck_assert(c && other && fiber);
+    getcontext(&fiber_context);
+    fiber_context.uc_stack = (stack_t){ .ss_sp = stack, .ss_size = STACK };
+    makecontext(&fiber_context, body, 0);
+}
+
+static bool on_fiber(const void *key, void *value, void *ctx)
+{
+    (void)key, (void)value, (void)ctx;
+    if (given++ == 0) to_home();
+    return true;
+}
+
+static bool at_home(const void *key, void *value, void *ctx)
+{
+    (void)key, (void)value, (void)ctx;
+    to_fiber();
+    return false;
+}
+
+static bool jump_out(const void *key, void *value, void *ctx)
+{
+    (void)key, (void)value, (void)ctx;
+    longjmp(out, 1);
+}
+
+static void walk_other(void)
+{
+    oak_cache_each(other, on_fiber, NULL);
+    for (;;) to_home();
+}
+
+/* A walk on a fiber begins and rests within one of the thread's own stack, which ends first. */
+START_TEST(walks_of_two_stacks)
+{
+    oak_cache_config f = { .keys = &oak_map_u64_ptr, .max_entries = KEYS };
+    start_with_fiber(walk_other, &f);
+    for (uint64_t k = 0; k < 10; k++) {
+        ck_assert_int_eq(oak_cache_put(c, &k, c), 0);
+        ck_assert_int_eq(oak_cache_put(other, &k, c), 0);
+    }
+    oak_cache_each(c, at_home, NULL);
+    ck_assert_ptr_null(c->walks);
+    ck_assert_ptr_nonnull(other->walks);
+    ck_assert_ptr_null(oaki_cache_innermost(NULL));
+    ck_assert(oak_cache_delete(other, &(uint64_t){ 5 }));
+    to_fiber();
+    ck_assert_uint_eq(given, 9);
+    ck_assert_ptr_null(other->walks);
+    if (setjmp(out) == 0) oak_cache_each(c, jump_out, NULL); /* nothing else is left by that */
+    ck_assert_ptr_null(c->walks);
+    ck_assert_ptr_null(oaki_cache_innermost(NULL));
+}
+END_TEST
+
+static void switch_when_evicted(oak_cache *of, const void *key, void *value, oak_cache_reason why,
+                                void *ctx)
+{
+    (void)key, (void)value, (void)why, (void)ctx;
+    if (of == c)
+        to_fiber();
+    else
+        to_home();
+    given++;
+}
+
+static void put_in_other(void)
+{
+    for (uint64_t k = 0; k < 2; k++) (void)oak_cache_put(other, &k, other);
+    for (;;) to_home();
+}
+
+START_TEST(evicted_callbacks_of_two_stacks)
+{
+    oak_cache_config f = { .keys = &oak_map_u64_ptr, .max_entries = 1,
+                           .evicted = switch_when_evicted };
+    start_with_fiber(put_in_other, &f);
+    for (uint64_t k = 0; k < 2; k++) ck_assert_int_eq(oak_cache_put(c, &k, c), 0);
+    ck_assert_uint_eq(given, 1);
+    ck_assert_ptr_null(oaki_cache_innermost(NULL));
+    to_fiber();
+    ck_assert_uint_eq(given, 2);
+    ck_assert_uint_eq(c->callbacks + other->callbacks, 0);
+    if (setjmp(out) == 0) oak_cache_each(c, jump_out, NULL);
+    ck_assert_ptr_null(oaki_cache_innermost(NULL));
+    ck_assert_ptr_null(oaki_cache_check(c));
+    ck_assert_ptr_null(oaki_cache_check(other));
+}
+END_TEST
+
+static void *go_on(void *arg)
+{
+    to_fiber();
+    return arg;
+}
+
+static void go_on_elsewhere(void *arg OAKI_UNUSED)
+{
+    to_fiber();
+    pthread_t id;
+    if (pthread_create(&id, NULL, go_on, NULL) == 0) pthread_join(id, NULL);
+}
+
+START_TEST(a_callback_stays_on_its_thread)
+{
+    oak_cache_config f = { .keys = &oak_map_u64_ptr, .max_entries = 1,
+                           .evicted = switch_when_evicted };
+    start_with_fiber(put_in_other, &f);
+    test_dies(go_on_elsewhere, NULL,
+              "oakum: oak_cache: a callback began on one thread and ended on another");
+}
+END_TEST
+
+/* ---- callbacks of threads that a fork leaves behind ---- */
+
+static char *thread_stack, *thread_frame;
+
+static bool rest(const void *key, void *value, void *ctx)
+{
+    stay(NULL, key, value, OAK_CACHE_DELETED, ctx);
+    return false;
+}
+
+static void *walk_and_rest(void *arg)
+{
+    thread_frame = __builtin_frame_address(0);
+    oak_cache_each(c, rest, NULL);
+    return arg;
+}
+
+/* In the child nothing of the other thread's frames is left. */
+static bool fork_at_once(const void *key, void *value, void *ctx)
+{
+    pid_t *child = ctx;
+    (void)key, (void)value;
+    if (given++ > 0) return true;
+    if ((*child = fork()) != 0) return false;
+    memset(thread_stack, 0xff, (size_t)(thread_frame - thread_stack));
+    for (uint64_t k = 0; k < 10; k += 2) (void)oak_cache_delete(c, &k);
+    return true;
+}
+
+START_TEST(a_forks_child_has_its_own_walks)
+{
+    pthread_t id;
+    pthread_attr_t attr;
+    pid_t child = -1;
+    test_heap_start(test_config());
+    oak_cache_config f = { .keys = &oak_map_u64_ptr, .max_entries = KEYS,
+                           .flags = OAK_CACHE_LOCKED };
+    c = oak_cache_new(&f);
+    for (uint64_t k = 0; k < 10; k++) ck_assert_int_eq(oak_cache_put(c, &k, c), 0);
+    thread_stack = map_stack();
+    ck_assert_int_eq(pthread_attr_init(&attr), 0);
+    ck_assert_int_eq(pthread_attr_setstack(&attr, thread_stack, STACK), 0);
+    ck_assert_int_eq(pthread_create(&id, &attr, walk_and_rest, NULL), 0);
+    test_wait(&test_standing, 1);
+    oak_cache_each(c, fork_at_once, &child);
+    if (child == 0) _exit(given == 5 && !c->walks && !oaki_cache_check(c) ? 0 : 1);
+    ck_assert_int_eq(test_wait_child(child), 0);
+    AO_store_release(&test_go, 1);
+    test_join(id);
+    ck_assert_ptr_null(c->walks);
+}
+END_TEST
+
 Suite *suite_maps_cache_threads(void)
 {
     Suite *s = suite_create("maps_cache_threads");
     TCase *tc = tcase_create("threads");
     tcase_add_test(tc, threads_share_a_cache);
     tcase_add_test(tc, callbacks_of_many_threads_are_not_in_each_other);
+    tcase_add_test(tc, walks_of_two_stacks);
+    tcase_add_test(tc, evicted_callbacks_of_two_stacks);
+    tcase_add_test(tc, a_callback_stays_on_its_thread);
+    tcase_add_test(tc, a_forks_child_has_its_own_walks);
     suite_add_tcase(s, tc);
     return s;
 }
