@@ -197,8 +197,10 @@ static const char *check_caches(void)
             entries += mc->zone == z && mc->depth > 0;
         if (entries + z->making != z->entries)
             return "zone: entries counts the caches that are in use";
-        if (z->state != OAKI_ZONE_OPEN && (entries > 0 || z->parked))
-            return "zone: one that is shut has no caches";
+        bool shut = z->state != OAKI_ZONE_OPEN && z->state != OAKI_ZONE_CLOSING;
+        if (shut && (entries > 0 || z->parked)) return "zone: one that is shut has no caches";
+        if (z->state == OAKI_ZONE_CLOSING && entries > 0 && !z->called)
+            return "zone: one that closes is entered for an object of it alone";
     }
     if (parked != h->zones.nparked) return "zone: nparked counts the parked caches";
     return NULL;
