@@ -86,10 +86,10 @@ const char *cmd_bytes(char out[24], double bytes);
 /* ---- files (output.c) ---- */
 
 /* A file that is written under a temporary name, and renamed to its path once it is complete. If
- * the path is a device or a pipe, it is written to directly. */
+ * the path is a device, a pipe, or the file of standard output, it is written to directly. */
 typedef struct cmd_output {
     FILE *stream;
-    const char *path;
+    char *path; /* behind symbolic links */
     char *name; /* the temporary name; NULL: the path is written to directly */
 } cmd_output;
 

@@ -3,6 +3,7 @@
  * A file is written under a temporary name. If a signal or exit ends the command meanwhile, the
  * temporary file is removed. At most one file is open at a time. */
 #include "cmd.h"
+#include "observe/target.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -111,16 +112,27 @@ static int forget(cmd_output *o, bool there)
         unguard();
     }
     free(o->name);
+    free(o->path);
     errno = error;
     return -1;
+}
+
+static int open_target(cmd_output *o, const char *path)
+{
+    int fd = oaki_target_descriptor(path);
+
+    if (fd >= 0) return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (is_special(path)) return open(path, O_WRONLY | O_CLOEXEC);
+    o->path = oaki_target_path(path);
+    return o->path != NULL ? open_beside(o->path, &o->name) : -1;
 }
 
 int cmd_output_open(cmd_output *o, const char *path)
 {
     int fd;
 
-    *o = (cmd_output){ NULL, path, NULL };
-    fd = is_special(path) ? open(path, O_WRONLY | O_CLOEXEC) : open_beside(path, &o->name);
+    *o = (cmd_output){ NULL, NULL, NULL };
+    fd = open_target(o, path);
     if (fd >= 0) o->stream = fdopen(fd, "w");
     if (o->stream != NULL) return 0;
     if (fd >= 0) close(fd);
@@ -144,6 +156,7 @@ int cmd_output_close(cmd_output *o, int result)
     if (failed) return forget(o, true);
     if (o->name != NULL) unguard();
     free(o->name);
+    free(o->path);
     return 0;
 }
 

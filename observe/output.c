@@ -5,9 +5,9 @@
 #include "output.h"
 
 #include "runtime/os.h"
+#include "target.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,11 +87,14 @@ int oaki_output_open(oaki_output *o, const char *path)
         errno = EISDIR;
         return -1;
     }
+    o->fd = oaki_target_descriptor(path);
+    o->lent = o->fd >= 0;
+    if (o->lent) return 0;
     if (there && !S_ISREG(st.st_mode)) {
         o->fd = open(path, O_WRONLY | O_CLOEXEC);
         return o->fd >= 0 ? 0 : -1;
     }
-    o->path = there ? realpath(path, NULL) : strdup(path);
+    o->path = oaki_target_path(path);
     if (!o->path) return fail(o);
     size_t room = strlen(o->path) + 64;
     o->temporary = malloc(room);
@@ -103,7 +106,7 @@ int oaki_output_open(oaki_output *o, const char *path)
 int oaki_output_close(oaki_output *o, int result)
 {
     int saved = errno;
-    if (close(o->fd) != 0 && result == 0) {
+    if (!o->lent && close(o->fd) != 0 && result == 0) {
         result = -1;
         saved = errno;
     }

@@ -17,10 +17,12 @@ typedef struct oaki_output {
     int fd;
     char *path; /* the file to replace; NULL: fd is the target itself */
     char *temporary;
+    bool lent; /* fd is the program's, and stays open */
 } oaki_output;
 
 /* Opens a temporary file in the folder of `path`. If path names something other than a regular file
- * (a device, a pipe), opens that instead. Symbolic links are followed. 0, or -1 with errno. */
+ * (a device, a pipe), or one that the process already writes to (target.h), writes to that instead.
+ * Symbolic links are followed. 0, or -1 with errno. */
 int oaki_output_open(oaki_output *o, const char *path);
 
 /* Ends the output. If `result` is 0 the file takes its name; if it is -1 the file is removed. 0, or

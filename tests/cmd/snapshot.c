@@ -250,6 +250,33 @@ START_TEST(what_can_not_be_written_is_told)
 }
 END_TEST
 
+/* Links stay, and so does what standard output has: here by a name in whose folder there can be no
+ * other file. */
+START_TEST(an_output_is_what_a_link_leads_to)
+{
+    char folder[] = "/tmp/oakum-test-XXXXXX", link[64], target[64], to[64];
+
+    save();
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(link, sizeof(link), "%s/link", folder);
+    snprintf(target, sizeof(target), "%s/target", folder);
+    ck_assert_int_eq(symlink("target", link), 0);
+    for (int i = 0; i < 2; i++) { /* without the target, and with it */
+        OAKUM("snapshot", "convert", file, link);
+        ck_assert_msg(r.status == 0, "%s", r.err);
+        ck_assert_int_eq(readlink(link, to, sizeof(to)), 6);
+        ck_assert_int_eq(truncate(target, 100), 0);
+    }
+    ck_assert_int_eq(unlink(link), 0);
+    ck_assert_int_eq(unlink(target), 0);
+    ck_assert_msg(rmdir(folder) == 0, "something is left in %s", folder);
+    OAKUM("snapshot", "convert", file, "/proc/self/fd/1");
+    ck_assert_msg(r.status == 0, "%s", r.err);
+    ck_assert_ptr_null(test_json_error(r.out));
+    forget();
+}
+END_TEST
+
 static bool deadly; /* the signal of such a limit has its default, which ends a process */
 
 /* A file ends after the first bytes of it. No signal comes of what Oakum writes. */
@@ -301,6 +328,7 @@ Suite *suite_cmd_snapshot(void)
     tcase_add_test(t, names_in_a_snapshot_are_shown_without_what_a_terminal_obeys);
     tcase_add_loop_test(t, names_in_a_snapshot_are_escaped_in_json, 0, 4);
     tcase_add_test(t, what_can_not_be_written_is_told);
+    tcase_add_test(t, an_output_is_what_a_link_leads_to);
     tcase_add_loop_test(t, nothing_is_left_of_a_conversion_that_failed, 0, 2);
     suite_add_tcase(s, t);
     return s;

@@ -117,6 +117,49 @@ START_TEST(a_link_stays_one)
 }
 END_TEST
 
+START_TEST(a_link_to_nothing_leads_to_the_new_file)
+{
+    const char *path = in_dir("real"), *other = in_dir("link");
+    ck_assert_int_eq(symlink("turn", other), 0);
+    ck_assert_int_eq(symlink(path, in_dir("turn")), 0);
+    ck_assert_int_eq(write_file(other, "new", 0), 0);
+    assert_holds(path, "new");
+    ck_assert_uint_eq(files(), 3);
+    const char *loop = in_dir("loop");
+    ck_assert_int_eq(symlink(loop, loop), 0);
+    ck_assert_int_eq(write_file(loop, "new", 0), -1);
+    ck_assert_int_eq(errno, ELOOP);
+    ck_assert_uint_eq(files(), 4);
+}
+END_TEST
+
+/* What the program has written to a descriptor stays, and so does the descriptor. */
+START_TEST(a_file_that_is_written_to_already_is_continued)
+{
+    const char *path = in_dir("log");
+    char name[40];
+    int fd = open(path, O_WRONLY | O_CREAT, 0600), own = dup(STDOUT_FILENO);
+    ck_assert_int_eq(oaki_write_all(fd, "a ", 2), 0);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    ck_assert_int_eq(write_file(name, "b ", 0), 0);
+    ck_assert_int_eq(oaki_write_all(fd, "c ", 2), 0);
+    ck_assert_int_eq(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
+    int named = write_file("/dev/stdout", "d ", 0), same = write_file(path, "e", 0);
+    ck_assert_int_eq(dup2(own, STDOUT_FILENO), STDOUT_FILENO);
+    ck_assert_int_eq(named, 0);
+    ck_assert_int_eq(same, 0);
+    assert_holds(path, "a b c d e");
+    ck_assert_uint_eq(files(), 1);
+    close(own);
+    close(fd);
+    fd = open(path, O_RDONLY);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    ck_assert_int_eq(write_file(name, "whole", 0), 0); /* one that is only read is replaced */
+    close(fd);
+    assert_holds(path, "whole");
+}
+END_TEST
+
 START_TEST(bad_names_are_errors)
 {
     ck_assert_int_eq(write_file(in_dir("no/such/folder"), "x", 0), -1);
@@ -260,6 +303,8 @@ Suite *suite_observe_output(void)
     tcase_add_checked_fixture(c, start, stop);
     tcase_add_test(c, a_file_is_replaced_when_it_is_whole);
     tcase_add_test(c, a_link_stays_one);
+    tcase_add_test(c, a_link_to_nothing_leads_to_the_new_file);
+    tcase_add_test(c, a_file_that_is_written_to_already_is_continued);
     tcase_add_test(c, bad_names_are_errors);
     tcase_add_test(c, a_full_device_is_an_error);
     tcase_add_test(c, a_disk_that_fills_up_leaves_nothing);
