@@ -344,13 +344,13 @@ static bool fits(void *p, size_t have, size_t n)
 /* Allocate a block for realloc. A large block gets extra room: it will probably grow again, and
  * untouched pages cost nothing. When references are looked for, the block is cleared, so that no
  * stale word in the room counts as one. */
-static void *moved(size_t have, size_t n)
+static void *moved(size_t have, size_t n, const void *caller)
 {
     bool grows = !oaki_guard.on && n > have && have > OAKI_SMALL_MAX && n < PTRDIFF_MAX / 2;
     bool looks = oaki_wanted.leaks || oaki_wanted.collect;
     void *q = !grows ? NULL : looks ? calloc(1, n + ROOM(n)) : malloc(n + ROOM(n));
     if (!q) return malloc(n);
-    oaki_note_again(q, n);
+    oaki_note_again(q, n, caller);
     return q;
 }
 
@@ -361,21 +361,22 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
         free(p);
         return NULL;
     }
+    const void *caller = __builtin_return_address(0);
     void *other;
     if (OAKI_UNLIKELY(!is_ours(p)) && oaki_others_realloc(p, n, &other)) return other;
     if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, SIZE_MAX, "realloc"))
         return errno = EINVAL, NULL;
     size_t have = size_of(p, "realloc");
     if (n <= PTRDIFF_MAX && fits(p, have, n)) {
-        oaki_note_again(p, n);
+        oaki_note_again(p, n, caller);
         return p;
     }
     int saved = errno;
-    void *q = moved(have, n);
+    void *q = moved(have, n, caller);
     if (!q && n > have) return NULL;
     if (!q) { /* without memory, shrinking in place still works */
         errno = saved;
-        oaki_note_again(p, n);
+        oaki_note_again(p, n, caller);
         return p;
     }
     memcpy(q, p, OAKI_MIN(have, n));

@@ -58,7 +58,7 @@ static void resized(void *obj, size_t bytes)
     self.sites->resized(obj, bytes);
 }
 
-void oaki_note_again(void *p, size_t asked)
+void oaki_note_again(void *p, size_t asked, const void *caller)
 {
     if (self.rate != 1 || oaki_my.quiet || oaki_side_has(p) || !oaki_can_enter()) return;
     const oaki_span *s = oaki_span_of_offset(oaki_heap_offset(p));
@@ -67,6 +67,7 @@ void oaki_note_again(void *p, size_t asked)
     if (AO_char_load(&s->sampled) != 0) self.sites->freed(p);
     oaki_leave(t);
     oaki_my.asked = asked;
+    oaki_my.caller = caller;
     note(p, s->size, 1);
     oaki_my.asked = 0;
 }

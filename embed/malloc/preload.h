@@ -205,9 +205,9 @@ void oaki_maps_learn(void); /* once, on the first thread */
 
 /* Start to record objects with their stacks: all with rate 1, else samples. Returns 0 or -1. */
 int oaki_note_start(size_t rate);
-/* Record an object again that is resized in place, as the resizing call counts as its allocation.
- */
-void oaki_note_again(void *p, size_t asked);
+/* Record an object again that is resized in place: the resizing call, which returns to `caller`,
+ * counts as its allocation. */
+void oaki_note_again(void *p, size_t asked, const void *caller);
 
 /* ---- check.c, with --check ---- */
 

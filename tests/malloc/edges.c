@@ -440,6 +440,30 @@ static void grow_block(void)
     if (count_moves() > 100) exit(5);
 }
 
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
+/* The loader has allocated for a thread since: a block that is resized in place is still the
+ * program's. */
+static __attribute__((noinline)) void resize(void)
+{
+    pthread_t id;
+    char *p = malloc(100), *q;
+    if (pthread_create(&id, NULL, do_nothing, NULL) != 0) exit(6);
+    pthread_join(id, NULL);
+    q = realloc(p, 80);
+    if (q != p) exit(5);
+    memset(q, 1, 80);
+}
+
+static void resize_and_lose(void)
+{
+    resize();
+    wipe();
+}
+
 /* Ten blocks to which only memory refers that is in no fork. */
 static __attribute__((noinline)) char **refer_from(char **page)
 {
@@ -508,7 +532,8 @@ int main(int argc, char **argv)
                   { "outlived", outlived },     { "woken", wake_up },
                   { "woken-exit", wake_and_exit }, { "woken-leave", wake_and_leave },
                   { "limited", limited }, { "on-time", on_time },
-                  { "grow-block", grow_block }, { "dont-fork", dont_fork },
+                  { "grow-block", grow_block }, { "resize", resize_and_lose },
+                  { "dont-fork", dont_fork },
                   { "dont-fork-malloced", dont_fork_malloced },
                   { "exit-small", exit_on_small_stack },
                   { "exit-smallest", exit_on_smallest_stack },
