@@ -140,22 +140,40 @@ static bool tell_signal(const char *value)
     return tell("OAKUM_MALLOC_SIGNAL", text);
 }
 
-/* Pass on a file's name as an absolute path, as the program may change its folder. */
-static bool tell_file(const char *name, const char *value)
+/* Append text with each % twice, as it stands for itself. */
+static char *put_plainly(char *at, const char *text)
 {
-    char *here, *path;
-    size_t n;
+    for (; *text != '\0'; text++) {
+        *at++ = *text;
+        if (*text == '%') *at++ = '%';
+    }
+    return at;
+}
+
+/* Pass on a file's name as an absolute path, as the program may change its folder. In a pattern %p
+ * is the process id; only `value` may have it. */
+static bool tell_path(const char *name, const char *value, bool pattern)
+{
+    char *here, *path, *end;
     bool told;
 
     if (value[0] == '/') return tell(name, value);
     here = getcwd(NULL, 0);
-    n = (here != NULL ? strlen(here) : 0) + strlen(value) + 2;
-    path = malloc(n);
-    if (path != NULL) snprintf(path, n, "%s%s%s", here ? here : "", here ? "/" : "", value);
+    path = here != NULL ? malloc(2 * strlen(here) + strlen(value) + 2) : NULL;
+    if (path != NULL) {
+        end = pattern ? put_plainly(path, here) : stpcpy(path, here);
+        *end = '/';
+        memcpy(end + 1, value, strlen(value) + 1);
+    }
     told = tell(name, path != NULL ? path : value);
     free(path);
     free(here);
     return told;
+}
+
+static bool tell_file(const char *name, const char *pattern)
+{
+    return tell_path(name, pattern, true);
 }
 
 static bool take_children(request *r, const char *value)
@@ -234,7 +252,7 @@ static bool take_suppressions(request *r, const char *path)
         return false;
     }
     snprintf(name, sizeof(name), "OAKUM_MALLOC_SUPPRESSIONS_%u", r->nsuppressions++);
-    return tell_file(name, path);
+    return tell_path(name, path, false);
 }
 
 /* Whether an option is about leaks, and so turns their report on. --error-exitcode does so only

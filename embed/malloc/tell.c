@@ -48,17 +48,15 @@ void oaki_tell_start(void)
     if (self.name[0] != '/') self.name[0] = '\0';
 }
 
-/* %p stands for the process id. */
 void oaki_tell_name(const char *pattern, char *out, size_t n)
 {
     size_t at = 0;
     for (const char *p = pattern; *p && at + 1 < n; p++) {
-        if (p[0] != '%' || p[1] != 'p') {
+        if (p[0] == '%' && p[1] == 'p')
+            at += OAKI_MIN(oaki_format(out + at, n - at, "%d", oaki_os_pid()), n - at - 1);
+        else
             out[at++] = *p;
-            continue;
-        }
-        at += OAKI_MIN(oaki_format(out + at, n - at, "%d", oaki_os_pid()), n - at - 1);
-        p++;
+        p += p[0] == '%' && (p[1] == 'p' || p[1] == '%');
     }
     out[at] = '\0';
 }

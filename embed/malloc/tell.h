@@ -13,7 +13,7 @@ void oaki_tell_seal(void);
  * error, if that is still the same file. */
 void oaki_tell_plainly(const char *text);
 
-/* Copy a file name, with the process id in place of %p. */
+/* Copy a file name, with the process id in place of %p, and % in place of %%. */
 void oaki_tell_name(const char *pattern, char *out, size_t n);
 
 #endif
