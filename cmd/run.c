@@ -202,23 +202,26 @@ static bool take_check(request *r, const char *value)
     return tell("OAKUM_MALLOC_CHECK", value);
 }
 
-/* Read all of a file, with a NUL. Returns NULL with errno. */
+/* Read all of a file, with a NUL. Returns NULL with errno: ESPIPE if it can't be read twice. */
 static char *read_whole(const char *path)
 {
-    FILE *f = fopen(path, "re");
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* don't wait at a named pipe */
+    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
     size_t n = 0, cap = 0;
     char *text = NULL;
-    int error;
+    int error = 0;
 
     if (f == NULL) return NULL;
-    do {
+    if (lseek(fd, 0, SEEK_CUR) < 0) error = errno;
+    while (error == 0 && n + 1 >= cap) {
         char *more = realloc(text, cap = cap != 0 ? 2 * cap : 4096);
 
-        if (more == NULL) break;
-        text = more;
-        n += fread(text + n, 1, cap - n - 1, f);
-    } while (n == cap - 1);
-    error = n == cap - 1 ? ENOMEM : ferror(f) ? errno : 0;
+        if (more != NULL) {
+            text = more;
+            n += fread(text + n, 1, cap - n - 1, f);
+        }
+        if (more == NULL || ferror(f)) error = errno;
+    }
     fclose(f);
     if (error != 0) {
         free(text);
@@ -237,6 +240,11 @@ static bool take_suppressions(request *r, const char *path)
     const char *error;
     unsigned line = 0;
 
+    if (text == NULL && errno == ESPIPE) {
+        cmd_say(stderr, "%s: %s is a pipe or a terminal, and is read twice; give files\n",
+                command, path);
+        return false;
+    }
     if (text == NULL) {
         cmd_say(stderr, "%s: cannot read %s: %s; %s\n", command, path, strerror(errno),
                 cmd_remedy(errno));
