@@ -150,6 +150,9 @@ int oaki_listen_is_loopback(const char *address);
 void oaki_listen_close(oaki_listener *l);
 /* Forgets the descriptors: they are closed in this table, but another table has them still. */
 void oaki_listen_let_go(const oaki_listener *l);
+/* Whether no listener was closed by the program. They stand for all descriptors of the server: a
+ * program that closes those that it doesn't know closes these, too. */
+bool oaki_listen_is_whole(const oaki_listener *l);
 
 /* ---- serve_socket.c ---- */
 

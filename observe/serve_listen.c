@@ -203,6 +203,15 @@ int oaki_listen(const char *address, oaki_listener *out, char error[OAKI_SERVE_E
     return 0;
 }
 
+bool oaki_listen_is_whole(const oaki_listener *l)
+{
+    for (unsigned i = 0; i < l->n; i++) {
+        errno = EBADF; /* of another file; a failure of the system says nothing */
+        if (!oaki_fd_is(l->fd[i], &l->file[i]) && errno == EBADF) return false;
+    }
+    return true;
+}
+
 void oaki_listen_let_go(const oaki_listener *l)
 {
     for (unsigned i = 0; i < l->n; i++)

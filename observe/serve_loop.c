@@ -35,7 +35,7 @@ oaki_serve_patience oaki_serve_patiences = { 15 * SECOND, 30 * SECOND, SECOND, 5
 
 static oaki_server *const self = &oaki_the_server;
 static bool awake; /* the loop can be woken */
-static bool broken; /* libmicrohttpd has failed */
+static bool broken; /* libmicrohttpd has failed, or lost its descriptors */
 static uint64_t refused_ns; /* when accept last failed; 0: never */
 
 int oaki_serve_thread_start(pthread_t *id, void *(*fn)(void *), void *arg)
@@ -428,7 +428,7 @@ static int epoll_fd(void)
 }
 
 /* Waits until there is something to do. With no place free, waiting clients are not accepted, only
- * detected. */
+ * detected. If the descriptors may be others' now, nothing more is done with them. */
 static void wait_and_accept(int epoll)
 {
     static struct pollfd fds[2 + OAKI_SERVE_CLIENTS_MAX + OAKI_SERVE_LISTENERS]; /* of one thread */
@@ -439,11 +439,11 @@ static void wait_and_accept(int epoll)
     bool full = self->nclients >= self->max_clients, skip = full || refuses();
     for (unsigned i = 0; i < n; i++)
         listeners[i] = (struct pollfd){ .fd = self->listener.fd[i], .events = POLLIN };
-    if (poll(fds, 2 + silent + (skip ? 0 : n), timeout_of()) < 0) {
-        /* EINVAL: the limit of descriptors is below their number here; it may be raised again */
-        if (errno != EINTR) oaki_os_sleep_ns(LOOK_MS * UINT64_C(1000000));
-        return;
-    }
+    int ready = poll(fds, 2 + silent + (skip ? 0 : n), timeout_of());
+    /* EINVAL: the limit of descriptors is below their number here; it may be raised again */
+    if (ready < 0 && errno != EINTR) oaki_os_sleep_ns(LOOK_MS * UINT64_C(1000000));
+    broken |= !oaki_listen_is_whole(&self->listener);
+    if (ready < 0 || broken) return;
     for (nfds_t i = 0; i < silent; i++)
         if (fds[2 + i].revents) tell(client_with(fds[2 + i].fd));
     if (full && poll(listeners, n, 0) > 0) {
@@ -459,7 +459,7 @@ static void stop_it(void *daemon)
     oaki_mhd.MHD_stop_daemon(daemon);
 }
 
-/* Closes the connections that a failed libmicrohttpd left. Its memory stays. */
+/* Closes the connections that a broken libmicrohttpd left. Its memory stays. */
 static void close_broken(void)
 {
     for (unsigned i = 0; i < self->max_clients; i++) {
@@ -478,8 +478,10 @@ static void close_daemon(void)
     call(stop_it, self->daemon);
     self->daemon = NULL;
     if (broken) close_broken();
-    for (unsigned i = 0; i < self->max_clients; i++)
-        if (self->clients[i].fd >= 0 && !self->clients[i].told) close(self->clients[i].fd);
+    for (unsigned i = 0; i < self->max_clients; i++) {
+        const oaki_client *c = &self->clients[i];
+        if (c->fd >= 0 && !c->told && is_open(c)) close(c->fd);
+    }
 }
 
 static void run_it(void *daemon)
@@ -493,6 +495,7 @@ static void run(void)
     static char buf[MEMORY_OF_CONNECTION]; /* static: used by one thread */
     while (!AO_int_load_acquire(&self->quit) && !broken) {
         wait_and_accept(epoll);
+        if (broken) break;
         take_answers();
         look_at_clocks(oaki_os_now_ns());
         look_ahead(buf);
@@ -582,7 +585,7 @@ void *oaki_serve_loop(void *arg)
 
 static void close_what_is_open(void)
 {
-    if (self->daemon) close(epoll_fd());
+    if (self->daemon && oaki_listen_is_whole(&self->listener)) close(epoll_fd());
     for (unsigned i = 0; self->clients && i < self->max_clients; i++)
         if (self->clients[i].fd >= 0 && is_open(&self->clients[i])) close(self->clients[i].fd);
 }

@@ -3,7 +3,7 @@
  * The loop's thread has a table of descriptors of its own. So a program that closes all unknown
  * descriptors, as daemons do, closes none of the server's. And the server keeps no descriptor of
  * the program open except standard error. If a filter refuses both close_range and unshare, the
- * table is the program's. Then a program that closes all descriptors closes the listeners.
+ * table is the program's. Then a program that closes all descriptors ends the server.
  * The program has one end of a pair of sockets. If it closes that end and the number is reused,
  * nothing is sent to it. From then on the loop only wakes by its timeout.
  *

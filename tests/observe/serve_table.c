@@ -13,9 +13,12 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 Suite *suite_observe_serve_table(void);
@@ -23,6 +26,12 @@ Suite *suite_observe_serve_table(void);
 static void start(void)
 {
     test_heap_start(test_config());
+}
+
+/* As a daemon does. */
+static void close_all(void)
+{
+    for (int fd = STDERR_FILENO + 1; fd < 65536; fd++) (void)close(fd);
 }
 
 #define SPARE 8
@@ -35,7 +44,7 @@ static void close_all_and_ask(void)
     char byte;
     struct stat s;
     int pair[2];
-    for (int fd = STDERR_FILENO + 1; fd < 65536; fd++) (void)close(fd);
+    close_all();
     for (int i = 0; i < SPARE; i++) (void)open("/dev/null", O_RDWR); /* check writes to one */
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) _exit(3);
     int last = pair[0];
@@ -84,7 +93,7 @@ static void close_all_and_look(void)
     int pair[PAIRS][2];
     struct stat s;
     bool right = true;
-    for (int fd = STDERR_FILENO + 1; fd < 65536; fd++) (void)close(fd);
+    close_all();
     (void)open("/dev/null", O_RDWR); /* check writes to one */
     for (int i = 0; i < PAIRS; i++) {
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair[i]) != 0) _exit(3);
@@ -102,8 +111,55 @@ static void close_all_and_look(void)
     _exit(right ? 0 : 1);
 }
 
+/* Its own listeners get the numbers: their clients are its own to accept. */
+static void close_all_and_listen(void)
+{
+    int listener[PAIRS];
+    bool right = true;
+    close_all();
+    (void)open("/dev/null", O_RDWR); /* check writes to one */
+    for (int i = 0; i < PAIRS; i++) {
+        struct sockaddr_un name = { .sun_family = AF_UNIX }; /* the system chooses a name */
+        socklen_t n = sizeof name.sun_family;
+        listener[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        right = right && bind(listener[i], (struct sockaddr *)&name, n) == 0 &&
+                listen(listener[i], 1) == 0;
+    }
+    for (int i = 0; i < PAIRS; i++) {
+        struct sockaddr_un name;
+        socklen_t n = sizeof name;
+        int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        right = right && getsockname(listener[i], (struct sockaddr *)&name, &n) == 0 &&
+                connect(client, (struct sockaddr *)&name, n) == 0;
+    }
+    sleep(2);
+    for (int i = 0; i < PAIRS; i++) right = right && accept(listener[i], NULL, NULL) >= 0;
+    _exit(right ? 0 : 1);
+}
+
+/* And its own epolls, whose events are no connections of libmicrohttpd's. */
+static void close_all_and_await(void)
+{
+    struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = 16 };
+    int epoll[PAIRS];
+    bool right = true;
+    close_all();
+    (void)open("/dev/null", O_RDWR); /* check writes to one */
+    int ready = eventfd(1, 0);
+    for (int i = 0; i < PAIRS; i++) {
+        epoll[i] = epoll_create1(0);
+        right = right && epoll_ctl(epoll[i], EPOLL_CTL_ADD, ready, &event) == 0;
+    }
+    sleep(2);
+    for (int i = 0; i < PAIRS; i++)
+        right = right && epoll_wait(epoll[i], &event, 1, 0) == 1 && event.data.u64 == 16;
+    _exit(right ? 0 : 1);
+}
+
 START_TEST(one_table_for_all_and_a_program_that_closes_all)
 {
+    static void (*const then[])(void) = { close_all_and_look, close_all_and_listen,
+                                          close_all_and_await };
     if (test_skip_asan() || test_skip_valgrind()) return;
     start();
     fflush(NULL);
@@ -113,7 +169,7 @@ START_TEST(one_table_for_all_and_a_program_that_closes_all)
         test_refuse(SYS_unshare);
         if (!http_serve(NULL, NULL)) _exit(0);
         if (oaki_wake_is_apart()) _exit(4);
-        close_all_and_look();
+        then[_i]();
     }
     ck_assert_int_eq(test_wait_child(pid), 0);
 }
@@ -150,7 +206,7 @@ Suite *suite_observe_serve_table(void)
     tcase_set_timeout(c, 60);
     suite_add_tcase(s, c);
     tcase_add_loop_test(c, a_program_that_closes_all_descriptors, 0, 2);
-    tcase_add_test(c, one_table_for_all_and_a_program_that_closes_all);
+    tcase_add_loop_test(c, one_table_for_all_and_a_program_that_closes_all, 0, 3);
     tcase_add_test(c, a_file_above_the_limit);
     return s;
 }
