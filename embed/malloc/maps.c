@@ -244,7 +244,8 @@ typedef struct text {
     pages pages; /* the walk's */
 } text;
 
-/* The next line of the text, without a newline; or NULL. */
+/* The next line of the text, without a newline; or NULL. If a file's name is too long for the
+ * buffer, its middle is left out: only its beginning is looked at. */
 static char *next_line(text *t)
 {
     for (;;) {
@@ -259,6 +260,7 @@ static char *next_line(text *t)
         memmove(t->buf, t->buf + t->at, t->n - t->at);
         t->n -= t->at;
         t->at = 0;
+        if (t->n == sizeof t->buf) t->n /= 2;
         ssize_t got = syscall(SYS_read, t->fd, t->buf + t->n, sizeof t->buf - t->n);
         if (got < 0 && errno == EINTR) continue;
         t->failed |= got < 0;

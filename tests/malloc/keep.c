@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <threads.h>
 #include <unistd.h>
@@ -146,6 +147,32 @@ static int in_zero(void)
 {
     int fd = open("/dev/zero", O_RDWR);
     return in_memory(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
+}
+
+/* Folders within folders, the names of which are newlines: the kernel lists each as four bytes. */
+static int open_long_name(void)
+{
+    enum { DEEP = 11, LENGTH = 200 };
+    char name[LENGTH + 1] = "", top[] = "/tmp/oakum-keep-XXXXXX";
+    memset(name, '\n', LENGTH);
+    if (!mkdtemp(top) || chdir(top) != 0) return -1;
+    for (int i = 0; i < DEEP; i++)
+        if (mkdir(name, 0700) != 0 || chdir(name) != 0) return -1;
+    int fd = open("file", O_RDWR | O_CREAT, 0600);
+    if (fd < 0 || ftruncate(fd, 1 << 20) != 0 || unlink("file") != 0) return -1;
+    for (int i = 0; i < DEEP; i++)
+        if (chdir("..") != 0 || rmdir(name) != 0) return -1;
+    return rmdir(top) == 0 ? fd : -1;
+}
+
+/* What the kernel lists after such a file. */
+static int above_long_name(void)
+{
+    int fd = open_long_name(), flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    char *at = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (fd < 0 || at == MAP_FAILED) return 6;
+    if (mmap(at, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) != at) return 6;
+    return in_memory(at + (1 << 20));
 }
 
 static int in_shared(void)
@@ -343,7 +370,7 @@ int main(int argc, char **argv)
         int (*run)(void);
         bool keeps_all; /* so that nothing is freed */
     } places[] = { { "shared", in_shared, false }, { "memfd", in_memfd, false },
-                   { "shm", in_shm, false },
+                   { "shm", in_shm, false }, { "above-long-name", above_long_name, false },
                    { "c11", in_c11_thread, false }, { "clone", in_clone, true },
                    { "dontfork", in_dontfork, true }, { "wipeonfork", in_wipeonfork, true },
                    { "malloced", in_malloced, false },
