@@ -42,12 +42,18 @@ static size_t hash(uintptr_t lo)
     return (size_t)(((lo >> 12) * 0x9e3779b97f4a7c15u) >> 32) & (own.cap - 1);
 }
 
+/* An extent that begins where another does replaces it. Otherwise the first removed one's place is
+ * used. */
 static void put(oaki_extent e)
 {
-    size_t i = hash(e.lo);
-    while (own.place[i].lo > GONE && own.place[i].lo != e.lo) i = (i + 1) & (own.cap - 1);
-    if (own.place[i].lo == 0) own.used++;
-    if (own.place[i].lo != e.lo) own.n++;
+    size_t i = hash(e.lo), gone = own.cap;
+    for (; own.place[i].lo != 0 && own.place[i].lo != e.lo; i = (i + 1) & (own.cap - 1))
+        if (own.place[i].lo == GONE && gone == own.cap) gone = i;
+    if (own.place[i].lo == 0) {
+        own.n++;
+        if (gone == own.cap) own.used++;
+        else i = gone;
+    }
     own.place[i] = e;
 }
 
