@@ -16,6 +16,7 @@
 #include "gc/concurrent/concurrent.h"
 #include "gc/trace/trace.h"
 #include "runtime/collector.h"
+#include "runtime/fd.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
 #include "runtime/track.h"
@@ -323,6 +324,32 @@ static pid_t fork_bare(void)
 
 /* ---- the parent ---- */
 
+/* The pipe. The program may close all descriptors, and the numbers may then be others'. */
+typedef struct channel {
+    int fd[2];
+    oaki_fd_file file; /* of both ends */
+} channel;
+
+static bool open_channel(channel *c)
+{
+    if (pipe2(c->fd, O_CLOEXEC) != 0) return false;
+    if (oaki_fd_note(c->fd[0], &c->file)) return true;
+    close(c->fd[0]);
+    close(c->fd[1]);
+    return false;
+}
+
+static bool is_lost(const channel *c, int end)
+{
+    errno = EBADF; /* of another file; a failure of the system says nothing */
+    return !oaki_fd_is(c->fd[end], &c->file) && errno == EBADF;
+}
+
+static void close_end(const channel *c, int end)
+{
+    if (!is_lost(c, end)) close(c->fd[end]);
+}
+
 /* Bytes received from the child and not processed yet. */
 typedef struct inbox {
     char data[FRAME + sizeof(uint32_t)];
@@ -369,7 +396,8 @@ static bool gone(pid_t pid)
 }
 
 /* Receives the child's answer. Returns 0 or an error number. *reaped: the child is reaped. */
-static int listen_to(int fd, pid_t pid, uint64_t deadline, oaki_image_answer *out, bool *reaped)
+static int listen_to(const channel *c, pid_t pid, uint64_t deadline, oaki_image_answer *out,
+                     bool *reaped)
 {
     inbox *in = oaki_os_map_scratch(sizeof *in);
     uint32_t left = 0;
@@ -377,10 +405,11 @@ static int listen_to(int fd, pid_t pid, uint64_t deadline, oaki_image_answer *ou
     progress p = in ? MORE : NO_ROOM;
     bool late = false;
     while (p == MORE) {
-        struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+        struct pollfd poll_fd = { .fd = c->fd[0], .events = POLLIN };
         int ready = poll(&poll_fd, 1, *reaped ? 0 : LOOK_MS);
+        if (is_lost(c, 0)) break;
         if (ready > 0) {
-            ssize_t n = read(fd, in->data + in->n, sizeof in->data - in->n);
+            ssize_t n = read(c->fd[0], in->data + in->n, sizeof in->data - in->n);
             if (n < 0 && errno == EINTR) continue;
             if (n <= 0) break;
             in->n += (size_t)n;
@@ -408,12 +437,12 @@ static void reap(pid_t pid, int error, bool reaped)
 
 /* Receives the answer and reaps the child. Called by an attached thread outside of the runtime. The
  * thread counts as stopped meanwhile. */
-static OAKI_NOINLINE int hear_out(oaki_thread *t, int fd, pid_t pid, uint64_t deadline,
+static OAKI_NOINLINE int hear_out(oaki_thread *t, const channel *c, pid_t pid, uint64_t deadline,
                                   oaki_image_answer *out)
 {
     bool reaped = false;
     oaki_blocking_begin(t);
-    int error = listen_to(fd, pid, deadline, out, &reaped);
+    int error = listen_to(c, pid, deadline, out, &reaped);
     reap(pid, error, reaped);
     oaki_blocking_end(t);
     return error;
@@ -457,20 +486,21 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
 int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out)
 {
     OAKI_NO_CANCEL;
-    int pipe_fd[2], error = 0;
+    channel c = { .fd = { -1, -1 } };
+    int error = 0;
     *out = (oaki_image_answer){ 0 };
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     oaki_image im = { .request = r, .answer = out, .self = t };
-    im.in_stop = r->in_stop || pipe2(pipe_fd, O_CLOEXEC) != 0;
-    if (im.in_stop) pipe_fd[0] = pipe_fd[1] = -1;
-    im.fd = pipe_fd[1];
+    im.in_stop = r->in_stop || !open_channel(&c);
+    bool piped = !im.in_stop;
+    im.fd = c.fd[1];
     im.deadline = oaki_os_now_ns() + r->timeout_ns;
     pid_t pid = stop_and_fork(t, &im, out, &error);
     oaki_leave(t);
-    if (pipe_fd[1] >= 0) close(pipe_fd[1]);
-    if (pid > 0) error = hear_out(t, pipe_fd[0], pid, im.deadline, out);
-    if (pipe_fd[0] >= 0) close(pipe_fd[0]);
+    if (piped) close_end(&c, 1);
+    if (pid > 0) error = hear_out(t, &c, pid, im.deadline, out);
+    if (piped) close_end(&c, 0);
     if (error == 0) return 0;
     oaki_image_answer_free(out);
     errno = error;

@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 
 Suite *suite_observe_image(void);
 
@@ -222,6 +224,59 @@ START_TEST(the_child_has_no_files_of_the_program)
 }
 END_TEST
 
+static bool open_before[256];
+static AO_t *replaced; /* shared with the child */
+
+static int put_when_replaced(oaki_image *im, void *arg)
+{
+    while (!AO_load(replaced) && !oaki_image_late(im)) oaki_pause();
+    return oaki_image_put(im, arg, 1) ? 0 : EPIPE;
+}
+
+/* The one descriptor that is new: the pipe's end for reading, once the other is closed. */
+static int new_file(void)
+{
+    int found = -1, n = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        if (open_before[fd] || fcntl(fd, F_GETFD) < 0) continue;
+        found = fd;
+        n++;
+    }
+    return n == 1 ? found : -1;
+}
+
+/* Puts one of these sockets in its place. */
+static void *replace_file(void *ends)
+{
+    intptr_t fd;
+    while ((fd = new_file()) < 0) oaki_os_sleep_ns(1000000);
+    dup2(*(int *)ends, (int)fd);
+    AO_store(replaced, 1);
+    return (void *)fd;
+}
+
+/* The program's own file in the number of the pipe is neither read nor closed. */
+START_TEST(a_program_that_closes_all_descriptors_meanwhile)
+{
+    oaki_image_answer a;
+    void *fd;
+    char byte = 'x';
+    int ends[2];
+    if (test_skip_slow()) return;
+    start();
+    replaced = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    ck_assert_int_eq(write(ends[1], &byte, 1), 1);
+    for (int i = 0; i < 256; i++) open_before[i] = fcntl(i, F_GETFD) >= 0;
+    pthread_t t = test_start(replace_file, ends);
+    ck_assert_int_eq(take(put_when_replaced, &byte, 20000, false, &a), -1);
+    ck_assert_int_eq(errno, EIO);
+    ck_assert_int_eq(pthread_join(t, &fd), 0);
+    ck_assert_int_eq(recv((int)(intptr_t)fd, &byte, 1, MSG_DONTWAIT), 1);
+    ck_assert_int_eq(waitpid(-1, NULL, __WALL | WNOHANG), -1);
+}
+END_TEST
+
 /* ---- what is in an image ---- */
 
 /* A shape that threads change all the time, but for moments in which two counts differ by one. */
@@ -422,6 +477,7 @@ Suite *suite_observe_image(void)
     tcase_add_test(t, children_of_the_program_are_undisturbed);
     tcase_add_test(t, ignored_children_change_nothing);
     tcase_add_test(t, the_child_has_no_files_of_the_program);
+    tcase_add_test(t, a_program_that_closes_all_descriptors_meanwhile);
     tcase_add_test(t, threads_stand_in_an_image_and_go_on_outside);
     tcase_add_loop_test(t, numbers_are_ranks, 0, 2);
     tcase_add_loop_test(t, it_works_where_parents_are_not_told, 0, 3);
