@@ -81,9 +81,11 @@ static void add_files(void)
 }
 #endif
 
+/* A child of a fork calls it once more, if another thread of the parent was in it. */
 static void find_own(void)
 {
     size_t n = files() + 1; /* and the fast paths */
+    self.nown = 0;
     oaki_thread *t = oaki_enter();
     if (!t) return;
     self.own = oaki_meta_alloc(n * sizeof *self.own, OAKI_META_BUCKHASH);
