@@ -67,11 +67,24 @@ static bool is_off(void)
     return GC_dont_gc != 0;
 }
 
+/* Of the calling thread: it collects without asking the program's function; or it is in it. */
+static __thread bool unasked __attribute__((tls_model("initial-exec")));
+static __thread bool asks __attribute__((tls_model("initial-exec")));
+
+bool lgc_asks(void)
+{
+    return asks;
+}
+
 /* The program's function may not allocate, as with libgc, which holds its lock then. */
 static bool vetoed(oaki_gc_why why)
 {
     if (why == OAKI_GC_DUE && lgc.no_automatic) return true;
-    return why != OAKI_GC_NEEDED && lgc.stop_func();
+    if (why == OAKI_GC_NEEDED || (why == OAKI_GC_ASKED && unasked)) return false;
+    asks = true;
+    bool stops = lgc.stop_func() != 0;
+    asks = false;
+    return stops;
 }
 
 /* Read variables that programs may have assigned. Leaks are found by stop-the-world collections: a
@@ -116,9 +129,10 @@ static void stopped(void *ctx)
     lgc_stats_marked();
 }
 
-/* Call GC_on_heap_resize. In a pause, or under gc_lock. */
+/* Call GC_on_heap_resize. */
 static void tell_heap_size(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     size_t now = GC_get_heap_size(), told = AO_load(&self.heap_told);
     GC_on_heap_resize_proc fn = GC_on_heap_resize;
     AO_store(&self.heap_told, now);
@@ -280,14 +294,18 @@ static void after_collection(void)
     lgc_leak_report();
 }
 
-static bool collect(bool unmap);
-LGC_OUTSIDE(bool, collect, (bool unmap), (unmap))
+static bool collect(bool ask, bool unmap);
+LGC_OUTSIDE(bool, collect, (bool ask, bool unmap), (ask, unmap))
 
-static bool collect(bool unmap)
+/* ask: the program's stop function may forbid it. Finalizers that run in here may collect, too. */
+static bool collect(bool ask, bool unmap)
 {
-    if (lgc_is_blocked()) return collect_outside(unmap);
+    if (lgc_is_blocked()) return collect_outside(ask, unmap);
     GC_word before = GC_gc_no;
+    bool was = unasked;
+    unasked = !ask;
     oak_collect();
+    unasked = was;
     after_collection();
     if (unmap) (void)oak_scavenge();
     return GC_gc_no != before;
@@ -296,34 +314,36 @@ static bool collect(bool unmap)
 void GC_gcollect(void)
 {
     lgc_ready();
-    (void)collect(lgc.force_unmap);
+    (void)collect(true, lgc.force_unmap);
 }
 
 void GC_gcollect_and_unmap(void)
 {
     lgc_ready();
-    (void)collect(true);
+    (void)collect(false, true);
 }
 
-/* The stop function is called only before the collection, which always runs to its end. */
+/* As in libgc, only this stop function is asked. It is called only before the collection, which
+ * always runs to its end. */
 int GC_try_to_collect(GC_stop_func stop)
 {
     lgc_ready();
     if (GC_dont_gc || stop()) return 0;
-    return collect(false);
+    return collect(false, false);
 }
 
 static bool step(void);
 LGC_OUTSIDE(bool, step, (void), ())
 
-/* Is more to be done of the cycle under way? While collections are disabled, no step ends it. */
+/* Is more to be done of the cycle under way? While the program forbids collections, no step ends
+ * it. */
 static bool step(void)
 {
     if (lgc_is_blocked()) return step_outside();
     GC_word before = GC_gc_no;
     bool more = oak_collect_step(LITTLE_US);
     if (GC_gc_no != before) after_collection();
-    return more && !GC_dont_gc && oaki_phase_now() != OAKI_PHASE_IDLE;
+    return more && oaki_phase_now() != OAKI_PHASE_IDLE && !is_off() && !vetoed(OAKI_GC_DUE);
 }
 
 int GC_collect_a_little(void)

@@ -8,14 +8,15 @@
  * Owns: those types. Lock: none. Bound: a check of all objects is O(slots of the heap). */
 #include "libgc.h"
 
+#include <oakum/walk.h>
 #include <string.h>
 
-#define MAGIC ((uintptr_t)0xfeedface0badcafe)
+#define MAGIC ((AO_t)0xfeedface0badcafe)
 #define FILL 0xe5
 #define SMASHED_MAX 32
 
 typedef struct note {
-    uintptr_t magic;
+    AO_t magic; /* set once the rest is written */
     const char *file;
     size_t size; /* the requested size */
     int line;
@@ -77,7 +78,10 @@ static void *alloc(size_t n, lgc_layout *l, const char *file, int line)
     if (!p || !is_debug(p)) return p; /* the result of GC_oom_fn */
     note *k = note_of(p);
     memset(p + n, FILL, (size_t)((char *)k - (p + n)));
-    *k = (note){ MAGIC, file, n, line };
+    k->file = file;
+    k->size = n;
+    k->line = line;
+    AO_store_release(&k->magic, MAGIC); /* last: a pause may come halfway */
     return p;
 }
 
@@ -172,9 +176,12 @@ void GC_debug_free(void *p)
     GC_free(p);
 }
 
+LGC_OUTSIDE(void *, GC_debug_realloc, (void *p, size_t n, LIBGC_WHERE), (p, n, file, line))
+
 void *GC_debug_realloc(void *p, size_t n, LIBGC_WHERE)
 {
     int kind;
+    if (lgc_is_blocked()) return GC_debug_realloc_outside(p, n, file, line);
     if (!p) return GC_debug_malloc(n, file, line);
     if (n == 0) {
         GC_debug_free(p);
@@ -204,21 +211,20 @@ typedef struct smashed {
     const void *obj[SMASHED_MAX];
 } smashed;
 
-static void look(void *obj, size_t size, void *ctx)
+static bool look(const oak_object *o, void *ctx)
 {
     smashed *s = ctx;
-    (void)size;
-    if (s->n < SMASHED_MAX && is_debug(obj) && note_of(obj)->magic && smashed_at(obj))
-        s->obj[s->n++] = obj;
+    const void *obj = o->object;
+    if (is_debug(obj) && note_of(obj)->magic && smashed_at(obj)) s->obj[s->n++] = obj;
+    return s->n < SMASHED_MAX;
 }
 
+/* In a pause, as other threads make and free spans, and write notes. */
 void lgc_debug_check(void)
 {
     smashed s = { .n = 0 };
     if (!AO_load(&composite.type) && !AO_load(&atomic.type)) return;
-    if (oaki_gc_exclude() != 0) return;
-    GC_enumerate_reachable_objects_inner(look, &s);
-    oaki_gc_release();
+    if (oak_heap_each(look, &s, 0) != 0) return;
     if (s.n == 0) return;
     lgc_err("GC_check_heap_block: found %zu smashed heap objects:\n", s.n);
     for (size_t i = 0; i < s.n; i++) tell_smashed(s.obj[i], smashed_at(s.obj[i]));

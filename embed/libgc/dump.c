@@ -12,6 +12,7 @@ LGC_OUTSIDE(void, GC_dump_named, (const char *name), (name))
 void GC_dump_named(const char *name)
 {
     const oaki_heap *h = &oaki_the_heap;
+    lgc_ready();
     if (lgc_is_blocked()) {
         GC_dump_named_outside(name);
         return;
@@ -33,7 +34,6 @@ void GC_dump_named(const char *name)
 
 void GC_dump(void)
 {
-    lgc_ready();
     GC_dump_named(NULL);
 }
 

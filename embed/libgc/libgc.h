@@ -175,6 +175,7 @@ void lgc_push_init(void);
 void lgc_collect_init(void);
 void lgc_apply_pace(void);
 void lgc_tell_growth(void);
+bool lgc_asks(void); /* Is the calling thread in the program's stop function? */
 
 /* Called when the heap may have grown, outside of the runtime. */
 OAKI_INLINE void lgc_grown(void)

@@ -25,8 +25,13 @@ size_t GC_size(const void *p)
     return oak_usable_size(p);
 }
 
+static int kind_of(const void *obj);
+LGC_OUTSIDE(int, kind_of, (const void *obj), (obj))
+
+/* oaki_is_held enters the runtime. */
 static int kind_of(const void *obj)
 {
+    if (lgc_is_blocked()) return kind_of_outside(obj);
     const oaki_span *s = oaki_span_of_offset(oaki_heap_offset(obj));
     const lgc_layout *l = s->kind == OAKI_TYPED ? oaki_type_data_of(obj) : NULL;
     if (l) return l->kind;

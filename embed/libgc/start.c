@@ -71,10 +71,13 @@ static void tell_at_start(void)
     (void)atexit(tell_at_exit);
 }
 
+static AO_t failed; /* and the process exits, with `once` held */
+
 /* Exit with a line, as libgc does, without a signal. */
 _Noreturn void lgc_start_fails(const char *why)
 {
     lgc_err("Can't start up: %s\n", why);
+    AO_store_release(&failed, 1);
     exit(1);
 }
 
@@ -122,8 +125,13 @@ static void start(void)
     if (lgc.dump_regularly) GC_dump();
 }
 
+/* After a failed start, a handler of atexit that needs the heap ends the process. */
 void lgc_start(void)
 {
+    if (AO_load_acquire(&failed)) {
+        (void)fflush(NULL);
+        _exit(1);
+    }
     pthread_mutex_lock(&once);
     if (!AO_load(&lgc.started)) start();
     pthread_mutex_unlock(&once);

@@ -93,11 +93,13 @@ static size_t allocated_by(const oaki_mcache *mc)
 }
 
 /* All allocated bytes. The result never falls, although a run that counted as a whole may be given
- * back. Call it in a pause, or with both locks under which the list of threads changes and counts
- * move from caches to the heap. */
+ * back. Under the two locks, the list of threads changes, and counts move from caches to the
+ * heap. */
 static size_t total(void)
 {
     const oaki_heap *h = &oaki_the_heap;
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&h->threads_lock);
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&h->zones.lock);
     size_t n = AO_load(&h->past_large_bytes) + AO_load(&self.told);
     for (unsigned c = 1; c < oaki_nclasses; c++)
         n += AO_load(&h->past_mallocs[c]) * oaki_classes[c].size;
@@ -121,29 +123,37 @@ static size_t total_or_last(void)
     return n;
 }
 
+/* Take threads_lock. A pause holds it, so a waiting thread counts as stopped. A caller that is
+ * inside of the runtime holds gc_lock, so no other thread stops the world; but not in the stop
+ * function. Returns the argument of unlock_threads. */
+static oaki_thread *lock_threads(void)
+{
+    oaki_thread *entered = lgc_enter(), *waits = lgc_asks() ? oaki_thread_self() : entered;
+    if (waits) oaki_lock_acquire_parked(waits, &oaki_the_heap.threads_lock);
+    else oaki_lock_acquire(&oaki_the_heap.threads_lock);
+    return entered;
+}
+
+static void unlock_threads(oaki_thread *entered)
+{
+    oaki_lock_release(&oaki_the_heap.threads_lock);
+    lgc_leave(entered);
+}
+
 LGC_OUTSIDE(size_t, GC_get_total_bytes, (void), ())
 
-/* A pause holds threads_lock. A caller that is inside of the runtime holds gc_lock, so no other
- * thread stops the world. */
 size_t GC_get_total_bytes(void)
 {
     if (!AO_load_acquire(&lgc.started)) return 0;
     if (lgc_is_blocked()) return GC_get_total_bytes_outside();
-    oaki_thread *t = oaki_thread_self();
+    const oaki_thread *t = oaki_thread_self();
     if (!t) return total_or_last();
-    bool inside = t->in_runtime;
-    if (inside && oaki_world_stopped()) return total();
-    if (inside) {
-        oaki_lock_acquire(&oaki_the_heap.threads_lock);
-    } else {
-        (void)oaki_enter();
-        oaki_lock_acquire_parked(t, &oaki_the_heap.threads_lock);
-    }
+    if (t->in_runtime && oaki_world_stopped()) return total();
+    oaki_thread *entered = lock_threads();
     oaki_lock_acquire(&oaki_the_heap.zones.lock);
     size_t n = total();
     oaki_lock_release(&oaki_the_heap.zones.lock);
-    oaki_lock_release(&oaki_the_heap.threads_lock);
-    if (!inside) oaki_leave(t);
+    unlock_threads(entered);
     return n;
 }
 
@@ -250,31 +260,66 @@ size_t GC_get_prof_stats(struct GC_prof_stats_s *out, size_t size)
 
 /* ---- walks over objects ---- */
 
-/* Whether a slot is an object. Free slots of a thread's run have their alloc bit set, too. */
-static bool is_used(const oaki_span *s, const char *p)
+/* Whether a slot is an object. Free slots of a thread's run have their alloc bit set, too. A thread
+ * that ends frees its cache under threads_lock. */
+static bool is_used(const oaki_span *s, unsigned sc, const char *p)
 {
     if (s->list != OAKI_LIST_CACHED && s->list != OAKI_LIST_NONE) return true;
-    unsigned sc = OAKI_SPANCLASS(s->kind, s->cls);
-    for (const oaki_mcache *mc = oaki_the_heap.mcaches; mc; mc = mc->next)
-        if (mc->span[sc] == s) return !(p >= mc->run[sc].next && p < mc->run_end[sc]);
-    return true;
+    bool stopped = oaki_world_stopped();
+    oaki_thread *entered = stopped ? NULL : lock_threads();
+    const oaki_mcache *mc = oaki_the_heap.mcaches;
+    while (mc && mc->span[sc] != s) mc = mc->next;
+    bool is_free = mc && p >= mc->run[sc].next && p < mc->run_end[sc];
+    if (!stopped) unlock_threads(entered);
+    return !is_free;
 }
 
-static void walk_span(const oaki_span *s, GC_reachable_object_proc fn, void *ctx)
+/* As the span was when it was copied. It may be freed meanwhile, but its memory stays mapped. */
+static void walk_span(const oaki_span *s, const oaki_span *copy, GC_reachable_object_proc fn,
+                      void *ctx)
 {
-    bool large = s->cls == OAKI_CLASS_LARGE;
-    char *p = (char *)oaki_the_heap.base + oaki_span_slot(s);
-    const char *end = p + (large ? 1 : (size_t)s->npages << OAKI_PAGE_SHIFT);
-    size_t size = large ? s->size : oaki_classes[s->cls].size;
+    bool large = copy->cls == OAKI_CLASS_LARGE;
+    char *p = oaki_span_start(s) + copy->shift;
+    const char *end = p + (large ? 1 : (size_t)copy->npages << OAKI_PAGE_SHIFT);
+    size_t size = large ? copy->size : oaki_classes[copy->cls].size;
+    if (size == 0) return; /* its allocation is under way */
     for (; large ? p < end : p + size <= end; p += size)
-        if (oaki_object_base(p) == p && is_used(s, p)) fn(p, size, ctx);
+        if (oaki_object_base(p) == p && is_used(s, OAKI_SPANCLASS(copy->kind, copy->cls), p))
+            fn(p, size, ctx);
 }
 
-/* The caller holds the allocation lock, so no collection changes the spans. */
+/* Copy the span that begins at this page, if there is one. Otherwise the class is 0. Returns how
+ * many pages further the next one may begin. Free runs are passed page by page: they are joined
+ * meanwhile, and only the first and last structs of a run hold its length. */
+static size_t copy_span(size_t page, oaki_span *copy)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t pages = 1;
+    copy->cls = 0;
+    if (!(h->pte[page] & OAKI_PTE_CLASS)) return pages;
+    oaki_thread *entered = lgc_enter();
+    oaki_lock_acquire(&h->pages_lock);
+    oaki_pte e = h->pte[page];
+    /* a run whose memory is being returned has the class of an object, but no kind */
+    if ((e & OAKI_PTE_CLASS) && oaki_pte_kind(e) < OAKI_KINDS) {
+        size_t first = oaki_page_first(page);
+        *copy = h->spans[first];
+        pages = first + copy->npages - page;
+        if (first != page) copy->cls = 0; /* newer than the walk: it has replaced the one here */
+    }
+    oaki_lock_release(&h->pages_lock);
+    lgc_leave(entered);
+    return pages;
+}
+
+/* The caller holds the allocation lock, so no collection changes the spans. Other threads run: they
+ * make and free spans, and return memory to the system. */
 void GC_enumerate_reachable_objects_inner(GC_reachable_object_proc fn, void *ctx)
 {
-    const oaki_heap *h = &oaki_the_heap;
-    size_t end = AO_load(&h->used) >> OAKI_PAGE_SHIFT;
-    for (size_t page = 0; page < end; page += h->spans[page].npages)
-        if (h->pte[page] & OAKI_PTE_CLASS) walk_span(&h->spans[page], fn, ctx);
+    size_t end = AO_load(&oaki_the_heap.used) >> OAKI_PAGE_SHIFT;
+    oaki_span copy;
+    for (size_t page = 0, pages; page < end; page += pages) {
+        pages = copy_span(page, &copy);
+        if (copy.cls) walk_span(&oaki_the_heap.spans[page], &copy, fn, ctx);
+    }
 }

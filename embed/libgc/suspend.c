@@ -10,9 +10,9 @@
 
 #include "runtime/os.h"
 
-/* The caller holds threads_lock, or has stopped the world. */
 static oaki_thread *find(pthread_t id)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&oaki_the_heap.threads_lock);
     oaki_thread *t = oaki_the_heap.threads;
     while (t && (t->own || !pthread_equal(t->pthread, id))) t = t->next;
     return t;

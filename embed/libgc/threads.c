@@ -5,8 +5,8 @@
  * in a list of all threads' records.
  *
  * Owns: the records. Lock: `lock`, a mutex of the host's. While it is held, the holder doesn't
- * allocate, and doesn't wait for a thread. No callback of a collection takes it. In a forked child
- * it is free. Bound: joining and detaching, O(records). */
+ * allocate, and doesn't wait for a thread. No callback of a collection takes it. A forking thread
+ * holds it. Bound: joining and detaching, O(records). */
 #include "libgc.h"
 
 #include <errno.h>
@@ -28,6 +28,9 @@ static struct {
     record *all; /* pinned objects */
 } self = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/* How often the calling thread has taken the lock: a handler of a signal may fork meanwhile. */
+static __thread unsigned holds __attribute__((tls_model("initial-exec")));
+
 /* The calling thread's record. It is pinned, so this word need not be scanned. */
 static __thread record *mine __attribute__((tls_model("initial-exec")));
 
@@ -43,7 +46,13 @@ static void *lock(void *unused)
  */
 static void lock_records(void)
 {
+    if (holds++ > 0) return;
     if (pthread_mutex_trylock(&self.lock) != 0) (void)oak_blocking_call(lock, NULL);
+}
+
+static void release(void)
+{
+    if (--holds == 0) pthread_mutex_unlock(&self.lock);
 }
 
 static void drop(record *r);
@@ -64,7 +73,7 @@ static void unlock_records(record *r)
         if (r->prev) r->prev->next = r->next;
         else self.all = r->next;
     }
-    pthread_mutex_unlock(&self.lock);
+    release();
     if (gone) drop(r);
 }
 
@@ -306,12 +315,26 @@ void GC_atfork_child(void)
 {
 }
 
-static void fork_child(void)
+/* Not inside the runtime, where the thread can't wait: such a child can't use the heap. */
+static bool locks_in_fork(void)
 {
-    pthread_mutex_init(&self.lock, NULL);
+    const oaki_thread *t = oaki_tls_thread;
+    return !t || t->in_runtime != OAKI_IN_RUNTIME;
 }
 
+static void before_fork(void)
+{
+    if (locks_in_fork()) lock_records();
+}
+
+static void after_fork(void)
+{
+    if (locks_in_fork()) release();
+}
+
+/* A fork waits until no thread is halfway through a change of the list. As the heap's handlers are
+ * registered earlier, this comes before what they do, and ends after it. */
 void lgc_threads_init(void)
 {
-    oaki_fork_register(fork_child);
+    (void)pthread_atfork(before_fork, after_fork, after_fork);
 }

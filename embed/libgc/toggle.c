@@ -46,10 +46,11 @@ int GC_toggleref_add(void *obj, int is_strong)
     return r ? GC_SUCCESS : GC_NO_MEMORY;
 }
 
-/* Ask the program's function about each reference. Under gc_lock, so no object dies meanwhile.
+/* Ask the program's function about each reference. With gc_lock held, no object dies meanwhile.
  * Mutators run, and may append references. */
 void lgc_toggle_start(void)
 {
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     GC_toggleref_func fn = lgc.toggleref;
     if (!fn) return;
     oaki_lock_acquire(&self.lock);

@@ -181,6 +181,7 @@ size_t oak_lua_set_limit(lua_State *L, size_t bytes)
 bool oak_lua_stats_read(lua_State *L, oak_lua_stats *out)
 {
     oaki_lua *s = oaki_lua_of(L);
+    if (!out) return s != NULL;
     memset(out, 0, sizeof *out);
     if (!s) return false;
     oak_zone_stats z;

@@ -58,6 +58,7 @@ START_TEST(the_account_is_luas_own)
     lua_gc(L, LUA_GCCOLLECT);
     oak_lua_stats s;
     ck_assert(oak_lua_stats_read(L, &s));
+    ck_assert(oak_lua_stats_read(L, NULL));
     size_t own = (size_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB);
     ck_assert_uint_eq(s.bytes, own);
     ck_assert_uint_ge(s.inuse, s.bytes);
@@ -66,6 +67,7 @@ START_TEST(the_account_is_luas_own)
     lua_close(L);
     lua_State *other = luaL_newstate();
     ck_assert(!oak_lua_stats_read(other, &s));
+    ck_assert(!oak_lua_stats_read(other, NULL));
     ck_assert_uint_eq(s.bytes, 0);
     ck_assert_uint_eq(oak_lua_set_limit(other, 1), SIZE_MAX);
     lua_close(other);

@@ -68,6 +68,8 @@ void test_settings(void);
 void test_callbacks(void);
 void test_exiting(void);
 void test_dumps(void);
+void test_checking(void);
+void test_dumping(void);
 void test_log(void);
 void test_early(void);
 void test_incremental(void);

@@ -3,6 +3,8 @@
 #include "api.h"
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 /* ---- the heap's size ---- */
 
@@ -99,6 +101,11 @@ static int stop(void)
     return 1;
 }
 
+static int go_on(void)
+{
+    return 0;
+}
+
 static NOINLINE void drop_many(watch *w)
 {
     for (int i = 0; i < MANY; i++) watch_add(w, GC_malloc(40));
@@ -114,6 +121,10 @@ static void stop_function(void)
     collect();
     say("asked", asked > 0);
     say_of_many("there while they are given up", watch_alive(&w));
+    GC_word before = GC_get_gc_no();
+    say("only the function that is given is asked", GC_try_to_collect(go_on));
+    GC_gcollect_and_unmap();
+    say("and none where memory is to be returned", GC_get_gc_no() >= before + 2);
     GC_set_stop_func(was);
     collect();
     say_of_many("there after others", watch_alive(&w));
@@ -122,6 +133,38 @@ static void stop_function(void)
 static void churn(size_t bytes)
 {
     for (size_t n = 0; n < bytes; n += 1000) *(char *)GC_malloc(1000) = 1;
+}
+
+static atomic_long looked;
+
+/* Other threads stop the world meanwhile. */
+static int looks(void)
+{
+    usleep(100);
+    looked += GC_get_total_bytes() > 0;
+    return 0;
+}
+
+static void *churns(void *arg)
+{
+    for (int i = 0; i < 20; i++) {
+        churn(4 << 20);
+        GC_gcollect();
+    }
+    return arg;
+}
+
+static void asked_beside_threads(void)
+{
+    GC_stop_func was = GC_get_stop_func();
+    pthread_t t[3];
+    alarm(200);
+    GC_set_stop_func(looks);
+    for (int i = 0; i < 3; i++) GC_pthread_create(&t[i], NULL, churns, NULL);
+    for (int i = 0; i < 3; i++) GC_pthread_join(t[i], NULL);
+    GC_set_stop_func(was);
+    alarm(0);
+    say("looked at figures when asked", looked > 0);
 }
 
 static void automatic(void)
@@ -145,5 +188,6 @@ void test_callbacks(void)
     heap_size();
     thread_events();
     stop_function();
+    asked_beside_threads();
     automatic();
 }

@@ -1,5 +1,7 @@
 /* debug.c - objects that are checked, and what is printed for people. */
 #include "api.h"
+#include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 /* ---- objects that are checked ---- */
@@ -142,6 +144,11 @@ static void dump_named(void)
     GC_print_free_list(1, 2); /* which may be empty */
 }
 
+/* Before anything else is called. */
+void test_dumping(void)
+{
+    printed("a dump that starts the library", dump_named);
+}
 
 static void warn(void)
 {
@@ -174,4 +181,62 @@ void test_log(void)
     GC_set_log_fd(fileno(f));
     GC_gcollect();
     say("logged", lseek(fileno(f), 0, SEEK_END) > 0);
+}
+
+/* ---- all objects are looked at while the heap changes; with OAKUM_DECAY_MS=0 ---- */
+
+#define LARGE ((size_t)40000)
+
+static atomic_bool over;
+
+/* Objects with and without a note: many small ones, and large ones that are freed by hand. */
+static void *changes(void *arg)
+{
+    for (int i = 0; i < 20; i++) {
+        for (int k = 0; k < 200; k++) GC_debug_malloc(40 + (size_t)k, HERE);
+        GC_free(GC_malloc_atomic(LARGE * (size_t)(1 + i % 3)));
+        GC_debug_free(GC_debug_malloc_atomic(LARGE, HERE));
+    }
+    return arg;
+}
+
+/* Threads that start and end, so that their caches come and go. */
+static void *starts(void *arg)
+{
+    pthread_t t;
+    while (!over)
+        if (GC_pthread_create(&t, NULL, changes, NULL) == 0) GC_pthread_join(t, NULL);
+    return arg;
+}
+
+static void count_bytes(void *obj, size_t size, void *bytes)
+{
+    if (GC_is_heap_ptr(obj)) *(size_t *)bytes += size;
+}
+
+static void *enumerate(void *bytes)
+{
+    GC_enumerate_reachable_objects_inner(count_bytes, bytes);
+    return bytes;
+}
+
+void test_checking(void)
+{
+    static char *kept;
+    pthread_t t[2];
+    long whole = 0;
+    kept = GC_debug_malloc(LARGE, HERE);
+    alarm(100);
+    GC_allow_register_threads();
+    for (int i = 0; i < 2; i++) GC_pthread_create(&t[i], NULL, starts, NULL);
+    for (int round = 0; round < 30; round++) {
+        size_t bytes = 0;
+        for (size_t n = 0; n < (size_t)64 << 20; n += LARGE) *(char *)GC_malloc_atomic(LARGE) = 1;
+        GC_gcollect();
+        GC_call_with_alloc_lock(enumerate, &bytes);
+        whole += bytes >= LARGE;
+    }
+    over = true;
+    for (int i = 0; i < 2; i++) GC_pthread_join(t[i], NULL);
+    say("all objects looked at", whole);
 }

@@ -111,11 +111,11 @@ void test_incremental(void)
     say("a list", length(build(NULL)));
 }
 
-/* Collections are disabled in the middle of one: a loop over its steps ends. libgc's doesn't. */
-void test_disabled(void)
+static void **head;
+static long cells;
+
+static NOINLINE void extend(void)
 {
-    static void **head;
-    long under_way = 0, n = 0;
     GC_disable();
     for (int i = 0; i < 1000000; i++) {
         void **p = GC_malloc(24);
@@ -123,11 +123,50 @@ void test_disabled(void)
         head = p;
     }
     GC_enable();
-    while (!under_way && n++ < 100) under_way = GC_collect_a_little();
+    cells += 1000000;
+}
+
+/* Collections are forbidden in the middle of one: a loop over its steps ends. */
+static void ends_when(const char *what, void (*forbid)(int on))
+{
+    long under_way = 0, n;
+    for (int i = 0; i < 10 && !under_way; i++) {
+        extend();
+        for (n = 0; n < 100 && !under_way; n++) under_way = GC_collect_a_little();
+    }
     say("under way", under_way);
-    GC_disable();
+    forbid(1);
     for (n = 0; n < 5000 && GC_collect_a_little();) n++;
-    say("ends while disabled", n < 5000);
-    GC_enable();
-    say("a long list", length(head));
+    say(what, n < 5000);
+    forbid(0);
+}
+
+static void disable(int on)
+{
+    if (on) GC_disable();
+    else GC_enable();
+}
+
+static int refuse(void)
+{
+    return 1;
+}
+
+static int allow(void)
+{
+    return 0;
+}
+
+static void refuse_all(int on)
+{
+    GC_set_stop_func(on ? refuse : allow);
+}
+
+/* libgc's steps go on while collections are disabled. */
+void test_disabled(void)
+{
+    ends_when("ends while disabled", disable);
+    ends_when("ends while none comes by itself", GC_set_disable_automatic_collection);
+    ends_when("ends while they are refused", refuse_all);
+    say("a whole list", length(head) == cells);
 }

@@ -28,6 +28,8 @@ static void *allocates(void *arg)
     for (int i = 0; i < MANY; i++) {
         *good += kept[i][0] == (char)i && kept[i][15 + i] == (char)i;
         if (i % 3 == 0) kept[i] = GC_realloc(kept[i], 5000);
+        if (i % 3 == 1) *good += GC_get_kind_and_size(kept[i], NULL) == 3;
+        if (i % 3 == 2) kept[i] = GC_debug_realloc(kept[i], 3000, "region.c", i);
         *good += kept[i][15 + i] == (char)i;
         if (i % 3 == 2) GC_debug_free(kept[i]);
         else GC_free(kept[i]);

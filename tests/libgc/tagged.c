@@ -3,6 +3,7 @@
 #include <gc/gc.h>
 #include <gc/gc_typed.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void GC_set_pointer_mask(GC_word mask);
@@ -75,8 +76,15 @@ static int none(void)
     return GC_get_pointer_mask() != ~(GC_word)0 || GC_get_pointer_shift() != 0 || alive() > N / 10;
 }
 
+/* Also where the library has failed to start. */
+static void at_exit(void)
+{
+    (void)GC_malloc(16);
+}
+
 int main(int argc, char **argv)
 {
+    atexit(at_exit);
     const char *part = argc > 1 ? argv[1] : "";
     if (strcmp(part, "none") == 0) return none();
     if (strcmp(part, "narrow") == 0) GC_set_pointer_mask(0xffff);
