@@ -1,6 +1,7 @@
 /* ahead.c - tests of runtime/ahead.c: memory is touched before it is taken, what is counted stays
  * true, and zeroed memory is zero whatever was touched. */
 #include "runtime/cost.h"
+#include "runtime/crew.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -325,6 +326,7 @@ START_TEST(what_was_not_taken_decays)
     if (test_skip(oaki_os_cpus() == 1, "one processor has no such thread")) return;
     oaki_ahead_want(30 * MB);
     ck_assert(comes(much_backed));
+    ck_assert(oaki_crew_end(true, UINT64_C(60000000000))); /* what it touches later is young */
     for (int tick = 0; tick < OAKI_DECAY_TICKS; tick++) (void)oaki_scavenge_tick();
     ck_assert(much_backed());
     for (int tick = 0; tick <= OAKI_DECAY_TICKS; tick++) (void)oaki_scavenge_tick();
