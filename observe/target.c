@@ -19,10 +19,22 @@ static bool writes_to(int fd, const struct stat *file)
            (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
 }
 
+int oaki_target_named(const char *path)
+{
+    static const char *const folders[] = { "/dev/fd/", "/proc/self/fd/" };
+    if (strcmp(path, "/dev/stdout") == 0) return STDOUT_FILENO;
+    if (strcmp(path, "/dev/stderr") == 0) return STDERR_FILENO;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        size_t n = strlen(folders[i]);
+        if (strncmp(path, folders[i], n) == 0 && path[n] >= '0' && path[n] <= '9')
+            return atoi(path + n);
+    }
+    return -1;
+}
+
 int oaki_target_descriptor(const char *path)
 {
-    const char *named = strstr(path, "/fd/");
-    const int fds[] = { named ? atoi(named + 4) : -1, STDOUT_FILENO, STDERR_FILENO };
+    const int fds[] = { oaki_target_named(path), STDOUT_FILENO, STDERR_FILENO };
     struct stat file;
     if (stat(path, &file) != 0 || !S_ISREG(file.st_mode)) return -1;
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)

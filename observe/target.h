@@ -2,8 +2,11 @@
 #ifndef OAKI_TARGET_H
 #define OAKI_TARGET_H
 
-/* A descriptor by which this process already writes to the regular file of `path`: one that the
- * path names as /dev/fd/N does, standard output or standard error. To replace that file would lose
+/* The descriptor that a path such as /dev/stdout or /dev/fd/N names. -1: it names none. */
+int oaki_target_named(const char *path);
+
+/* A descriptor by which this process already writes to the regular file of `path`: the
+ * one that the path names, standard output or standard error. To replace that file would lose
  * its text. -1: there is none. */
 int oaki_target_descriptor(const char *path);
 

@@ -4,11 +4,16 @@
  * A file takes its name when it is complete. Names of functions and files may contain any bytes.
  * In XML a byte that is no UTF-8, and a character that XML 1.0 lacks, becomes U+FFFD.
  *
- * Owns nothing; its memory is of malloc, within oaki_quiet_begin. Bound: O(output). */
+ * A name such as /dev/stdout means the descriptor at the start. Programs close it before they end,
+ * so a copy is written to.
+ *
+ * Owns: those copies. Its memory is of malloc, within oaki_quiet_begin. Bound: O(output). */
 #include "observe/json.h"
 #include "observe/output.h"
+#include "observe/target.h"
 #include "observe/utf8.h"
 #include "report.h"
+#include "runtime/fd.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "tell.h"
@@ -150,6 +155,7 @@ static void write_json(file *f, const oaki_leaks *l, const oaki_lost *sums)
     oaki_json_array_end(&j);
     oaki_json_object_end(&j);
     if (!oaki_json_finish(&j) && !f->error) f->error = EIO;
+    put(f, "\n");
 }
 
 /* ---- JUnit ---- */
@@ -274,29 +280,60 @@ static void write_junit(file *f, const oaki_leaks *l, const oaki_lost *sums)
     put(f, "  </testsuite>\n</testsuites>\n");
 }
 
-/* ---- */
+/* ---- the files ---- */
 
-static bool write_one(const char *pattern, const char *what, const oaki_leaks *l,
-                      const oaki_lost *sums,
-                      void (*fn)(file *f, const oaki_leaks *l, const oaki_lost *sums))
+typedef void writer(file *f, const oaki_leaks *l, const oaki_lost *sums);
+
+static struct {
+    const char *const *name; /* a pattern; points to NULL: not wanted */
+    const char *what;
+    writer *write;
+    int copy; /* of the descriptor that is named; checked by its file before use */
+    oaki_fd_file copied;
+} files[] = {
+    { &oaki_wanted.generate, "suppressions", write_suppressions, -1, { 0 } },
+    { &oaki_wanted.json, "JSON", write_json, -1, { 0 } },
+    { &oaki_wanted.junit, "JUnit file", write_junit, -1, { 0 } },
+};
+
+#define NFILES (sizeof files / sizeof files[0])
+
+void oaki_leakfiles_start(void)
+{
+    for (size_t i = 0; i < NFILES; i++) {
+        int fd = *files[i].name ? oaki_target_named(*files[i].name) : -1;
+        if (oaki_fd_note(fd, &files[i].copied)) files[i].copy = oaki_fd_copy_high(fd);
+    }
+}
+
+static int open_file(size_t i, const char *name, oaki_output *out)
+{
+    bool is_copied = files[i].copy >= 0 && oaki_fd_is(files[i].copy, &files[i].copied);
+    if (!is_copied) return oaki_output_open(out, name);
+    *out = (oaki_output){ .fd = files[i].copy, .lent = true };
+    return 0;
+}
+
+static bool write_one(size_t i, const oaki_leaks *l, const oaki_lost *sums)
 {
     enum { NAME_MOST = 4096 };
+    const char *pattern = *files[i].name;
     if (!pattern) return true;
     file *f = malloc(sizeof *f);
     char *name = malloc(NAME_MOST);
     int error = f && name ? 0 : ENOMEM;
     if (name) oaki_tell_name(pattern, name, NAME_MOST);
-    if (!error && oaki_output_open(&f->out, name) != 0) error = errno;
+    if (!error && open_file(i, name, &f->out) != 0) error = errno;
     if (!error) {
         f->n = 0;
         f->error = 0;
-        fn(f, l, sums);
+        files[i].write(f, l, sums);
         flush(f);
         errno = f->error;
         if (oaki_output_close(&f->out, f->error ? -1 : 0) != 0) error = errno;
     }
     if (error)
-        (void)oaki_say("oakum: the %s can't be written to %.700s: %s", what,
+        (void)oaki_say("oakum: the %s can't be written to %.700s: %s", files[i].what,
                        name ? name : pattern, oaki_error_text(error));
     free(name);
     free(f);
@@ -305,8 +342,7 @@ static bool write_one(const char *pattern, const char *what, const oaki_leaks *l
 
 bool oaki_leakfiles_write(const oaki_leaks *l, const oaki_lost *sums)
 {
-    const oaki_asked *w = &oaki_wanted;
-    bool all = write_one(w->generate, "suppressions", l, sums, write_suppressions);
-    all &= write_one(w->json, "JSON", l, sums, write_json);
-    return write_one(w->junit, "JUnit file", l, sums, write_junit) && all;
+    bool all = true;
+    for (size_t i = 0; i < NFILES; i++) all &= write_one(i, l, sums);
+    return all;
 }

@@ -48,6 +48,8 @@ void oaki_suppressed_unused(void (*fn)(void *ctx, const oaki_suppression *s), vo
 
 /* ---- leakfile.c ---- */
 
+void oaki_leakfiles_start(void); /* before the program can close its descriptors */
+
 /* Write the files of --gen-suppressions, --json and --junit. Returns false if one could not be
  * written; that is reported. */
 bool oaki_leakfiles_write(const oaki_leaks *l, const oaki_lost *sums);

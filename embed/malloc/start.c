@@ -345,6 +345,7 @@ static void begin(char **first_environ)
     keep(&w->generate);
     keep(&w->json);
     keep(&w->junit);
+    oaki_leakfiles_start();
     oaki_suppressed_start();
     if (!self.follow && asked("OAKUM_MALLOC_LIBRARY"))
         oaki_environ_forget(first_environ);

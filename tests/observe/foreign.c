@@ -214,6 +214,7 @@ static void end_in_try(void *e)
 
 static void end_outside(void *e)
 {
+    (void)signal(SIGFPE, SIG_DFL); /* a sanitizer has a handler */
     call_it(ending_function(e));
 }
 
