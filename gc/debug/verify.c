@@ -45,19 +45,22 @@ static bool is_stale(size_t to)
     return !whole && oaki_freed_has(to);
 }
 
-/* any: the word counts whichever byte of an object it points to. */
+/* A reference to offset `to`. any: it counts whichever byte of an object that is. */
+static void check_reference(oaki_verifier *v, size_t to, bool any, const char *by, const void *at)
+{
+    size_t slot = any || oaki_mark_counts(to) ? oaki_slot_offset(to) : SIZE_MAX;
+    bool counts = slot != SIZE_MAX && !oaki_mark_get(slot);
+    if (counts && !is_stale(to) && !oaki_host_is_unmarked(slot))
+        report(v, by, at, "refers to an object that is not marked");
+}
+
 OAKI_NO_ASAN static void check_word(oaki_verifier *v, uintptr_t w, bool any, const char *by,
                                     const void *at)
 {
     size_t to[OAKI_WORD_REFS];
     unsigned n = oaki_word_refs(w, AO_load(&oaki_the_heap.used), to);
     if (n == 0 || ((const char *)at >= v->own_lo && (const char *)at < v->own_hi)) return;
-    for (; n > 0; n--) {
-        size_t slot = any || oaki_mark_counts(to[n - 1]) ? oaki_slot_offset(to[n - 1]) : SIZE_MAX;
-        bool counts = slot != SIZE_MAX && !oaki_mark_get(slot);
-        if (counts && !is_stale(to[n - 1]) && !oaki_host_is_unmarked(slot))
-            report(v, by, at, "refers to an object that is not marked");
-    }
+    for (; n > 0; n--) check_reference(v, to[n - 1], any, by, at);
 }
 
 /* Is the object that contains off marked and allocated? A slot that is not allocated may be
@@ -94,13 +97,6 @@ static void reach_word(uintptr_t w, bool any)
     size_t to[OAKI_WORD_REFS];
     for (unsigned n = oaki_word_refs(w, AO_load(&oaki_the_heap.used), to); n > 0; n--)
         if (any || oaki_mark_counts(to[n - 1])) oaki_precise_reach(to[n - 1]);
-}
-
-static void check_root_word(oaki_verifier *v, uintptr_t w, bool any, const char *by,
-                            const void *at)
-{
-    check_word(v, w, any, by, at);
-    reach_word(w, any);
 }
 
 /* May the word have changed in this pause? With the static library, Oakum's counters are data of
@@ -146,11 +142,18 @@ OAKI_NO_ASAN static void check_root(const oaki_root *r, void *ctx)
     }
 }
 
+/* An edge is a reference already: it is not decoded as a word again. */
+static void check_root_edges(oaki_verifier *v, const oaki_edge *edge, size_t n, const char *by)
+{
+    for (size_t i = 0; i < n; i++) {
+        check_reference(v, edge[i].to, true, by, NULL);
+        oaki_precise_reach(edge[i].to);
+    }
+}
+
 static void check_host_root(void *ctx, const oaki_edge *edge, size_t n)
 {
-    oaki_verifier *v = ctx;
-    for (size_t i = 0; i < n; i++)
-        check_root_word(v, oaki_the_heap.base + edge[i].to, true, "a host's root", NULL);
+    check_root_edges(ctx, edge, n, "a host's root");
 }
 
 static void check_held(void *ctx, void *obj)
@@ -169,10 +172,7 @@ static void check_pinned(size_t off, void *ctx)
 
 static void check_protected(void *ctx, const oaki_edge *edge, size_t n)
 {
-    oaki_verifier *v = ctx;
-    for (size_t i = 0; i < n; i++)
-        check_root_word(v, oaki_the_heap.base + edge[i].to, false, "an object to be disclaimed",
-                        NULL);
+    check_root_edges(ctx, edge, n, "an object to be disclaimed");
 }
 
 static void check_protecting(void *ctx, size_t slot)
@@ -211,7 +211,8 @@ static void check_link(void *ctx, void **link, const void *obj, bool is_long)
 static void check_finalizer(void *ctx, const oaki_finalizer_record *r)
 {
     oaki_verifier *v = ctx;
-    check_root_word(v, (uintptr_t)r->ctx, true, "the ctx of a finalizer", r->obj);
+    check_word(v, (uintptr_t)r->ctx, true, "the ctx of a finalizer", r->obj);
+    reach_word((uintptr_t)r->ctx, true);
     if (r->cleanup && r->ready) return;
     check_named(v, r->obj, r->cleanup ? "a cleanup" : "a finalizer", r->obj);
     if (!r->cleanup) oaki_precise_reach(oaki_heap_offset(r->obj));
@@ -231,7 +232,7 @@ static void check_marked(void *ctx, const oaki_edge *edge, size_t n)
     const from_marked *from = ctx;
     const char *p = (char *)oaki_the_heap.base + from->slot;
     for (size_t i = 0; i < n; i++)
-        check_word(from->v, oaki_the_heap.base + edge[i].to, false, "a mark function's object", p);
+        check_reference(from->v, edge[i].to, true, "a mark function's object", p);
 }
 
 OAKI_NO_ASAN static void check_typed(oaki_verifier *v, const char *p, size_t size)

@@ -148,7 +148,7 @@ static void push_others(void *ctx, const oaki_edge *edge, size_t n)
     const place *self_place = ctx;
     for (size_t i = 0; i < n; i++)
         if (edge[i].to - self_place->slot >= self_place->size)
-            oaki_mark_pointer((const char *)oaki_the_heap.base + edge[i].to);
+            oak_mark_ptr(oaki_worker(0), (const char *)oaki_the_heap.base + edge[i].to);
 }
 
 static void mark_contents(const record *r)
