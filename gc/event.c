@@ -107,6 +107,10 @@ void oaki_event_over(oaki_thread *t)
 {
     OAKI_REQUIRES_OUTSIDE();
     OAKI_REQUIRES_RUNNING();
+    if (OAKI_UNLIKELY(t->held.depth > 0)) {
+        t->held.over = true;
+        return;
+    }
     bool bare = t->bare;
     t->bare = false;
     report_in_turn();

@@ -135,7 +135,7 @@ void oaki_event_note(const oaki_cycle *c);
 bool oaki_event_is_mine(void);
 
 /* After a collection: runs listeners and finalizers, and starts the threads that a heap of this
- * size wants. */
+ * size wants; later, if the thread holds that back. */
 void oaki_event_over(oaki_thread *t);
 void oaki_event_init(void);
 void oaki_events_reset(void); /* in the child of a fork */

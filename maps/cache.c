@@ -179,9 +179,12 @@ static int put_sized(oak_cache *c, const void *key, void *value, size_t bytes, u
     bool timed = ttl != 0 && ttl != OAK_CACHE_FOREVER;
     if (timed || oaki_cache_wheel(c)) p.now = clock_now(c);
     if (timed) p.when = ttl < UINT64_MAX - p.now ? p.now + ttl : UINT64_MAX;
-    oaki_inner_enter(&c->in);
-    int result = put(c, &p);
-    oaki_inner_leave(&c->in);
+    int result;
+    do {
+        oaki_inner_enter(&c->in);
+        result = put(c, &p);
+        oaki_inner_leave(&c->in);
+    } while (oaki_held_call(c)); /* a handler may have cleared what is there */
     return result;
 }
 

@@ -9,6 +9,7 @@
  *        chains, and skips at most 1024 evacuated ones. The put that starts a growth allocates the
  *        new array. */
 #include "classic.h"
+#include "held.h"
 #include "inspect.h"
 #include "runtime/heap.h"
 #include <errno.h>
@@ -254,7 +255,7 @@ static search search_for_put(const oak_classic_type *t, oaki_bmap *b, const void
 /* Allocates a large key or value in the map's zone. */
 static void *some(const oak_classic_map *m, size_t size, bool scanned)
 {
-    return OAKI_BESIDE(m, scanned ? oak_alloc(size) : oak_alloc_noscan(size));
+    return OAKI_PART(m, scanned ? oak_alloc(size) : oak_alloc_noscan(size));
 }
 
 /* Adds an entry in the free slot, or in a new overflow bucket after s->last. All its memory is
@@ -316,10 +317,8 @@ static void *put(oak_classic_map *m, const void *key, uint64_t hash)
     }
 }
 
-void *oak_classic_put(oak_classic_map *m, const void *key)
+static void *put_once(oak_classic_map *m, const void *key)
 {
-    if (!m) oak_fatal("oakum: assignment to entry in nil map");
-    if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
     refuse_second_write(m);
     uint64_t hash = oaki_classic_hash(m, key);
     begin_write(m);
@@ -327,6 +326,31 @@ void *oak_classic_put(oak_classic_map *m, const void *key)
     void *value = put(m, key, hash);
     end_write(m);
     return value;
+}
+
+/* After a put: calls what it has held back. That may write to the map, so the entry is looked up,
+ * or put again. A key that is unequal to itself can't be found: then the calls wait for the next
+ * write. */
+static OAKI_NOINLINE void *call_held(oak_classic_map *m, const void *key, void *value)
+{
+    const oak_classic_type *t = m->type;
+    while (oaki_held_any() && !(value && !oaki_classic_equal(t, key, key))) {
+        bool again = oaki_held_call(m);
+        if (!value && !again) break;
+        value = value ? oak_classic_get(m, key) : NULL;
+        if (!value) value = put_once(m, key);
+    }
+    if (!value) errno = ENOMEM;
+    return value;
+}
+
+void *oak_classic_put(oak_classic_map *m, const void *key)
+{
+    if (!m) oak_fatal("oakum: assignment to entry in nil map");
+    if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
+    oaki_held_forget();
+    void *value = put_once(m, key);
+    return oaki_held_any() ? call_held(m, key, value) : value;
 }
 
 /* ---- delete, clear ---- */
@@ -387,6 +411,7 @@ bool oak_classic_delete(oak_classic_map *m, const void *key)
             m->hash0 = (uint32_t)oaki_classic_random(m); /* makes known collisions useless */
     }
     end_write(m);
+    oaki_held_over();
     return s.b != NULL;
 }
 
@@ -401,4 +426,5 @@ void oak_classic_clear(oak_classic_map *m)
     AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) & ~OAKI_SAME_SIZE));
     OAKI_REQUIRES_SOUND(oaki_classic_check_inside(m));
     end_write(m);
+    oaki_held_over();
 }

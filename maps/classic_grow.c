@@ -10,6 +10,7 @@
  * Lock:       none; all here is part of a write.
  * Bound:      evacuating is O(one chain); growing allocates, and zeroes, an array. */
 #include "classic.h"
+#include "held.h"
 #include "resizehook.h"
 #include "runtime/heap.h"
 #include <errno.h>
@@ -74,12 +75,14 @@ static bool make_parts(oak_classic_map *m, uint8_t B, fresh *f)
     return m->extra || !(listed || f->spare);
 }
 
-/* Allocates in the map's zone. */
+/* Allocates in the map's zone, as OAKI_PART. */
 static bool make_fresh(oak_classic_map *m, uint8_t B, fresh *f)
 {
+    oaki_thread *t = oaki_held_begin();
     int away = oaki_zone_go(m);
     bool made = away >= 0 && make_parts(m, B, f);
     if (away > 0) oaki_zone_back();
+    oaki_held_end(t);
     return made;
 }
 
@@ -115,7 +118,7 @@ void oaki_classic_reset(oak_classic_map *m)
      * one the old list stays, and keeps its buckets alive until the map grows. */
     oaki_classic_list *old = m->extra->overflow;
     if (old && old->len > 0) {
-        oaki_classic_list *list = OAKI_BESIDE(m, oak_alloc(sizeof *list));
+        oaki_classic_list *list = OAKI_PART(m, oak_alloc(sizeof *list));
         if (list) m->extra->overflow = list;
     }
 }
@@ -128,7 +131,7 @@ static bool list_reserve(oaki_classic_list *l)
     OAKI_ASSERT(l->len <= l->cap);
     if (l->len < l->cap) return true;
     size_t cap = l->cap == 0 ? 1 : l->cap < 256 ? 2 * l->cap : l->cap + (l->cap + 3 * 256) / 4;
-    oaki_bmap **data = OAKI_BESIDE(l, oak_alloc(cap * sizeof *data));
+    oaki_bmap **data = OAKI_PART(l, oak_alloc(cap * sizeof *data));
     if (!data) return false;
     if (l->len > 0) memcpy(data, l->data, l->len * sizeof *data);
     l->data = data;
@@ -160,7 +163,7 @@ oaki_bmap *oaki_classic_add_overflow(oak_classic_map *m, oaki_bmap *b)
         *oaki_classic_link(t, more) = NULL;
     } else {
         size_t size = oaki_classic_bucket_size(t);
-        more = OAKI_BESIDE(m, list ? oak_alloc_noscan(size) : oak_alloc(size));
+        more = OAKI_PART(m, list ? oak_alloc_noscan(size) : oak_alloc(size));
         if (!more) return NULL;
     }
     count_overflow(m);

@@ -72,6 +72,7 @@ void oaki_inner_leave(oaki_inner *in)
     oaki_maplock_leave(&in->lock);
     AO_store(&in->owner, 0);
     if (in->locked) oaki_lock_release(&in->lock.lock);
+    oaki_held_over();
 }
 
 #ifdef OAKI_DEBUG

@@ -4,6 +4,7 @@
  * Owns: struct oak_map. Invariants and lock: map.h. */
 #include "map.h"
 #include "hash.h"
+#include "held.h"
 #include "resizehook.h"
 #include "runtime/heap.h"
 #include "runtime/os.h"
@@ -220,7 +221,7 @@ typedef union own_key {
 
 /* The rare cases: a NaN, a resize that begins, a large key or value, a group that is full or not
  * there. */
-static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
+static OAKI_NOINLINE void *add_rarely(oak_map *m, uint64_t hash, const void *key)
 {
     const oak_map_type *t = m->type;
     void *key_cell = NULL, *value_cell = NULL;
@@ -255,7 +256,9 @@ static void begin_write(void)
     oaki_attach("a map is written");
 }
 
-OAKI_INLINE void *add(oak_map *m, uint64_t hash, const void *key)
+/* slow: does the rare cases. */
+OAKI_INLINE void *add(oak_map *m, uint64_t hash, const void *key,
+                      void *(*slow)(oak_map *m, uint64_t hash, const void *key))
 {
     const oak_map_type *t = m->type;
     uint64_t p = oak_map_position_(hash);
@@ -266,7 +269,7 @@ OAKI_INLINE void *add(oak_map *m, uint64_t hash, const void *key)
     unsigned free = ~oaki_map_used(tags) & a->slots;
     if (OAKI_UNLIKELY(!free || m->len >= m->limit || t->key == OAK_KEY_DOUBLE ||
                       !a->dir[g >> a->gbits] || (m->flags & OAKI_MAP_CELLS)))
-        return add_slow(m, hash, key);
+        return slow(m, hash, key);
     unsigned slot = oaki_ctz(free);
     char *e = oaki_map_entry(m, a, g, slot);
     void *value = fill(t, e, key, NULL, NULL);
@@ -279,21 +282,66 @@ OAKI_INLINE void *add(oak_map *m, uint64_t hash, const void *key)
     return value;
 }
 
-static OAKI_NOINLINE void *step_and_add(oak_map *m, uint64_t hash, const void *key)
+static void *step_and_add(oak_map *m, uint64_t hash, const void *key)
+{
+    OAKI_REQUIRES_RESIZE(m);
+    oaki_map_step(m, true);
+    return add(m, hash, key, add_rarely);
+}
+
+/* As oak_map_put, but leaves to the caller what is held back. */
+static void *put_once(oak_map *m, const void *key)
+{
+    if (oak_map_get(m, key)) return oak_map_put(m, key);
+    uint64_t hash = oak_map_hash_with_(m->type, key, m->seed, m->mult);
+    if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
+    m->busy = 1;
+    return m->resizing ? step_and_add(m, hash, key) : add(m, hash, key, add_rarely);
+}
+
+/* After a put: calls what it has held back. That may write to the map, so the entry is found again,
+ * or put again. A NaN that was added can't be found: then the calls wait for the next slow put. */
+static OAKI_NOINLINE void *call_held(oak_map *m, const void *key, void *value)
+{
+    while (oaki_held_any() && !(value && is_nan(m->type, key))) {
+        bool again = oaki_held_call(m);
+        if (!value && !again) break;
+        value = put_once(m, key);
+    }
+    if (!value) errno = ENOMEM;
+    return value;
+}
+
+/* Out of line, as the fast path has no frame. */
+static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
 {
     own_key own;
-    OAKI_REQUIRES_RESIZE(m);
     key = keep_key(m->type, &own, key);
-    oaki_map_step(m, true);
-    return add(m, hash, key);
+    oaki_held_forget();
+    if (oaki_held_any()) { /* left by the put of a NaN */
+        m->busy = 0;
+        oaki_held_over();
+        return oak_map_put(m, key);
+    }
+    void *value = add_rarely(m, hash, key);
+    return oaki_held_any() ? call_held(m, key, value) : value;
+}
+
+static OAKI_NOINLINE void *step_and_add_slow(oak_map *m, uint64_t hash, const void *key)
+{
+    own_key own;
+    key = keep_key(m->type, &own, key);
+    oaki_held_forget();
+    void *value = step_and_add(m, hash, key);
+    return oaki_held_any() ? call_held(m, key, value) : value;
 }
 
 void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
 {
     OAKI_REQUIRES_WRITE(m);
     begin_write();
-    if (OAKI_UNLIKELY(m->resizing)) return step_and_add(m, hash, key);
-    return add(m, hash, key);
+    if (OAKI_UNLIKELY(m->resizing)) return step_and_add_slow(m, hash, key);
+    return add(m, hash, key, add_slow);
 }
 
 /* ---- removing ---- */
@@ -394,6 +442,7 @@ bool oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
     else if (OAKI_UNLIKELY(m->len < m->shrink_at))
         oaki_map_shrink(m);
     m->busy = 0;
+    oaki_held_over();
     return true;
 }
 

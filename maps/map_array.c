@@ -5,6 +5,7 @@
  * have no room for. They are in segments too; the last one has `more->tail` groups. The directory
  * always has a place for one segment of the tail.
  * Bound: making an array writes its directory, and no tags unless it must. */
+#include "held.h"
 #include "map.h"
 #include "runtime/heap.h"
 #include "runtime/zone.h"
@@ -23,7 +24,7 @@ bool oaki_map_need_more(oak_map *m)
 {
     if (m->more) return true;
     OAKI_ASSERT(m->bits == 0 && !m->resizing);
-    struct oak_map_more_ *more = OAKI_BESIDE(m, oak_alloc_noscan(sizeof *more));
+    struct oak_map_more_ *more = OAKI_PART(m, oak_alloc_noscan(sizeof *more));
     if (!more) return false;
     more->segments[0] = more->segments[1] = 2;
     more->groups[0] = more->groups[1] = 1;
@@ -220,7 +221,7 @@ bool oaki_map_restore_tags(oak_map *m, size_t g)
     size_t bytes = tag_bytes_before(a, g);
     OAKI_REQUIRES_RESIZE(m);
     OAKI_ASSERT(bytes <= m->more->released * OAKI_MAP_GROUP);
-    if (!OAKI_BESIDE(m, oaki_large_take_back(a->tags, bytes))) return false;
+    if (!OAKI_PART(m, oaki_large_take_back(a->tags, bytes))) return false;
     m->more->released = bytes / OAKI_MAP_GROUP;
     return true;
 }

@@ -6,6 +6,7 @@
  * consistent between two calls of the predicate, and a pass that is left half-way has lost nothing.
  * Lock: none; `busy` is set while the map is written, and not while a predicate runs. A write by
  * the predicate, or concurrently with it, is found by `moves` and `len`. */
+#include "held.h"
 #include "map.h"
 #include "runtime/mcache.h"
 #include <errno.h>
@@ -110,11 +111,15 @@ static bool end_resize(oak_map *m)
 int oak_map_reserve(oak_map *m, size_t n)
 {
     if (!m) return errno = EINVAL, -1;
-    if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
     if (!oaki_attached()) return -1;
-    m->busy = 1;
-    bool done = n <= m->len || (end_resize(m) && make_room(m, n));
-    m->busy = 0;
+    oaki_held_forget();
+    bool done;
+    do {
+        if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
+        m->busy = 1;
+        done = n <= m->len || (end_resize(m) && make_room(m, n));
+        m->busy = 0;
+    } while (oaki_held_call(m) && !done);
     if (done) return 0;
     errno = ENOMEM;
     return -1;
@@ -210,6 +215,7 @@ size_t oak_map_pass_end_(oak_map_pass_ *p)
     else
         fit(m);
     m->busy = 0;
+    oaki_held_over();
     return deleted;
 }
 

@@ -7,6 +7,7 @@
  * So a mark that goes on meanwhile sees every entry (map.h).
  * Lock: none, as for a lookup; a concurrent write is checked for at each segment.
  * Bound: O(bytes of the original). */
+#include "held.h"
 #include "map.h"
 #include "resizehook.h"
 #include "runtime/zone.h"
@@ -144,9 +145,8 @@ static bool copy_array(oak_map *c, const oak_map *m, unsigned i)
     return true;
 }
 
-oak_map *oak_map_copy(const oak_map *m)
+static oak_map *copy(const oak_map *m)
 {
-    if (!m) return errno = EINVAL, NULL;
     if (m->busy) oak_map_misuse_(m, OAK_MAP_READ_);
     size_t len = m->len;
     oak_map *c = oaki_map_header_new();
@@ -168,5 +168,20 @@ oak_map *oak_map_copy(const oak_map *m)
         oaki_resize_begins(c, false, len, (size_t)OAK_MAP_SLOTS_ << (63u - c->array[1].shift),
                            (size_t)OAK_MAP_SLOTS_ << c->bits);
     OAKI_REQUIRES_SOUND(oaki_map_check(c));
+    return c;
+}
+
+/* The program may not write to m meanwhile, so its functions are held back. */
+oak_map *oak_map_copy(const oak_map *m)
+{
+    if (!m) return errno = EINVAL, NULL;
+    oak_map *c;
+    if (!oaki_attached()) return NULL;
+    oaki_held_forget();
+    do {
+        oaki_thread *t = oaki_held_begin();
+        c = copy(m);
+        oaki_held_end(t);
+    } while (oaki_held_call(m) && !c);
     return c;
 }

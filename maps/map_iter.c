@@ -14,6 +14,7 @@
  * Bound: amortized O(1) an entry. After a move, each entry that is left in the unit costs a search
  * of the homes that the unit's home has become. */
 #include "hash.h"
+#include "held.h"
 #include "map.h"
 #include "runtime/zone.h"
 #include <errno.h>
@@ -136,7 +137,7 @@ static bool was_given(const oak_map_iter *it, const char *e)
 static bool more_room(oak_map_iter *it)
 {
     uint32_t n = it->more_size ? it->more_size * 2 : 4 * OAK_MAP_UNIT;
-    struct oak_map_unit_ *unit = OAKI_BESIDE(it->map, oak_alloc_noscan(n * sizeof *unit));
+    struct oak_map_unit_ *unit = OAKI_PART(it->map, oak_alloc_noscan(n * sizeof *unit));
     if (!unit) return false;
     OAKI_ASSERT(it->count < n && it->count == (it->more ? it->more_size : OAK_MAP_UNIT));
     for (uint32_t i = 0; i < it->count; i++)
@@ -316,7 +317,7 @@ static bool note_reseed(oak_map_iter *it)
 {
     const oak_map *m = it->map;
     if (it->state == FIRST || it->state == WRAPPED) {
-        struct oak_map_order_ *o = OAKI_BESIDE(m, oak_alloc(sizeof *o));
+        struct oak_map_order_ *o = OAKI_PART(m, oak_alloc(sizeof *o));
         if (!o) return false;
         *o = (struct oak_map_order_){
             .before = it->given,
@@ -418,7 +419,10 @@ bool oak_map_iter_more_(oak_map_iter *it)
         oak_fatal("oakum: an iterator's map is gone: it was collected");
     if (m->busy) oak_map_misuse_(m, OAK_MAP_ITERATE_);
     if (it->walking && it->moves != m->moves) stop_walking(it);
-    if (OAKI_UNLIKELY(it->seed != m->seed) && !note_reseed(it)) return at_end(it, ENOMEM);
+    while (OAKI_UNLIKELY(it->seed != m->seed)) {
+        if (!note_reseed(it)) return at_end(it, ENOMEM);
+        oaki_held_over();
+    }
     if (walk_on(it)) return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
     for (;;) {
         home h;
@@ -433,7 +437,9 @@ bool oak_map_iter_more_(oak_map_iter *it)
             continue;
         }
         if (!more) return at_end(it, 0);
-        if (OAKI_UNLIKELY(!make_unit(it, &h, end))) return at_end(it, ENOMEM);
+        bool made = make_unit(it, &h, end);
+        oaki_held_over(); /* as any code of the program between two calls */
+        if (OAKI_UNLIKELY(!made)) return at_end(it, ENOMEM);
         if (it->left) return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
     }
 }

@@ -6,6 +6,7 @@
  * tags, and of an entry only the words that may hold pointers. So deleted entries and unused slots
  * keep nothing alive.
  * Lock: types_lock for making layouts; readers need none. */
+#include "held.h"
 #include "inspect.h"
 #include "map.h"
 #include "parts.h"
@@ -208,7 +209,7 @@ char **oaki_map_dir_new(const oak_map *m, size_t n, size_t stride)
     OAKI_ASSERT(n > OAKI_COUNT(m->few_dir[0]) && stride > 0);
     const oak_type *t = type_once(&self.directory, "map directory", mark_directory);
     dir_head *head =
-        t ? OAKI_BESIDE(m, oak_alloc_typed(t, sizeof *head / sizeof(void *) + n)) : NULL;
+        t ? OAKI_PART(m, oak_alloc_typed(t, sizeof *head / sizeof(void *) + n)) : NULL;
     if (!head) return NULL;
     head->n = n;
     head->stride = stride;
@@ -231,7 +232,7 @@ static char *raw(size_t bytes, oaki_kind kind, uint32_t type, bool zero)
 
 char *oaki_map_tags_new(const oak_map *m, size_t groups, bool zero)
 {
-    return OAKI_BESIDE(m, raw(groups * OAKI_MAP_GROUP, OAKI_NOSCAN, 0, zero));
+    return OAKI_PART(m, raw(groups * OAKI_MAP_GROUP, OAKI_NOSCAN, 0, zero));
 }
 
 char *oaki_map_segment_new(const oak_map *m, const char *tags, size_t groups, size_t slots)
@@ -239,10 +240,10 @@ char *oaki_map_segment_new(const oak_map *m, const char *tags, size_t groups, si
     const oaki_map_layout *l = oaki_map_layout_of(m);
     size_t bytes = groups * slots * l->entry_size;
     OAKI_ASSERT(groups > 0 && slots > 0 && slots <= OAK_MAP_SLOTS_ && tags);
-    if (!l->words) return OAKI_BESIDE(m, raw(bytes, OAKI_NOSCAN, 0, false));
+    if (!l->words) return OAKI_PART(m, raw(bytes, OAKI_NOSCAN, 0, false));
     uint32_t type = segment_type(l);
     oaki_map_head *head =
-        type ? OAKI_BESIDE(m, raw(sizeof *head + bytes, OAKI_TYPED, type, false)) : NULL;
+        type ? OAKI_PART(m, raw(sizeof *head + bytes, OAKI_TYPED, type, false)) : NULL;
     if (!head) return NULL;
     head->tags = tags;
     AO_compiler_barrier(); /* a segment of no groups is not read */
@@ -275,7 +276,7 @@ size_t oaki_map_segment_bytes(const oaki_map_layout *l, const char *segment)
 
 void *oaki_map_cell_new(const void *owner, size_t size, bool scanned)
 {
-    return OAKI_BESIDE(owner, scanned ? oak_alloc(size) : oak_alloc_noscan(size));
+    return OAKI_PART(owner, scanned ? oak_alloc(size) : oak_alloc_noscan(size));
 }
 
 oaki_map_part oaki_map_part_of(const oak_type *t, const oaki_map_layout **layout)

@@ -96,6 +96,8 @@ void oaki_maplock_wait(oaki_maplock *l)
 
 void oaki_maplock_enter(oaki_maplock *l)
 {
+    oaki_held_forget();
+    (void)oaki_held_begin();
     l->outer = entered;
     entered = l;
 }
@@ -103,6 +105,7 @@ void oaki_maplock_enter(oaki_maplock *l)
 void oaki_maplock_leave(oaki_maplock *l)
 {
     OAKI_ASSERT(entered == l);
+    oaki_held_end(oaki_thread_self());
     entered = l->outer;
     l->outer = NULL;
 }

@@ -18,6 +18,7 @@
 #ifndef OAKI_MAPLOCK_H
 #define OAKI_MAPLOCK_H
 
+#include "held.h"
 #include "runtime/contain.h"
 #include "runtime/lock.h"
 #include <oakum/map.h>
@@ -40,7 +41,8 @@ oak_map_type oaki_maplock_init(oaki_maplock *l, const char *what, const oak_map_
 void oaki_maplock_wait(oaki_maplock *l);
 
 /* enter: the calling thread begins to use the map. leave: it ends that. It holds the lock, if the
- * structure uses it. */
+ * structure uses it. Functions of the program are held back in between. The caller calls them when
+ * it has released the lock. */
 void oaki_maplock_enter(oaki_maplock *l);
 void oaki_maplock_leave(oaki_maplock *l);
 
@@ -54,9 +56,11 @@ void oaki_maplock_end_call(oaki_maplock *l, oaki_leaving *call);
 #define OAKI_CALL_LOCKED(l, fn)                \
     do {                                       \
         oaki_leaving leaving_;                 \
+        oaki_held held_ = oaki_held_suspend(); \
         oaki_maplock_begin_call(l, &leaving_); \
         fn;                                    \
         oaki_maplock_end_call(l, &leaving_);   \
+        oaki_held_resume(held_);               \
     } while (0)
 
 #endif

@@ -74,6 +74,7 @@ static void leave(shard *s)
     inside = NULL;
     oaki_maplock_leave(&s->lock);
     oaki_lock_release(&s->lock.lock);
+    oaki_held_over();
 }
 
 /* Leaves part s, if any, and enters the next one, or the first. NULL: there is none. */
@@ -155,14 +156,17 @@ OAKI_INLINE shard *enter_for_put(oak_shardmap *m, const void *key)
 
 int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
 {
-    shard *s = enter_for_put(m, key);
-    if (!s) return -1;
-    void *slot = slot_for(m, s, key);
-    if (slot && value)
-        memcpy(slot, value, m->full->value_size);
-    else if (slot)
-        memset(slot, 0, m->full->value_size);
-    leave(s);
+    void *slot;
+    do {
+        shard *s = enter_for_put(m, key);
+        if (!s) return -1;
+        slot = slot_for(m, s, key);
+        if (slot && value)
+            memcpy(slot, value, m->full->value_size);
+        else if (slot)
+            memset(slot, 0, m->full->value_size);
+        leave(s);
+    } while (oaki_held_call(m)); /* a handler may have cleared what is there */
     return slot ? 0 : -1;
 }
 
@@ -182,15 +186,19 @@ int oak_shardmap_update(oak_shardmap *m, const void *key,
                         bool (*fn)(void *value, bool there, void *ctx), void *ctx)
 {
     OAKI_NO_CANCEL; /* fn has to return */
-    shard *s = enter_for_put(m, fn ? key : NULL);
-    if (!s) return -1;
-    void *slot = oak_map_get(s->map, key);
-    bool there = slot != NULL;
-    if (!there) slot = slot_for(m, s, key);
-    bool keep = true;
-    if (slot) OAKI_CALL_LOCKED(&s->lock, keep = fn(slot, there, ctx));
-    if (!keep) remove_new(s, key, slot);
-    leave(s);
+    void *slot;
+    bool there;
+    do {
+        shard *s = enter_for_put(m, fn ? key : NULL);
+        if (!s) return -1;
+        slot = oak_map_get(s->map, key);
+        there = slot != NULL;
+        if (!there) slot = slot_for(m, s, key);
+        bool keep = true;
+        if (slot) OAKI_CALL_LOCKED(&s->lock, keep = fn(slot, there, ctx));
+        if (!keep) remove_new(s, key, slot);
+        leave(s);
+    } while (!slot && oaki_held_call(m)); /* fn is called once */
     return slot ? there : -1;
 }
 

@@ -10,9 +10,9 @@
 #include "syncmap.h"
 
 #include "hash.h"
+#include "held.h"
 #include "inner.h"
 #include "map.h"
-#include "runtime/zone.h"
 #include <errno.h>
 #include <oakum/heap.h>
 
@@ -70,7 +70,7 @@ oak_syncmap *oak_syncmap_new(const oak_map_type *keys)
 static oaki_sync_entry *new_entry(const oak_syncmap *m, uint64_t hash, const void *key, void *value)
 {
     const oak_map_type *t = m->type;
-    oaki_sync_entry *e = OAKI_BESIDE(m, oak_alloc_typed(m->entry_type, 1));
+    oaki_sync_entry *e = OAKI_PART(m, oak_alloc_typed(m->entry_type, 1));
     if (!e) return NULL;
     void *at = e->key;
     if (t->key_size > OAK_MAP_INDIRECT_) {
@@ -123,7 +123,7 @@ static oaki_sync_root *root_for_adding(oak_syncmap *m)
 {
     oaki_sync_root *r = root_of(m);
     if (OAKI_LIKELY(r)) return r;
-    r = OAKI_BESIDE(m, oak_alloc_aligned(LINE, sizeof *r));
+    r = OAKI_PART(m, oak_alloc_aligned(LINE, sizeof *r));
     OAKI_ASSERT(((AO_t)r & (LINE - 1)) == 0);
     if (!r || AO_compare_and_swap_full(&m->root, 0, (AO_t)r)) return r;
     r = root_of(m);
@@ -141,11 +141,8 @@ static bool swap_value(oaki_sync_entry *e, void *value, AO_t *v)
 
 /* 1: the key was there, with the value *v; with `replace` it has the new value now. 0: the key was
  * added. -1: no memory. */
-static int put(oak_syncmap *m, const void *key, void *value, bool replace, AO_t *v)
+static int put_once(oak_syncmap *m, const void *key, void *value, bool replace, AO_t *v)
 {
-    if (OAKI_UNLIKELY(!m)) oak_fatal("oakum: write to a nil sync map");
-    if (OAKI_UNLIKELY(!key)) return errno = EINVAL, -1;
-    if (!oaki_attached()) return -1;
     uint64_t hash = hash_of(m, key);
     oaki_sync_root *r = root_of(m);
     oaki_sync_entry *e = r ? oaki_sync_find(m, r, hash, key) : NULL, *mine = NULL;
@@ -162,6 +159,19 @@ static int put(oak_syncmap *m, const void *key, void *value, bool replace, AO_t 
         *v = (AO_t)value;
         return 0;
     }
+}
+
+static int put(oak_syncmap *m, const void *key, void *value, bool replace, AO_t *v)
+{
+    if (OAKI_UNLIKELY(!m)) oak_fatal("oakum: write to a nil sync map");
+    if (OAKI_UNLIKELY(!key)) return errno = EINVAL, -1;
+    if (!oaki_attached()) return -1;
+    int there;
+    oaki_held_forget();
+    do {
+        there = put_once(m, key, value, replace, v);
+    } while (oaki_held_call(m) && there < 0);
+    return there;
 }
 
 int oak_syncmap_store(oak_syncmap *m, const void *key, void *value)
@@ -207,6 +217,7 @@ static bool take(oak_syncmap *m, const void *key, AO_t old, AO_t *v)
     } while (!AO_compare_and_swap_full(&e->value, *v, OAKI_SYNC_DEAD));
     AO_fetch_and_sub1(&r->len);
     oaki_sync_unlink(r, e);
+    oaki_held_over();
     return true;
 }
 

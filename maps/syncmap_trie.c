@@ -11,7 +11,7 @@
  * Invariant: nodes and lists are complete before a release store publishes them. No memory is
  * reused while a thread refers to it, so an unchanged word means an unchanged slot.
  * Bound: 16 levels, 16 slots of each node that is searched. */
-#include "runtime/zone.h"
+#include "held.h"
 #include "syncmap.h"
 #include <oakum/heap.h>
 
@@ -108,7 +108,7 @@ static unsigned content(const oaki_sync_node *n, AO_t *word)
 static bool substitute(const oaki_sync_node *n, AO_t *word)
 {
     if (content(n, word) <= 1) return true;
-    oaki_sync_node *copy = OAKI_BESIDE(n, oak_alloc(sizeof *copy));
+    oaki_sync_node *copy = OAKI_PART(n, oak_alloc(sizeof *copy));
     if (!copy) return false;
     for (unsigned i = 0; i < OAKI_SYNC_SLOTS; i++) {
         OAKI_ASSERT(AO_load(&n->slot[i]) & OAKI_SYNC_FROZEN); /* it won't change behind the copy */
@@ -187,7 +187,7 @@ static bool without_dead(AO_t word, oaki_sync_entry *e, AO_t *out)
     *out = live ? tagged(single, OAKI_SYNC_ENTRY) : 0;
     if (live <= 1) return true;
     size_t bytes = sizeof *l + live * sizeof l->entry[0];
-    l = OAKI_BESIDE(single, oak_alloc(bytes));
+    l = OAKI_PART(single, oak_alloc(bytes));
     if (!l) return false;
     for (size_t i = 0; i < n && l->n < live - (e != NULL); i++)
         if (!oaki_sync_is_dead(old[i])) l->entry[l->n++] = old[i];
@@ -208,7 +208,7 @@ static AO_t branch(AO_t word, oaki_sync_entry *e, unsigned shift)
     oaki_sync_node *first = NULL, *n;
     OAKI_ASSERT(old != e->hash);
     for (AO_t *where = NULL;; shift -= OAKI_SYNC_BITS) {
-        n = OAKI_BESIDE(e, oak_alloc(sizeof *n));
+        n = OAKI_PART(e, oak_alloc(sizeof *n));
         if (!n) return 0;
         if (where)
             *where = (AO_t)n;

@@ -44,16 +44,19 @@ int oak_weakkey_put(oak_weakkey *m, void *key, void *value)
         errno = EINVAL;
         return -1;
     }
-    int result = 0;
-    oaki_weakmap_enter(&m->w);
-    oak_ephemeron *e = oaki_weakmap_find(&m->w, &key);
-    if (e && alive(e))
-        oak_ephemeron_set(e, value);
-    else if ((e = OAKI_BESIDE(m, oak_ephemeron_new(key, value))) != NULL)
-        result = oaki_weakmap_set(&m->w, &key, e);
-    else
-        result = -1;
-    oaki_weakmap_leave(&m->w);
+    int result;
+    do {
+        result = 0;
+        oaki_weakmap_enter(&m->w);
+        oak_ephemeron *e = oaki_weakmap_find(&m->w, &key);
+        if (e && alive(e))
+            oak_ephemeron_set(e, value);
+        else if ((e = OAKI_BESIDE(m, oak_ephemeron_new(key, value))) != NULL)
+            result = oaki_weakmap_set(&m->w, &key, e);
+        else
+            result = -1;
+        oaki_weakmap_leave(&m->w);
+    } while (oaki_held_call(m));
     return result;
 }
 

@@ -42,13 +42,16 @@ static void *put(oak_weakvalue *m, const void *key, void *value, bool keep)
         errno = EINVAL;
         return NULL;
     }
-    oaki_weakmap_enter(&m->w);
-    void *there = keep ? value_of(&m->w, key) : NULL;
-    if (!there) {
-        oak_weak *handle = oak_weak_new(value);
-        if (handle && oaki_weakmap_set(&m->w, key, handle) == 0) there = value;
-    }
-    oaki_weakmap_leave(&m->w);
+    void *there;
+    do {
+        oaki_weakmap_enter(&m->w);
+        there = keep ? value_of(&m->w, key) : NULL;
+        if (!there) {
+            oak_weak *handle = oak_weak_new(value);
+            if (handle && oaki_weakmap_set(&m->w, key, handle) == 0) there = value;
+        }
+        oaki_weakmap_leave(&m->w);
+    } while (oaki_held_call(m));
     return there;
 }
 

@@ -16,6 +16,7 @@
 #define OAKI_THREAD_H
 
 #include "base.h"
+#include "held.h"
 #include "spill.h"
 #include <pthread.h>
 
@@ -62,6 +63,7 @@ typedef struct oaki_thread {
     struct oaki_mcache *zones, *native_zones;
     bool in_full;                     /* (self) a zone's on_full handler is running */
     bool finalizes;                   /* (self) it runs finalizers */
+    oaki_held held;                   /* (self) what it calls later */
     unsigned notifies;                /* (self) calls of oak_finalizer_notify's function */
     oaki_patience patience;           /* (self) */
     /* (self) not 0: the handler only sets stop_pending; see OAKI_IN_RUNTIME */

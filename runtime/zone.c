@@ -213,6 +213,7 @@ bool oaki_zone_full(size_t n)
     oaki_thread *t = oaki_tls_thread;
     errno = ENOMEM;
     if (!t || !z || z->id == 0) return false;
+    if (OAKI_UNLIKELY(t->held.depth > 0)) return t->held.full = n, false;
     bool again = false;
     if (z->on_full && !t->in_full) {
         t->in_full = true;

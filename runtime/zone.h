@@ -94,8 +94,8 @@ void oaki_zone_uncharge(uint32_t id, size_t pages);
 /* Counts freed objects of the zone. */
 void oaki_zone_count_frees(uint32_t id, size_t objects, size_t bytes);
 
-/* An allocation of n bytes failed on this thread: calls the handler of its zone. Returns whether to
- * try again. Sets errno. */
+/* An allocation of n bytes failed on this thread: calls the handler of its zone, unless it is held
+ * back. Returns whether to try again. Sets errno. */
 bool oaki_zone_full(size_t n);
 
 /* ---- zonecache.c: which threads are in which zone ---- */

@@ -5,6 +5,7 @@
  * threads or from a constructor. Lock: `once`. */
 #include "libgc.h"
 
+#include "runtime/contain.h"
 #include "runtime/guard.h"
 #include "runtime/observer.h"
 #include "runtime/options.h"
@@ -129,6 +130,7 @@ static void start(void)
 void lgc_start(void)
 {
     if (AO_load_acquire(&failed)) {
+        OAKI_NO_CANCEL;
         (void)fflush(NULL);
         _exit(1);
     }

@@ -253,6 +253,7 @@ static const struct {
 
 START_TEST(info_says_what_is_decided_by)
 {
+    unsetenv("OAKUM_TRACKING");
     setenv("OAKUM_HOST", hosts[_i].host, 1);
     setenv(hosts[_i].name, hosts[_i].value, 1);
     OAKUM("info");

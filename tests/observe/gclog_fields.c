@@ -83,10 +83,20 @@ static void keep(void *unused)
     gclog_fields_kept[7] = oak_alloc_typed(t, MB / 16);
 }
 
+static __attribute__((noinline)) void make(size_t bytes)
+{
+    for (size_t k = 8; k < 16; k++) gclog_fields_kept[k] = oak_alloc_noscan(bytes);
+    memset(gclog_fields_kept + 8, 0, 8 * sizeof *gclog_fields_kept);
+}
+
+/* Deeper in the stack than a collection comes: a later thread may get the same memory. */
 static void drop(void *bytes)
 {
-    for (size_t k = 8; k < 16; k++) gclog_fields_kept[k] = oak_alloc_noscan(*(size_t *)bytes);
-    memset(gclog_fields_kept + 8, 0, 8 * sizeof *gclog_fields_kept);
+    char frame[100 * KB];
+    memset(frame, 0, sizeof frame);
+    __asm__ __volatile__("" : : "r"(frame) : "memory");
+    make(*(size_t *)bytes);
+    __asm__ __volatile__("" : : "r"(frame) : "memory");
 }
 
 /* Every second one on another thread. */

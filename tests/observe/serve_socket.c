@@ -132,9 +132,12 @@ END_TEST
 
 /* ---- folders that are refused ---- */
 
+/* Mounts that nobody else sees. The root of a chroot may be no mount: then that can't be had. */
 static bool own_mounts(void)
 {
-    return !test_skip(geteuid() != 0 || unshare(CLONE_NEWNS) != 0, "there can't be another /tmp");
+    bool own = geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
+               mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+    return !test_skip(!own, "there can't be another /tmp");
 }
 
 static void put_in_the_way(int what)
@@ -169,7 +172,6 @@ START_TEST(a_folder_that_others_may_have_made_is_refused)
     assert_at(tmp, 0);
     oak_debug_serve_stop();
     if (!own_mounts()) return;
-    ck_assert_int_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
     ck_assert_int_eq(mount("none", tmp, "tmpfs", 0, "mode=0755"), 0);
     errno = 0;
     ck_assert_int_eq(oak_debug_serve(NULL), -1);
@@ -190,7 +192,6 @@ END_TEST
 static bool mount_tmp(const char *options, unsigned long flags)
 {
     if (!own_mounts()) return false;
-    ck_assert_int_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
     ck_assert_int_eq(mount("none", "/tmp", "tmpfs", 0, options), 0);
     return flags == 0 || mount("none", "/tmp", NULL, MS_REMOUNT | flags, options) == 0;
 }

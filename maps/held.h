@@ -1,0 +1,72 @@
+/* held.h - a map's allocations hold the program's functions back (runtime/held.h); its public
+ * functions call them when the map is whole again and no lock is held.
+ *
+ * A function that allocates a part of a map uses OAKI_PART. A structure with a lock holds functions
+ * back from its enter to its leave (maplock.h). At its end a write calls oaki_held_call.
+ * What runs there may use the map. So a write that returns a place in it finds the place again. */
+#ifndef OAKI_MAPS_HELD_H
+#define OAKI_MAPS_HELD_H
+
+#include "runtime/mcache.h"
+#include "runtime/thread.h"
+#include "runtime/zone.h"
+
+/* Returns what the matching end takes; NULL for a thread that can't be attached. */
+OAKI_INLINE oaki_thread *oaki_held_begin(void)
+{
+    oaki_thread *t = oaki_attached() ? oaki_tls_thread : NULL;
+    if (t) t->held.depth++;
+    return t;
+}
+
+OAKI_INLINE void oaki_held_end(oaki_thread *t)
+{
+    OAKI_ASSERT(!t || (t == oaki_tls_thread && t->held.depth > 0));
+    if (t) t->held.depth--;
+}
+
+/* The result of a call that makes a part of owner, run in the zone of owner; functions are held
+ * back. NULL without memory. */
+#define OAKI_PART(owner, call) __extension__({        \
+        oaki_thread *oaki_holder = oaki_held_begin(); \
+        void *oaki_part = OAKI_BESIDE(owner, call);   \
+        oaki_held_end(oaki_holder);                   \
+        oaki_part;                                    \
+    })
+
+/* Was a function held back that may be called now? */
+OAKI_INLINE bool oaki_held_any(void)
+{
+    const oaki_thread *t = oaki_tls_thread;
+    return t && OAKI_UNLIKELY(t->held.over || t->held.full > 0) && t->held.depth == 0;
+}
+
+/* At the beginning of a write: on_full has not been asked for. */
+OAKI_INLINE void oaki_held_forget(void)
+{
+    oaki_thread *t = oaki_tls_thread;
+    if (t && t->held.depth == 0) t->held.full = 0;
+}
+
+bool oaki_held_call_now(const void *owner);
+void oaki_held_over_now(void);
+
+/* Calls what was held back, if it may be called now. true: on_full of owner's zone says that there
+ * is room now, so a write that has failed may be tried again. */
+OAKI_INLINE bool oaki_held_call(const void *owner)
+{
+    return oaki_held_any() && oaki_held_call_now(owner);
+}
+
+/* The same of a call that needs no room: on_full is left to the caller. */
+OAKI_INLINE void oaki_held_over(void)
+{
+    const oaki_thread *t = oaki_tls_thread;
+    if (OAKI_UNLIKELY(t && t->held.over) && t->held.depth == 0) oaki_held_over_now();
+}
+
+/* The functions of the program that run under a lock of a structure are not held back in. */
+oaki_held oaki_held_suspend(void);
+void oaki_held_resume(oaki_held was);
+
+#endif

@@ -1,0 +1,20 @@
+/* held.h - functions of the program that an allocation would call, held back for a while.
+ *
+ * An allocation may end a collection: then listeners, the notifier or finalizers run. Or it fails,
+ * and on_full of its zone runs. None may run while a map is halfway through a write, or the lock of
+ * a structure is held. So these hold the functions back, and call them as soon as they can
+ * (maps/held.h).
+ *
+ * Owns: struct oaki_held, one for each thread. Lock: none, it is the thread's own. */
+#ifndef OAKI_HELD_H
+#define OAKI_HELD_H
+
+#include "base.h"
+
+typedef struct oaki_held {
+    unsigned depth; /* not 0: functions are held back; the nesting of those that do so */
+    bool over;      /* held back: what follows a collection (gc/event.h) */
+    size_t full;    /* held back: on_full, for so many bytes; 0: not */
+} oaki_held;
+
+#endif
