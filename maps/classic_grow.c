@@ -75,15 +75,9 @@ static bool make_parts(oak_classic_map *m, uint8_t B, fresh *f)
     return m->extra || !(listed || f->spare);
 }
 
-/* Allocates in the map's zone, as OAKI_PART. */
 static bool make_fresh(oak_classic_map *m, uint8_t B, fresh *f)
 {
-    oaki_thread *t = oaki_held_begin();
-    int away = oaki_zone_go(m);
-    bool made = away >= 0 && make_parts(m, B, f);
-    if (away > 0) oaki_zone_back();
-    oaki_held_end(t);
-    return made;
+    return OAKI_PART(m, make_parts(m, B, f) ? m : NULL) != NULL;
 }
 
 bool oaki_classic_make(oak_classic_map *m, uint8_t B)

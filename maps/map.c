@@ -220,15 +220,17 @@ typedef union own_key {
 } own_key;
 
 /* The rare cases: a NaN, a resize that begins, a large key or value, a group that is full or not
- * there. */
+ * there. The key doesn't lie in the map. */
 static OAKI_NOINLINE void *add_rarely(oak_map *m, uint64_t hash, const void *key)
 {
     const oak_map_type *t = m->type;
     void *key_cell = NULL, *value_cell = NULL;
     char *e;
     own_key own;
-    key = keep_key(t, &own, key);
-    if (is_nan(t, key)) hash = choose_nan(m, own.bytes);
+    if (is_nan(t, key)) {
+        key = keep_key(t, &own, key);
+        hash = choose_nan(m, own.bytes);
+    }
     if (m->len >= m->limit && !m->resizing) oaki_map_grow(m);
     uint8_t *tag =
         make_cells(m, t, &key_cell, &value_cell) ? take_slot(m, &hash, key, &e) : NULL;
@@ -289,6 +291,12 @@ static void *step_and_add(oak_map *m, uint64_t hash, const void *key)
     return add(m, hash, key, add_rarely);
 }
 
+static void *add_once(oak_map *m, uint64_t hash, const void *key)
+{
+    OAKI_REQUIRES_WRITE(m);
+    return m->resizing ? step_and_add(m, hash, key) : add_rarely(m, hash, key);
+}
+
 /* As oak_map_put, but leaves to the caller what is held back. */
 static void *put_once(oak_map *m, const void *key)
 {
@@ -296,7 +304,7 @@ static void *put_once(oak_map *m, const void *key)
     uint64_t hash = oak_map_hash_with_(m->type, key, m->seed, m->mult);
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
-    return m->resizing ? step_and_add(m, hash, key) : add(m, hash, key, add_rarely);
+    return add_once(m, hash, key);
 }
 
 /* After a put: calls what it has held back. That may write to the map, so the entry is found again,
@@ -323,16 +331,7 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
         oaki_held_over();
         return oak_map_put(m, key);
     }
-    void *value = add_rarely(m, hash, key);
-    return oaki_held_any() ? call_held(m, key, value) : value;
-}
-
-static OAKI_NOINLINE void *step_and_add_slow(oak_map *m, uint64_t hash, const void *key)
-{
-    own_key own;
-    key = keep_key(m->type, &own, key);
-    oaki_held_forget();
-    void *value = step_and_add(m, hash, key);
+    void *value = add_once(m, hash, key);
     return oaki_held_any() ? call_held(m, key, value) : value;
 }
 
@@ -340,7 +339,7 @@ void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
 {
     OAKI_REQUIRES_WRITE(m);
     begin_write();
-    if (OAKI_UNLIKELY(m->resizing)) return step_and_add_slow(m, hash, key);
+    if (OAKI_UNLIKELY(m->resizing)) return add_slow(m, hash, key);
     return add(m, hash, key, add_slow);
 }
 

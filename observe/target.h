@@ -5,9 +5,9 @@
 /* The descriptor that a path such as /dev/stdout or /dev/fd/N names. -1: it names none. */
 int oaki_target_named(const char *path);
 
-/* A descriptor by which this process already writes to the regular file of `path`: the
- * one that the path names, standard output or standard error. To replace that file would lose
- * its text. -1: there is none. */
+/* A descriptor by which this process already writes to the regular file of `path`: the one that the
+ * path names, standard output or standard error. To replace that file would lose its text. -1:
+ * there is none. */
 int oaki_target_descriptor(const char *path);
 
 /* The path behind all symbolic links, even if there is no file yet. The caller frees it. NULL with
