@@ -69,8 +69,8 @@ static double between(void)
     return oaki_gc.pace.rate > 0 ? (double)room / oaki_gc.pace.rate : 0;
 }
 
-/* What a concurrent mark costs more than one in a pause, with first writes, as a share of the time
- * between two cycles; 0 where one of the two is not known. */
+/* What a concurrent mark costs more than one in a pause, as a share of the time between two cycles.
+ * First writes are counted. 0: one of the two costs is not known. */
 static double extra_share(void)
 {
     double pause = plan->bytes_ms[OAKI_STOPPED], mark = plan->bytes_ms[OAKI_CONCURRENT];

@@ -1,9 +1,9 @@
 /* ephemeron.c - pairs whose value is kept alive by the pair and its key together (Hayes,
  * "Ephemerons: a new finalization mechanism", 1997).
  *
- * Owns: struct oak_ephemeron, a small noscan object, so that it keeps neither key nor value alive
- *   by itself; the table of them by their key's object; and the list that a fixpoint works through.
- *   The list has a place for each record, reserved with the record.
+ * Owns: struct oak_ephemeron, the table of them by their key's object, and the list that a fixpoint
+ *   works through. An oak_ephemeron is a small noscan object: by itself it keeps neither key nor
+ *   value alive. The list has a place for each record, reserved with the record.
  *
  * The fixpoint makes passes over the list of unresolved pairs. A pass marks the values of pairs
  * whose handle and key are marked, and drains. Passes go on while they resolve a fair part of the

@@ -1,6 +1,6 @@
 /* finalizer.c - finalizers and cleanups: the records of objects that have one, and the queue.
  *
- * Owns: the table of records and the queue of those that are ready; a queued record stays in the
+ * Owns: the table of records and the queue of those that are ready. A queued record stays in the
  *   table, linked into the queue by number, so that a collection allocates nothing.
  *
  * Every record keeps its ctx alive. A queued finalizer keeps its object alive too, until it is
