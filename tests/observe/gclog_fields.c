@@ -83,20 +83,33 @@ static void keep(void *unused)
     gclog_fields_kept[7] = oak_alloc_typed(t, MB / 16);
 }
 
-static __attribute__((noinline)) void make(size_t bytes)
+static size_t bytes; /* of each object that is dropped */
+
+static __attribute__((noinline)) void drop(void)
 {
     for (size_t k = 8; k < 16; k++) gclog_fields_kept[k] = oak_alloc_noscan(bytes);
     memset(gclog_fields_kept + 8, 0, 8 * sizeof *gclog_fields_kept);
 }
 
+/* Its pointer would keep the object before it, too, whose end it is. */
+static __attribute__((noinline)) void free_by_hand(void)
+{
+    oak_free(oak_alloc_noscan(BY_HAND));
+}
+
 /* Deeper in the stack than a collection comes: a later thread may get the same memory. */
-static void drop(void *bytes)
+static void run_deep(void *fn)
 {
     char frame[100 * KB];
     memset(frame, 0, sizeof frame);
     __asm__ __volatile__("" : : "r"(frame) : "memory");
-    make(*(size_t *)bytes);
+    (*(void (**)(void))fn)();
     __asm__ __volatile__("" : : "r"(frame) : "memory");
+}
+
+static void away(void (*fn)(void))
+{
+    test_away(run_deep, &fn);
 }
 
 /* Every second one on another thread. */
@@ -110,10 +123,10 @@ static void run_cycles(void)
     }
     test_away(keep, NULL);
     for (size_t i = 0; i < CYCLES; i++) {
-        size_t bytes = (i + 3) * 128 * KB;
-        test_away(drop, &bytes);
+        bytes = (i + 3) * 128 * KB;
+        away(drop);
         if (i == 2) oak_scavenge();
-        oak_free(oak_alloc_noscan(BY_HAND)); /* so idle pages are of both kinds */
+        away(free_by_hand); /* so idle pages are of both kinds */
         if (i % 2) test_away(collect, &seen[i]);
         else collect(&seen[i]);
     }
