@@ -368,14 +368,19 @@ static void free_start(start *s)
     if (t) oaki_leave(t);
 }
 
-/* Limits the stack where address space is scarce: at full size, four such threads would take the
- * space that the host's own threads need. Attached threads keep the full size, as all that they do
- * is run functions of the host's. */
-static void limit_stack(pthread_attr_t *attr, bool attach)
+static bool is_scarce(int limit)
 {
     struct rlimit space;
+    return getrlimit(limit, &space) == 0 && space.rlim_cur < LITTLE_SPACE;
+}
+
+/* Limits the stack where address space or data is scarce: at full size, four such threads would
+ * take the space that the host's own threads need. Attached threads keep the full size, as all that
+ * they do is run functions of the host's. */
+static void limit_stack(pthread_attr_t *attr, bool attach)
+{
     size_t usual;
-    if (attach || getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur >= LITTLE_SPACE) return;
+    if (attach || !(is_scarce(RLIMIT_AS) || is_scarce(RLIMIT_DATA))) return;
     if (pthread_attr_getstacksize(attr, &usual) == 0 && usual > LIMITED_STACK)
         (void)pthread_attr_setstacksize(attr, LIMITED_STACK);
 }

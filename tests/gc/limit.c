@@ -509,8 +509,10 @@ START_TEST(below_a_limit_of_addresses_neither)
 }
 END_TEST
 
+/* The thread that runs finalizers has its stack before, too. */
 static void limit_data(void)
 {
+    if (finalizes) ck_assert_int_eq(oak_finalizer_set(oak_alloc(16), finalize, NULL), 0);
     test_limit(RLIMIT_DATA, LIMIT);
 }
 

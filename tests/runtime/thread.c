@@ -446,12 +446,13 @@ static size_t stack_of_own(bool attach)
 /* But for those that do nothing but run functions of the program's. */
 START_TEST(the_runtimes_own_threads_are_small_where_space_is_little)
 {
+    static const int limits[] = { RLIMIT_AS, RLIMIT_DATA };
     pthread_attr_t attr;
     size_t usual;
     ck_assert_int_eq(pthread_attr_init(&attr), 0);
     ck_assert_int_eq(pthread_attr_getstacksize(&attr, &usual), 0);
     struct rlimit limit = { 900 << 20, RLIM_INFINITY };
-    if (_i && test_skip(setrlimit(RLIMIT_AS, &limit) != 0, "addresses are limited already")) return;
+    if (_i && test_skip(setrlimit(limits[_i - 1], &limit) != 0, "there is a limit already")) return;
     ck_assert_int_eq(oak_thread_attach(), 0);
     ck_assert_uint_eq(stack_of_own(true), usual);
     ck_assert_uint_eq(stack_of_own(false), _i ? OAKI_MIN(usual, (size_t)1 << 20) : usual);
@@ -500,7 +501,7 @@ Suite *suite_runtime_thread(void)
     tcase_add_test(c, the_descriptor_of_a_new_thread_refers_to_nothing);
     tcase_add_loop_test(c, the_runtimes_own_threads_take_no_signals_and_attach_on_request, 0, 2);
     if (!test_skip_asan() && !test_skip_valgrind())
-        tcase_add_loop_test(c, the_runtimes_own_threads_are_small_where_space_is_little, 0, 2);
+        tcase_add_loop_test(c, the_runtimes_own_threads_are_small_where_space_is_little, 0, 3);
     tcase_add_test(c, oakum_inside_oakum_is_fatal);
     suite_add_tcase(s, c);
     return s;
