@@ -24,8 +24,10 @@
  * has got the object again before the list is emptied, the object gets a new finalizer and stays
  * held.
  *
- * Owns: oaki_lua.objects, held, released; the registry's entries whose keys are here. Lock:
- * oaki_lua.lock guards `released` and `open`. Bound: O(1), except for oak_lua_collect. */
+ * Owns: oaki_lua.objects, held, released; the registry's entries whose keys are here. Bound: O(1),
+ *   except for oak_lua_collect.
+ * Lock: none, so that no fork finds one taken. `released` is a stack: any thread pushes, only the
+ * state's thread pops (Treiber, "Systems programming: coping with parallelism", 1986). */
 #include "object.h"
 #include <oakum/gc.h>
 #include <oakum/heap.h>
@@ -112,14 +114,14 @@ static void released(void *object, void *ctx)
 {
     oaki_lua *s = ctx;
     oaki_lua_released *r = oak_zone_alloc(NULL, sizeof *r);
-    pthread_mutex_lock(&s->lock);
-    if (r && s->open) {
-        r->object = object;
-        r->next = s->released;
-        s->released = r;
+    if (!r) {
+        (void)oak_finalizer_set(object, released, s); /* again, when there is memory */
+        return;
     }
-    pthread_mutex_unlock(&s->lock);
-    if (!r) (void)oak_finalizer_set(object, released, s); /* again, when there is memory */
+    r->object = object;
+    do r->next = (oaki_lua_released *)AO_load(&s->released);
+    while (!AO_compare_and_swap_full(&s->released, (AO_t)r->next, (AO_t)r));
+    if (!AO_load_full(&s->open)) AO_store_full(&s->released, 0); /* nobody will pop it */
 }
 
 /* Hold the object of the proxy at the top of the stack. */
@@ -153,16 +155,22 @@ static void let_lua_have(lua_State *L, oaki_lua *s, void *object)
     lua_pop(L, 1);
 }
 
+/* On the state's thread. The record at the top stays there while others are pushed above it, and
+ * only here is a record freed: so a swap that succeeds has read the right `next`. */
+static oaki_lua_released *pop_released(oaki_lua *s)
+{
+    for (;;) {
+        oaki_lua_released *r = (oaki_lua_released *)AO_load_acquire(&s->released);
+        if (OAKI_LUA_LIKELY(!r)) return NULL;
+        if (AO_compare_and_swap_full(&s->released, (AO_t)r, (AO_t)r->next)) return r;
+    }
+}
+
 /* Take records off the list one at a time, and free each: otherwise a stale word could keep a chain
  * of records, and so all of their objects. */
 static void empty_released(lua_State *L, oaki_lua *s)
 {
-    for (;;) {
-        pthread_mutex_lock(&s->lock);
-        oaki_lua_released *r = s->released;
-        if (r) s->released = r->next;
-        pthread_mutex_unlock(&s->lock);
-        if (OAKI_LUA_LIKELY(!r)) return;
+    for (oaki_lua_released *r; (r = pop_released(s));) {
         let_lua_have(L, s, r->object);
         oak_free(r);
     }
@@ -183,7 +191,7 @@ static int watch(lua_State *L)
 static int sentinel_gc(lua_State *L)
 {
     oaki_lua *s = oaki_lua_of(L);
-    if (!s || !s->open || lua_type(L, 1) != LUA_TUSERDATA) return 0;
+    if (!s || !AO_load(&s->open) || lua_type(L, 1) != LUA_TUSERDATA) return 0;
     empty_released(L, s);
     lua_settop(L, 1);
     lua_pushcfunction(L, watch);
@@ -239,10 +247,8 @@ static int proxy_gc(lua_State *L)
 
 void oaki_lua_objects_close(oaki_lua *s)
 {
-    pthread_mutex_lock(&s->lock);
-    s->open = false;
-    s->released = NULL;
-    pthread_mutex_unlock(&s->lock);
+    AO_store_full(&s->open, 0);
+    AO_store_full(&s->released, 0);
 }
 
 /* ---- the interface ---- */

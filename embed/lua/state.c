@@ -156,8 +156,7 @@ lua_State *oak_lua_newstate(const oak_lua_config *config)
     oak_zone_options o = { .name = c->name ? c->name : "lua", .limit = c->limit };
     oaki_lua *s = oak_zone_alloc(NULL, sizeof *s); /* the caller may discard its zone */
     if (!s) return NULL;
-    s->open = true;
-    pthread_mutex_init(&s->lock, NULL);
+    s->open = 1;
     oaki_lua_lines_init(s);
     s->zone = oak_zone_new(&o);
     lua_State *L = s->zone ? lua_newstate(allocate, s) : NULL;

@@ -2,7 +2,7 @@
  *
  * Owns: struct oaki_lua, one for each state: an object of Oakum's. The state keeps it alive, as it
  * is the argument of the allocator function. Pending finalizers of host objects keep it, too. Only
- * the thread that uses the state accesses it, except for the fields that `lock` guards. */
+ * the thread that uses the state accesses it, except for `open` and `released`. */
 #ifndef OAKI_LUA_STATE_H
 #define OAKI_LUA_STATE_H
 
@@ -12,6 +12,7 @@
 #include <oakum/lua.h>
 #include <oakum/map.h>
 #include <oakum/zone.h>
+#include <atomic_ops.h>
 #include <pthread.h>
 
 /* A record of a host object that Oakum's collector has found unreachable, for the state's thread.
@@ -39,9 +40,8 @@ typedef struct oaki_lua {
     size_t objects, held;
     uint64_t changes;    /* number of objects that were taken out of `released` */
     bool watching;       /* there is a sentinel */
-    pthread_mutex_t lock;/* guards the next two fields */
-    bool open;
-    oaki_lua_released *released;
+    AO_t open;           /* 0: the state is closed */
+    AO_t released;       /* the top record of a stack */
     oaki_lua_pacing pacing;
 } oaki_lua;
 

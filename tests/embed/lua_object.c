@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 Suite *suite_embed_lua_object(void);
 
@@ -280,6 +282,35 @@ START_TEST(an_object_outlives_its_state)
 }
 END_TEST
 
+/* A child in which nothing is waited for in vain. */
+static void use_in_child(lua_State *L)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(60);
+        run(L, "object(1):set({})");
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+}
+
+/* Each child begins while the finalizer thread puts objects into the state's list. */
+START_TEST(a_fork_beside_finalizers_leaves_a_state_that_works)
+{
+    lua_State *L = state();
+    for (int round = 0; round < 5; round++) {
+        run(L, "for i = 1, 20000 do object(i) end");
+        test_lua_wipe();
+        oak_collect();
+        for (int i = 0; i < 20; i++) use_in_child(L);
+    }
+    ck_assert_uint_eq(left(L), 0);
+    lua_close(L);
+}
+END_TEST
+
 START_TEST(misuse_is_an_error)
 {
     lua_State *L = state();
@@ -395,6 +426,7 @@ Suite *suite_embed_lua_object(void)
     tcase_add_test(tc, what_the_host_has_stays_with_what_is_in_its_slots);
     tcase_add_test(tc, a_pointer_between_two_counts);
     tcase_add_test(tc, an_object_outlives_its_state);
+    tcase_add_test(tc, a_fork_beside_finalizers_leaves_a_state_that_works);
     tcase_add_test(tc, misuse_is_an_error);
     tcase_add_test(tc, what_has_no_slot_is_not_dropped_in_silence);
     tcase_add_test(tc, external_bytes_drive_luas_collector);
