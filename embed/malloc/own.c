@@ -5,9 +5,10 @@
  * the runtime doesn't depend on it.
  *
  * Owns: the table, an open-addressed set of extents by their start. Lock: `holder`, a spin lock
- * that is held for some instructions; its value is the process id of its holder. A forked child
- * takes over a lock that its parent holds. At worst the child's table then lacks an extent that
- * another thread was about to add. Bound: O(1) expected. */
+ * whose value is the process id of its holder. A forked child takes over a lock that its parent
+ * holds. At worst the child's table then lacks an extent that another thread was about to add. The
+ * holder blocks all signals: in a stop or a handler it would keep the lock from who needs it.
+ * Bound: O(1) expected. */
 #include "preload.h"
 #include "runtime/os.h"
 #include <sys/mman.h>
@@ -24,17 +25,21 @@ static struct {
     size_t n;
 } own = { .place = first, .cap = FIRST };
 
-static void lock(void)
+/* Returns the previous signal mask. */
+static uint64_t lock(void)
 {
     unsigned int me = (unsigned int)oaki_os_pid(), other;
+    uint64_t before = oaki_os_mask_signals(0);
     while ((other = AO_int_load(&own.holder)) == me ||
            !AO_int_compare_and_swap_acquire(&own.holder, other, me))
         oaki_os_yield();
+    return before;
 }
 
-static void unlock(void)
+static void unlock(uint64_t before)
 {
     AO_int_store_release(&own.holder, 0);
+    oaki_os_unmask_signals(before);
 }
 
 static size_t hash(uintptr_t lo)
@@ -77,22 +82,22 @@ static void make_room(void)
 
 void oaki_own_add(const void *p, size_t n)
 {
-    lock();
+    uint64_t before = lock();
     make_room();
     if (own.used + 1 < own.cap) put((oaki_extent){ (uintptr_t)p, (uintptr_t)p + n });
-    unlock();
+    unlock(before);
 }
 
 void oaki_own_remove(const void *p)
 {
-    lock();
+    uint64_t before = lock();
     size_t i = hash((uintptr_t)p);
     while (own.place[i].lo != 0 && own.place[i].lo != (uintptr_t)p) i = (i + 1) & (own.cap - 1);
     if (own.place[i].lo != 0) {
         own.place[i] = (oaki_extent){ GONE, 0 };
         own.n--;
     }
-    unlock();
+    unlock(before);
 }
 
 static void sift(oaki_extent *a, size_t i, size_t n)
