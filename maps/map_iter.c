@@ -209,8 +209,15 @@ static bool is_plain(const oak_map_type *t)
     return t->key != OAK_KEY_DOUBLE && !(t->flags & OAK_MAP_KEY_UPDATE);
 }
 
-/* The group's entries become the rest of the unit. Of plain keys of 4 or 8 bytes every slot's
- * fingerprint is noted, used or not, as that needs no branch. */
+/* Notes the fingerprint of every slot, used or not: that needs no branch. */
+OAKI_INLINE void note_all(uint64_t *print, const char *e, size_t size, bool wide)
+{
+#pragma GCC unroll 15
+    for (unsigned i = 0; i < OAK_MAP_SLOTS_; i++, e += size)
+        print[i] = wide ? ~oak_map_load8_(e) : oak_map_load4_(e);
+}
+
+/* The group's entries become the rest of the unit. */
 OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, size_t g)
 {
     const oak_map *m = it->map;
@@ -221,15 +228,8 @@ OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, siz
     if (!used) return;
     const char *e = it->entries = oaki_map_entries(a, g, size);
     if (a->slots == OAK_MAP_USED_ && is_plain(t)) {
-        uint64_t *print = it->print;
-        if (t->key_size == 8) {
-            for (unsigned i = 0; i < OAK_MAP_SLOTS_; i++, e += size) print[i] = ~oak_map_load8_(e);
-            return;
-        }
-        if (t->key_size == 4) {
-            for (unsigned i = 0; i < OAK_MAP_SLOTS_; i++, e += size) print[i] = oak_map_load4_(e);
-            return;
-        }
+        if (t->key_size == 8) return note_all(it->print, e, size, true);
+        if (t->key_size == 4) return note_all(it->print, e, size, false);
     }
     for (; used; used &= used - 1)
         it->print[oaki_ctz(used)] = fingerprint(m, e + oaki_ctz(used) * size);
@@ -239,6 +239,7 @@ OAKI_INLINE void take_down(oak_map_iter *it, const struct oak_map_array_ *a, siz
 static bool make_group_unit(oak_map_iter *it, const home *h)
 {
     it->walking = true;
+    it->stepping = false;
     take_down(it, h->a, h->g);
     return OAKI_LIKELY(it->tags[OAK_MAP_SLOTS_] == 0) || note_crossers(it, h);
 }
@@ -249,7 +250,7 @@ static bool at_end(oak_map_iter *it, int error)
 {
     it->key = it->value = NULL;
     it->left = 0;
-    it->walking = false;
+    it->walking = it->stepping = false;
     it->state = END;
     errno = error;
     return false;
@@ -280,7 +281,7 @@ static void stop_walking(oak_map_iter *it)
     it->next = 0;
     it->count = crossers > OAK_MAP_SLOTS_ ? n + crossers - OAK_MAP_SLOTS_ : n;
     it->left = 0;
-    it->walking = false;
+    it->walking = it->stepping = false;
     it->searching = true;
 }
 
@@ -387,22 +388,21 @@ static bool make_unit(oak_map_iter *it, const home *h, uint64_t end)
 
 /* The usual step of a walk, to the next group with entries. It requires that the map is at rest,
  * that nothing has moved, and that no entry here lies outside of its home. */
-static bool walk_on(oak_map_iter *it)
+OAKI_INLINE bool step(oak_map_iter *it)
 {
     const oak_map *m = it->map;
     const struct oak_map_array_ *a = &m->array[0];
+    if (it->moves != m->moves || oak_map_state_(m)) return false;
     uint64_t end = it->state == WRAPPED ? it->start : OAKI_MAP_HALF;
-    uint64_t width = UINT64_C(1) << a->shift;
-    if (!it->walking || it->moves != m->moves || m->resizing || it->pos != it->hi) return false;
-    size_t g = oaki_map_home(a, it->pos);
-    OAKI_ASSERT(g > 0 && (uint64_t)g << a->shift == it->pos);
-    if (it->count || it->tags != (const char *)oaki_map_tags(a, g - 1)) return false;
-    while (end - it->pos >= width) {
+    uint64_t width = UINT64_C(1) << a->shift, pos = it->pos;
+    size_t g = (size_t)(it->tags - a->tags) / OAKI_MAP_GROUP + 1;
+    OAKI_ASSERT(it->walking && it->count == 0 && pos == it->hi && (uint64_t)g << a->shift == pos);
+    for (; end - pos >= width; g++) {
         if (it->tags[OAK_MAP_SLOTS_] | it->tags[OAKI_MAP_GROUP + OAK_MAP_SLOTS_]) return false;
         if (OAKI_UNLIKELY(!a->dir[g >> a->gbits])) return false;
-        take_down(it, a, g++);
-        it->lo = it->pos;
-        it->hi = it->pos += width;
+        take_down(it, a, g);
+        it->lo = pos;
+        it->hi = it->pos = pos += width;
         if (!it->left) continue;
         oak_map_fetch_(a, it->entries + OAK_MAP_SLOTS_ * m->entry_size, m->entry_size);
         return true;
@@ -410,7 +410,17 @@ static bool walk_on(oak_map_iter *it)
     return false;
 }
 
-bool oak_map_iter_more_(oak_map_iter *it)
+/* Steps, if the unit that ends is a group without crossers. */
+static bool begin_to_step(oak_map_iter *it)
+{
+    const struct oak_map_array_ *a = &it->map->array[0];
+    if (!it->walking || it->count || it->pos != it->hi || it->map->resizing) return false;
+    size_t g = oaki_map_home(a, it->pos);
+    if (g == 0 || it->tags != (const char *)oaki_map_tags(a, g - 1)) return false;
+    return it->stepping = step(it);
+}
+
+static OAKI_NOINLINE bool more(oak_map_iter *it)
 {
     const oak_map *m = it->map;
     if (!m || it->state == END) return at_end(it, 0);
@@ -423,7 +433,8 @@ bool oak_map_iter_more_(oak_map_iter *it)
         if (!note_reseed(it)) return at_end(it, ENOMEM);
         oaki_held_over();
     }
-    if (walk_on(it)) return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
+    if (begin_to_step(it))
+        return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
     for (;;) {
         home h;
         uint64_t end;
@@ -442,6 +453,14 @@ bool oak_map_iter_more_(oak_map_iter *it)
         if (OAKI_UNLIKELY(!made)) return at_end(it, ENOMEM);
         if (it->left) return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
     }
+}
+
+/* In a walk, a map that is gone is noticed at one unit of 64. */
+bool oak_map_iter_more_(oak_map_iter *it)
+{
+    if (OAKI_UNLIKELY(!it->stepping || (++it->units & 63) == 0 || !step(it))) return more(it);
+    const oak_map *m = it->map;
+    return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
 }
 
 /* ---- the public calls ---- */

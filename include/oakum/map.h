@@ -134,7 +134,7 @@ typedef struct oak_map_iter {
     char *entries;
     uint32_t left;          /* slots of the group still to be given */
     uint8_t state, units;
-    bool walking, searching, old;
+    bool walking, stepping, searching, old;
     uint32_t next, count;   /* the unit as a list */
     uint32_t more_size;
     struct oak_map_unit_ *more; /* the list, when it is longer than the one below */
