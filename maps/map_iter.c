@@ -414,7 +414,7 @@ OAKI_INLINE bool step(oak_map_iter *it)
 static bool begin_to_step(oak_map_iter *it)
 {
     const struct oak_map_array_ *a = &it->map->array[0];
-    if (!it->walking || it->count || it->pos != it->hi || it->map->resizing) return false;
+    if (!it->walking || it->count || it->pos != it->hi) return false;
     size_t g = oaki_map_home(a, it->pos);
     if (g == 0 || it->tags != (const char *)oaki_map_tags(a, g - 1)) return false;
     return it->stepping = step(it);
