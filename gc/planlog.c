@@ -9,6 +9,7 @@
 #include "runtime/dirty.h"
 #include "runtime/print.h"
 #include "gc/trace/trace.h"
+#include "gc/tuning.h"
 #include <oakum/gc.h>
 
 static void read_costs(oak_host *out)
@@ -17,8 +18,6 @@ static void read_costs(oak_host *out)
     OAKI_COSTS(READ)
 #undef READ
 }
-
-#define PROBES 3 /* after which a class of costs is certain, if the last two agree */
 
 static bool has_huge_pages(void)
 {
@@ -38,7 +37,8 @@ void oak_host_read(oak_host *out)
         oaki_leave(t);
     }
     /* the caller asks once: repeat a doubtful measurement now */
-    for (int i = 0; i < PROBES && (i == 0 || oaki_cost_is_stale()); i++) oaki_plan_probe();
+    for (int i = 0; i < OAKI_TUNE_PROBES && (i == 0 || oaki_cost_is_stale()); i++)
+        oaki_plan_probe();
     oaki_plan_limits();
     if (!out) return;
     oaki_plan_reason why = oaki_plan_reason_now();

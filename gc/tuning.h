@@ -1,9 +1,8 @@
 /* tuning.h - the constants of pacing, of the concurrent mark, and of the marker's loops.
  *
- * Sizes of data structures are not here. Constants of runtime/, which includes nothing of gc/,
- * stand in its files. Each constant has its unit, what it trades, and after "Measured:" the
- * measurement that chose it. Figures are of the machine with two processors of
- * docs/measurements/pause.md. The others are estimates, or bounds not compared with others. */
+ * Sizes of data structures are not here. Constants of runtime/, which includes nothing of gc/, lie
+ * in its files. Each has its unit, what it trades, and after "Measured:" what chose it, on the
+ * machine of docs/measurements/pause.md. The others are estimates, or bounds. */
 #ifndef OAKI_TUNING_H
 #define OAKI_TUNING_H
 
@@ -80,6 +79,7 @@
 
 /* Bytes live, from which the host is measured: in a smaller heap nothing is decided by it. */
 #define OAKI_TUNE_HOST_FROM OAKI_TUNE_STICKY_FROM
+#define OAKI_TUNE_PROBES 3 /* after which a class of costs is certain, if the last two agree */
 
 /* ns between two readings of the limits of control groups. */
 #define OAKI_TUNE_LIMITS_NS UINT64_C(10000000000)

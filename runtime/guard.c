@@ -467,6 +467,7 @@ void oaki_guard_mark(void)
 
 bool oaki_guard_waits(size_t off)
 {
+    OAKI_ASSERT(oaki_world_stopped() || oaki_fork_is_ours());
     const record *r = find(off);
     return r && r->freed_tid;
 }

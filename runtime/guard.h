@@ -118,7 +118,7 @@ void oaki_guard_drop(const oaki_span *s);
 bool oaki_guard_fill(oaki_span *s);
 /* M is final: keeps the objects in the queue. */
 void oaki_guard_mark(void);
-/* In a stop, or for an image: is the object that begins there in the queue? */
+/* In a stop, or in the fork's child of an image: is the object that begins there in the queue? */
 bool oaki_guard_waits(size_t off);
 /* The address lies in the page behind a large object, and was touched: returns the error. */
 bool oaki_guard_touched(const void *address, oaki_guard_finding *out);
