@@ -343,6 +343,39 @@ void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
     return add(m, hash, key, add_slow);
 }
 
+/* Once the entry is there nothing that was held back is called: it could remove the entry, and the
+ * caller returns its place. The next slow put calls it, or the end of the next collection. */
+void *oak_map_add_fresh_(oak_map *m, uint64_t hash, const void *key, oak_map_fresh_ *fresh)
+{
+    OAKI_REQUIRES_WRITE(m);
+    const oak_map_type *t = m->type;
+    own_key own;
+    key = keep_key(t, &own, key);
+    begin_write();
+    oaki_held_forget();
+    void *value = NULL;
+    if (oaki_held_any()) { /* left by such a put */
+        m->busy = 0;
+        oaki_held_over();
+    } else {
+        value = m->resizing ? step_and_add(m, hash, key) : add(m, hash, key, add_rarely);
+        if (!value && !oaki_held_call(m)) return errno = ENOMEM, NULL;
+    }
+    while (!value) {
+        value = oak_map_get(m, key);
+        if (value) return value; /* what was called has added the key */
+        hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+        if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
+        m->busy = 1;
+        value = add_once(m, hash, key);
+        if (!value && !oaki_held_call(m)) return errno = ENOMEM, NULL;
+    }
+    oaki_held_forget();
+    if (t->value_size > 0) memcpy(value, fresh->value, t->value_size);
+    fresh->added = true;
+    return value;
+}
+
 /* ---- removing ---- */
 
 /* Returns the least of `first` and of the homes of this group's entries of the tag's kind. */
@@ -454,9 +487,10 @@ void *oak_map_get(const oak_map *m, const void *key)
     return oak_map_get_as_(m, m->type, m->entry_size, m->value_offset, key);
 }
 
-OAKI_INLINE void *add_key(oak_map *m, uint64_t hash, const void *key, const oak_map_home_ *home)
+OAKI_INLINE void *add_key(oak_map *m, uint64_t hash, const void *key, const oak_map_home_ *home,
+                          oak_map_fresh_ *fresh)
 {
-    (void)home;
+    (void)home, (void)fresh;
     return oak_map_add_(m, hash, key);
 }
 
@@ -464,7 +498,7 @@ void *oak_map_put(oak_map *m, const void *key)
 {
     if (!m) oak_map_misuse_(m, OAK_MAP_NIL_);
     if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
-    return oak_map_put_as_(m, m->type, m->entry_size, m->value_offset, key, add_key);
+    return oak_map_put_as_(m, m->type, m->entry_size, m->value_offset, key, add_key, NULL);
 }
 
 bool oak_map_delete(oak_map *m, const void *key)

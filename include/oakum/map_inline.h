@@ -81,8 +81,16 @@ OAK_MAP_INLINE_ bool oak_map_is_near_(const struct oak_map_deletes_ *d, uint64_t
     return ((p - d->deleted + top / 32) & (top - 1)) < top / 16;
 }
 
+/* A put that stores the value itself, before any function of the program runs: for values that have
+ * to be there, as oak::map's pointers. */
+typedef struct oak_map_fresh_ {
+    const void *value; /* of an absent key */
+    bool added;        /* out: was the key absent? */
+} oak_map_fresh_;
+
 /* Out of line, in the library. */
 OAK_API void *oak_map_add_(oak_map *m, uint64_t hash, const void *key);
+OAK_API void *oak_map_add_fresh_(oak_map *m, uint64_t hash, const void *key, oak_map_fresh_ *fresh);
 OAK_API bool oak_map_remove_(oak_map *m, uint64_t hash, char *tag); /* true */
 OAK_API bool oak_map_iter_more_(oak_map_iter *it);
 OAK_API OAK_NORETURN void oak_map_misuse_(const oak_map *m, int what);

@@ -158,15 +158,15 @@ __extension__ typedef _Float128 oak_map_float128_;
                                     OAK_MAP_OFFSET_(K, V), &key); \
     } \
     OAK_MAP_INLINE_ void *name##_add_(oak_map *m, uint64_t hash_, const void *key, \
-                                      const oak_map_home_ *home) \
+                                      const oak_map_home_ *home, oak_map_fresh_ *fresh) \
     { \
         return oak_map_add_as_(m, &name##_type, OAK_MAP_ENTRY_(K, V), OAK_MAP_OFFSET_(K, V), \
-                               hash_, key, home); \
+                               hash_, key, home, fresh); \
     } \
     OAK_MAP_INLINE_ V *name##_put(name *m, K key) \
     { \
         return (V *)oak_map_put_as_(name##_map(m), &name##_type, OAK_MAP_ENTRY_(K, V), \
-                                    OAK_MAP_OFFSET_(K, V), &key, name##_add_); \
+                                    OAK_MAP_OFFSET_(K, V), &key, name##_add_, NULL); \
     } \
     OAK_MAP_INLINE_ bool name##_delete(name *m, K key) \
     { \

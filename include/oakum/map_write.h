@@ -52,7 +52,7 @@ OAK_MAP_INLINE_ void oak_map_stored_(void)
  * concurrent mark may have read the tags in between. */
 OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, uint64_t hash, const void *key,
-                                      const oak_map_home_ *home)
+                                      const oak_map_home_ *home, oak_map_fresh_ *fresh)
 {
     const struct oak_map_array_ *a = &m->array[0];
     size_t g = home->group;
@@ -62,7 +62,7 @@ OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t 
                           m->len >= m->limit || !free || !entries || !oak_attached_)) {
         char own[16] __attribute__((aligned(16)));
         if (t->key_size <= sizeof own) key = memcpy(own, key, t->key_size);
-        return oak_map_add_(m, hash, key);
+        return fresh ? oak_map_add_fresh_(m, hash, key, fresh) : oak_map_add_(m, hash, key);
     }
     slot = (unsigned)__builtin_ctz(free);
     e = entries + (g * OAK_MAP_SLOTS_ + slot) * entry_size;
@@ -78,6 +78,10 @@ OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t 
     m->len++;
     m->moves++;
     m->busy = 0;
+    if (fresh) {
+        if (t->value_size) memcpy(e + value_offset, fresh->value, t->value_size);
+        fresh->added = true;
+    }
     return e + value_offset;
 }
 
@@ -104,13 +108,14 @@ OAK_MAP_INLINE_ bool oak_map_remove_here_(oak_map *m, uint64_t hash, char *at)
 
 /* Adds an absent key to a map at rest. */
 typedef void *oak_map_adder_(oak_map *m, uint64_t hash, const void *key,
-                             const oak_map_home_ *home);
+                             const oak_map_home_ *home, oak_map_fresh_ *fresh);
 
-/* `add` does oak_map_add_as_ for the type. The key may lie in the map itself: it is not read after
- * entries move. Without a resize there is one array, at a known place. That case is compiled apart,
- * as a pointer to the array would take a register. */
+/* `add` does oak_map_add_as_ for the type. The key may lie in the map: it is not read after entries
+ * move. fresh: NULL, unless the value is stored here. Without a resize there is one array,
+ * at a known place. That case is compiled apart: a pointer to the array would take a register. */
 OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
-                                      size_t value_offset, const void *key, oak_map_adder_ *add)
+                                      size_t value_offset, const void *key, oak_map_adder_ *add,
+                                      oak_map_fresh_ *fresh)
 {
     if (OAK_MAP_UNLIKELY_(!m)) oak_map_misuse_(m, OAK_MAP_NIL_);
     uint64_t hash = oak_map_hash_of_(m, t, key);
@@ -120,13 +125,14 @@ OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t 
     if (OAK_MAP_UNLIKELY_(m->resizing)) {
         e = oak_map_find_in_(m, &m->array[oak_map_position_(hash) > m->last], t, entry_size, hash,
                              key, &at);
-        if (!e) return oak_map_add_(m, hash, key);
+        if (!e)
+            return fresh ? oak_map_add_fresh_(m, hash, key, fresh) : oak_map_add_(m, hash, key);
     } else {
         oak_map_home_ home;
         e = oak_map_find_home_(m, &m->array[0], t, entry_size, hash, key, &at, &home);
         if (OAK_MAP_UNLIKELY_(home.past))
             e = oak_map_find_past_(m, &m->array[0], t, entry_size, hash, key, &at);
-        if (!e) return add(m, hash, key, &home);
+        if (!e) return add(m, hash, key, &home, fresh);
     }
     if (t->key == OAK_KEY_DOUBLE || (t->flags & OAK_MAP_KEY_UPDATE) != 0)
         memmove(t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e, key, t->key_size);

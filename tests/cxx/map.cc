@@ -334,9 +334,106 @@ void lists()
         CHECK(x.insert(*i).second);
         s.insert(*i + 1000);
     }
-    for (; j != s.end(); ++j) CHECK(y.insert(*j).second);
+    for (++j; j != s.end(); ++j) CHECK(y.insert(*j).second); /* where it was, others may be now */
     long first = std::count_if(y.begin(), y.end(), [](int k) { return k < 200; });
-    CHECK(first == 195);
+    CHECK(first == 194);
+}
+
+template <class M, class P> struct filling {
+    M *m;
+    P put;
+    int key, asked;
+    std::size_t limit;
+
+    /* Adds the very key that the map is asked to add. */
+    static bool full(oak_zone *z, size_t, void *ctx)
+    {
+        auto *f = static_cast<filling *>(ctx);
+        f->asked++;
+        f->limit *= 4;
+        oak_zone_set_limit(z, f->limit);
+        CHECK(f->put(*f->m, f->key));
+        return true;
+    }
+};
+
+/* put(m, key): is the key added? Each is, once. */
+template <class M, class P> void fill_a_zone(P put)
+{
+    filling<M, P> f = { nullptr, put, 0, 0, 64 << 10 };
+    oak_zone_options o = {};
+    o.limit = f.limit;
+    o.on_full = filling<M, P>::full;
+    o.ctx = &f;
+    oak_zone *z = oak_zone_new(&o);
+    M m = M::nil();
+    {
+        oak::zone_guard in(z);
+        m = M();
+    }
+    f.m = &m;
+    int added = 0, before = counted::alive;
+    for (; f.key < 20000; f.key++) {
+        const int asked = f.asked;
+        if (put(m, f.key)) added++;
+        else CHECK(f.asked > asked);
+    }
+    CHECK(f.asked > 0 && added + f.asked == 20000 && m.size() == 20000);
+    CHECK(counted::alive == before || counted::alive == before + 20000);
+    for (int k = 0; k < 20000; k++) CHECK(m.contains(typename M::key_type(k)));
+    m.clear();
+    CHECK(counted::alive == before);
+    oak_zone_discard(z);
+}
+
+struct by_id {
+    std::size_t operator()(const counted &c) const { return static_cast<std::size_t>(c.id); }
+    bool operator()(const counted &a, const counted &b) const { return a.id == b.id; }
+};
+
+void full()
+{
+    fill_a_zone<numbers>([](numbers &m, int k) { return m.try_emplace(k, k).second; });
+    using values = oak::map<int, counted>;
+    fill_a_zone<values>([](values &m, int k) { return m.try_emplace(k, k).second; });
+    using keys = oak::set<counted, by_id, by_id>;
+    fill_a_zone<keys>([](keys &s, int k) { return s.insert(counted(k)); });
+}
+
+struct boxed_int {
+    int v;
+    explicit boxed_int(int n) : v(n) {}
+    boxed_int(const boxed_int &o) : v(o.v) {}
+    bool operator==(const boxed_int &o) const { return v == o.v; }
+};
+
+/* Finalizers, which a put runs, erase other entries: what is put is there, with its value. */
+template <class V> void erased_meanwhile()
+{
+    static oak::map<int, V> m;
+    static int erased;
+    const auto finalize = [](void *p, void *) {
+        m.erase(*static_cast<int *>(p));
+        erased++;
+    };
+    auto *before = oak_finalizer_notify([] { oak_finalizers_run(); });
+    for (int i = 0; i < 100000; i++) {
+        if (i % 50 == 0) {
+            int *p = static_cast<int *>(oak_alloc_noscan(sizeof(int)));
+            *p = i;
+            oak_finalizer_set(p, finalize, nullptr);
+        }
+        auto put = m.try_emplace(i, i);
+        CHECK(put.second && V(*put.first) == V(i));
+    }
+    oak_finalizer_notify(before);
+    CHECK(erased > 0 && m.size() > 90000);
+}
+
+void erased()
+{
+    erased_meanwhile<long>();
+    erased_meanwhile<boxed_int>();
 }
 
 } // namespace
@@ -344,6 +441,6 @@ void lists()
 int main()
 {
     begin();
-    run(basics, keys, text, values, scanning, iteration, lists);
+    run(basics, keys, text, values, scanning, iteration, lists, full, erased);
     return end("map");
 }

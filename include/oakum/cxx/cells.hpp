@@ -174,10 +174,6 @@ template <class V> struct direct_value {
         else
             return V{ std::forward<A>(args)... };
     }
-    static void put(void *slot, const stored &v) noexcept
-    {
-        std::memcpy(slot, std::addressof(v), sizeof v);
-    }
     static V *get(void *slot) noexcept { return static_cast<V *>(slot); }
     static void disown(const stored &) noexcept {}
 };
@@ -192,7 +188,6 @@ template <class V> struct boxed_value {
     {
         return make<V>(std::forward<A>(args)...);
     }
-    static void put(void *slot, stored v) noexcept { *static_cast<stored *>(slot) = v; }
     static V *get(void *slot) noexcept { return slot ? *static_cast<stored *>(slot) : nullptr; }
     static void disown(stored v) noexcept { destroy(v); }
 };
@@ -206,7 +201,6 @@ struct no_value {
     static constexpr std::size_t size = 0;
 
     static stored own() noexcept { return {}; }
-    static void put(void *, stored) noexcept {}
     static void *get(void *slot) noexcept { return slot; }
     static void disown(stored) noexcept {}
 };

@@ -210,20 +210,19 @@ template <class K, class V, class Hash, class Equal> class table
     }
 
     static void *add_absent(oak_map *m, std::uint64_t hash, const void *key,
-                            const oak_map_home_ *home)
+                            const oak_map_home_ *home, oak_map_fresh_ *fresh)
     {
-        return oak_map_add_as_(m, &type, entry_size, value_offset, hash, key, home);
+        return oak_map_add_as_(m, &type, entry_size, value_offset, hash, key, home, fresh);
     }
 
-    /* Returns the slot of a key, which is added if it is absent. *added is whether it was. */
-    void *put(const stored_key &key, bool *added)
+    /* Returns the slot of a key, and whether it was absent: then it is added with the value. */
+    std::pair<void *, bool> put(const stored_key &key, const stored_value &value)
     {
-        const std::size_t before = size();
+        oak_map_fresh_ fresh = { std::addressof(value), false };
         void *s = oak_map_put_as_(m_, &type, entry_size, value_offset, std::addressof(key),
-                                  add_absent);
+                                  add_absent, &fresh);
         if (!s) out_of_memory();
-        *added = size() != before;
-        return s;
+        return { s, fresh.added };
     }
 
     /* A key and a value that no entry has taken yet. */
@@ -262,23 +261,19 @@ template <class K, class V, class Hash, class Equal> class table
     template <class Q, class... A> std::pair<void *, bool> add(Q &&key, A &&...args)
     {
         lookup k = key;
-        bool added;
         if constexpr (is_simple<A...>()) {
             const stored_value v = cell::own(std::forward<A>(args)...);
             const stored_key &probe = key_cell::probe(k);
-            void *s = put(probe, &added);
-            if (added) cell::put(s, v);
-            return { s, added };
+            return put(probe, v);
         } else {
             if (void *s = slot(k)) return { s, false };
             if (!m_) oak_map_misuse_(m_, OAK_MAP_NIL_);
             pending_value v{ cell::own(std::forward<A>(args)...) };
             pending p{ key_cell::own(k, std::forward<Q>(key)), v.value };
             v.kept = true;
-            void *s = put(p.key, &added);
-            if (added) cell::put(s, p.value);
-            p.kept = added;
-            return { s, added };
+            auto put = this->put(p.key, p.value);
+            p.kept = put.second;
+            return put;
         }
     }
 
