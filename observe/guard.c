@@ -73,10 +73,9 @@ static void tell_frame(const oak_frame *f, bool first, void (*line)(const char *
     char text[LINE];
     const char *file = f->file ? strrchr(f->file, '/') : NULL, *word = first ? "at" : "by";
     file = file ? file + 1 : f->file;
-    size_t len = f->function
-                     ? oaki_format(text, sizeof text, "      %s %.200s", word, f->function)
-                     : oaki_format(text, sizeof text, "      %s %p", word,
-                                   (const void *)f->address);
+    char place[128];
+    size_t len = oaki_format(text, sizeof text, "      %s %.200s", word,
+                             oaki_symbol_of_frame(f, place, sizeof place));
     if (file && f->line)
         oaki_format(text + len, sizeof text - len, " (%.120s:%d)\n", file, f->line);
     else

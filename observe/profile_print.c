@@ -4,6 +4,7 @@
 #include "cancel.h"
 #include "output.h"
 #include "profile.h"
+#include "symbol.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -45,8 +46,9 @@ static void print_text(FILE *out, const char *s, size_t n)
 
 static void print_frame(FILE *out, const oak_frame *f)
 {
-    if (f->function) print_text(out, f->function, strlen(f->function));
-    else fprintf(out, "%#zx", (size_t)f->address);
+    char place[128];
+    const char *name = oaki_symbol_of_frame(f, place, sizeof place);
+    print_text(out, name, strlen(name));
     if (!f->file || !f->line) return;
     const char *slash = strrchr(f->file, '/'), *base = slash ? slash + 1 : f->file;
     fputs(" (", out);

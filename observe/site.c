@@ -449,12 +449,12 @@ size_t oaki_site_format(const oaki_site *s, unsigned frames, char *buf, size_t n
     for (size_t i = 0; i < s->nframes && shown < frames; i++) {
         size_t nf = oaki_symbol_of_code(s->frame[i] - 1, f);
         for (size_t k = 0; k < nf && shown < frames && len < n; k++, shown++) {
-            char line[32] = "", plain[32];
+            char line[32] = "", place[128];
+            const char *name = oaki_symbol_of_frame(&f[k], place, sizeof place);
             const char *file = f[k].file ? strrchr(f[k].file, '/') : NULL;
-            snprintf(plain, sizeof plain, "%#zx", (size_t)f[k].address);
             if (f[k].line) snprintf(line, sizeof line, ":%d)", f[k].line);
-            len += (size_t)snprintf(buf + len, n - len, "%s%s%s%s%s", shown ? " < " : "",
-                                    f[k].function ? f[k].function : plain, *line ? " (" : "",
+            len += (size_t)snprintf(buf + len, n - len, "%s%s%s%s%s", shown ? " < " : "", name,
+                                    *line ? " (" : "",
                                     *line ? (file ? file + 1 : f[k].file) : "", line);
         }
     }

@@ -13,6 +13,7 @@
 #include "elfsym.h"
 #include "frames.h"
 #include "object.h"
+#include "runtime/print.h"
 #include "runtime/thread.h"
 #include "runtime/xxh.h"
 #include <dlfcn.h>
@@ -37,6 +38,7 @@ typedef struct entry {
     uintptr_t pc;
     loads seen;  /* the counts when the entry was last known to be true */
     bool placed; /* an object was loaded there at that time */
+    uintptr_t base; /* what was added to that object's addresses */
     size_t n;
     oak_frame frame[];
 } entry;
@@ -163,13 +165,14 @@ static const char *name_by_loader(uintptr_t pc)
     return dladdr((void *)pc, &info) != 0 ? info.dli_sname : NULL;
 }
 
-static size_t look_up(uintptr_t pc, oak_frame *out)
+static size_t look_up(uintptr_t pc, oak_frame *out, uintptr_t *base)
 {
     oaki_objects objects;
     const oaki_object *o = NULL;
     memset(out, 0, OAKI_SYMBOL_INLINED * sizeof *out);
     bool listed = oaki_objects_read(&objects) == 0;
     if (listed) o = oaki_objects_find(&objects, pc, NULL);
+    *base = o ? o->base : 0;
     size_t n = dwarf_for(o, pc) ? oaki_dwarf_code(pc, out) : 0;
     n = OAKI_MAX(n, 1);
     for (size_t i = 0; i < n; i++) {
@@ -224,7 +227,7 @@ static const entry *find(uintptr_t pc)
     return NULL;
 }
 
-static void remember(uintptr_t pc, const oak_frame *frame, size_t n)
+static void remember(uintptr_t pc, uintptr_t base, const oak_frame *frame, size_t n)
 {
     entry *e = malloc(sizeof *e + n * sizeof *frame), **at;
     if (!e) return;
@@ -233,6 +236,7 @@ static void remember(uintptr_t pc, const oak_frame *frame, size_t n)
                   .pc = pc,
                   .seen = self.loads,
                   .placed = frame[0].object != NULL,
+                  .base = base,
                   .n = n };
     memcpy(e->frame, frame, n * sizeof *frame);
     *at = e;
@@ -247,7 +251,8 @@ size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
     }
     lock();
     const entry *e = find(pc);
-    size_t n = e ? e->n : look_up(pc, out);
+    uintptr_t base = 0;
+    size_t n = e ? e->n : look_up(pc, out, &base);
     if (e) {
         memcpy(out, e->frame, n * sizeof *out);
     } else {
@@ -257,10 +262,24 @@ size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
             oaki_fork_hold();
             if (name) out[n - 1].function = keep(name, plain_length(name));
         }
-        remember(pc, out, n);
+        remember(pc, base, out, n);
     }
     unlock();
     return n;
+}
+
+const char *oaki_symbol_of_frame(const oak_frame *f, char *buf, size_t n)
+{
+    OAKI_NO_CANCEL;
+    if (f->function) return f->function;
+    lock();
+    const entry *e = f->object ? find(f->address) : NULL;
+    uintptr_t base = e ? e->base : 0;
+    unlock();
+    const char *slash = e ? strrchr(f->object, '/') : NULL;
+    if (e) oaki_format(buf, n, "%s+%p", slash ? slash + 1 : f->object, (void *)(f->address - base));
+    else oaki_format(buf, n, "%p", (void *)f->address);
+    return buf;
 }
 
 /* ---- data ---- */

@@ -21,6 +21,10 @@
  * pass pc - 1. */
 size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED]);
 
+/* The frame's function; without one, its place in the object: libc.so.6+0x27249, as addr2line takes
+ * it; or its address. What isn't stored is written to buf, which is cut to n bytes. */
+const char *oaki_symbol_of_frame(const oak_frame *f, char *buf, size_t n);
+
 typedef struct oaki_symbol {
     const char *name;
     const char *object; /* the program or library that contains it */

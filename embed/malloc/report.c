@@ -205,8 +205,8 @@ static void put_frame(text *t, const oak_frame *f, bool first)
 {
     begin_line(t);
     put(t, "   %s ", first ? "at" : "by");
-    if (f->function) put_name(t, f->function);
-    else put(t, "0x%lx", (unsigned long)f->address);
+    char place[128];
+    put_name(t, oaki_symbol_of_frame(f, place, sizeof place));
     if (f->file && f->line > 0) put(t, " (%s:%d)\n", base_name(f->file), f->line);
     else if (f->object) put(t, " (in %s)\n", f->object);
     else put(t, "\n");

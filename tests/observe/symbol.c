@@ -90,6 +90,23 @@ START_TEST(what_has_no_name_is_an_address)
 }
 END_TEST
 
+START_TEST(what_has_no_name_is_told_by_its_place)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    Dl_info info;
+    char told[80], wanted[80];
+    ck_assert_int_ne(dladdr((void *)(uintptr_t)strtoul, &info), 0);
+    snprintf(wanted, sizeof wanted, "%s+0x10", strrchr(info.dli_fname, '/') + 1);
+    ck_assert_uint_eq(oaki_symbol_of_code((uintptr_t)info.dli_fbase + 16, f), 1);
+    ck_assert_ptr_null(f[0].function);
+    ck_assert_str_eq(oaki_symbol_of_frame(f, told, sizeof told), wanted);
+    ck_assert_uint_eq(oaki_symbol_of_code(16, f), 1);
+    ck_assert_str_eq(oaki_symbol_of_frame(f, told, sizeof told), "0x10");
+    size_t n = oaki_symbol_of_code((uintptr_t)outer, f);
+    ck_assert_str_eq(oaki_symbol_of_frame(&f[n - 1], told, sizeof told), "outer");
+}
+END_TEST
+
 static void *look_up_many(void *arg)
 {
     oak_frame f[OAKI_SYMBOL_INLINED];
@@ -332,6 +349,7 @@ Suite *suite_observe_symbol(void)
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, an_address_has_its_functions_and_lines);
     tcase_add_test(c, what_has_no_name_is_an_address);
+    tcase_add_test(c, what_has_no_name_is_told_by_its_place);
     tcase_add_test(c, threads_may_look_up_at_once);
     tcase_add_test(c, code_that_went_keeps_its_name_until_other_code_comes);
     tcase_add_test(c, code_that_came_in_the_place_of_other_code_has_its_own_name);
