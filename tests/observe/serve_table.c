@@ -3,6 +3,7 @@
 #include "observe/serve.h"
 
 #include "http.h"
+#include "runtime/os.h"
 #include "tests/heap.h"
 #include "tests/refuse.h"
 #include "tests/threads.h"
@@ -19,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 Suite *suite_observe_serve_table(void);
@@ -199,6 +201,39 @@ START_TEST(a_file_above_the_limit)
 }
 END_TEST
 
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* poll refuses more descriptors than the limit has: the loop waits for another limit, and doesn't
+ * ask all the time. */
+START_TEST(a_limit_below_what_the_loop_asks_about)
+{
+    if (test_skip_asan() || test_skip_valgrind()) return;
+    start();
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit limit, one;
+        if (getrlimit(RLIMIT_NOFILE, &limit) != 0) _exit(2);
+        if (!http_serve(NULL, NULL)) _exit(0);
+        one = (struct rlimit){ 1, limit.rlim_max };
+        if (setrlimit(RLIMIT_NOFILE, &one) != 0) _exit(3);
+        oaki_os_sleep_ns(1500000000);
+        uint64_t before = cpu_ns();
+        oaki_os_sleep_ns(1000000000);
+        bool waits = cpu_ns() - before < 50000000;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) _exit(4);
+        bool right = http_ask("GET", "/metrics", "").status == 200;
+        _exit(!waits ? 5 : right ? 0 : 1);
+    }
+    ck_assert_int_eq(test_wait_child(pid), 0);
+}
+END_TEST
+
 Suite *suite_observe_serve_table(void)
 {
     Suite *s = suite_create("observe_serve_table");
@@ -208,5 +243,6 @@ Suite *suite_observe_serve_table(void)
     tcase_add_loop_test(c, a_program_that_closes_all_descriptors, 0, 2);
     tcase_add_loop_test(c, one_table_for_all_and_a_program_that_closes_all, 0, 3);
     tcase_add_test(c, a_file_above_the_limit);
+    tcase_add_test(c, a_limit_below_what_the_loop_asks_about);
     return s;
 }
