@@ -7,8 +7,10 @@
 #include "tests/threads.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <oakum/detector.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,6 +209,46 @@ START_TEST(starts_stops_and_looks_of_many_threads_go_together)
 }
 END_TEST
 
+/* Threads of this process that are the detector's. */
+static size_t detector_threads(void)
+{
+    size_t n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *e; tasks && (e = readdir(tasks)) != NULL;) {
+        char path[300], name[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+        FILE *in = fopen(path, "re");
+        if (!in) continue;
+        n += fgets(name, sizeof name, in) && strcmp(name, "oakum/detector\n") == 0;
+        fclose(in);
+    }
+    if (tasks) closedir(tasks);
+    return n;
+}
+
+static void *start_often(void *arg)
+{
+    for (size_t i = 0, n = test_scale(100); i < n; i++)
+        test_expect(oak_detector_start(arg) == 0, __LINE__);
+    return NULL;
+}
+
+START_TEST(starts_at_once_leave_one_thread)
+{
+    pthread_t ids[4];
+    oak_detector_config cfg;
+    oak_detector_config_default(&cfg);
+    for (size_t i = 0; i < 4; i++) ids[i] = test_start(start_often, &cfg);
+    for (size_t i = 0; i < 4; i++) test_join(ids[i]);
+    for (int i = 0; detector_threads() > 1 && i < 2000; i++) oaki_os_sleep_ns(1000000);
+    ck_assert_uint_eq(detector_threads(), 1);
+    oak_detector_stop();
+    for (int i = 0; detector_threads() > 0 && i < 2000; i++) oaki_os_sleep_ns(1000000);
+    ck_assert_uint_eq(detector_threads(), 0);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
+
 static void start_by_environment(void *arg)
 {
     setenv("OAKUM_DETECTOR", arg, 1);
@@ -250,6 +292,7 @@ Suite *suite_observe_detector_run(void)
     tcase_add_test(c, a_configuration_that_makes_no_sense_is_refused);
     tcase_add_test(c, the_thread_finds_a_leak_by_itself);
     tcase_add_test(c, starts_stops_and_looks_of_many_threads_go_together);
+    tcase_add_test(c, starts_at_once_leave_one_thread);
     suite_add_tcase(s, c);
     c = tcase_create("environment");
     tcase_add_test(c, the_environment_starts_it);
