@@ -10,6 +10,7 @@
 #include "runtime/os.h"
 #include "tests/heap.h"
 #include <check.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,8 +363,8 @@ START_TEST(a_difference_is_of_what_came_meanwhile)
              test_slow() ? 10 : 1);
     http_send(fd, line);
     ck_assert_ptr_nonnull(strstr(http_get("/debug/pprof/heap?debug=1").body, "made_before"));
-    oaki_os_sleep_ns(300000000);
-    for (size_t i = 0; i < 100; i++) kept[i] = made_meanwhile(1000);
+    struct pollfd answer = { .fd = fd, .events = POLLIN };
+    for (size_t i = 0; poll(&answer, 1, 20) == 0; i++) kept[100 + i % 900] = made_meanwhile(1000);
     http_answer a = http_receive(fd, false);
     ck_assert_int_eq(a.status, 200);
     ck_assert_msg(strstr(a.body, "made_meanwhile") != NULL, "%s", a.body);
