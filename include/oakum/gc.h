@@ -22,12 +22,12 @@ OAK_API void oak_collect(void);
  * of page protection is left, also while collections are disabled. With 0 it does no work, and
  * returns the same.
  *
- * Longest call: twice the budget and one pause; functions of the program come on top. A cycle has
- * two pauses, and short ones before the second; no call has more than one. The call with the last
- * pause also removes all records of dead objects, such as cleared weak references, while other
- * threads run. Where no concurrent mark is possible, or a whole mark fits the budget, the pause is
- * the whole mark. None is possible if oak_config.concurrent is 0, or the system reports no dirty
- * pages.
+ * Longest call: twice the budget and one pause. Functions of the program come on top, and on a busy
+ * virtual machine a slow call of the system. A cycle has two pauses, and short ones before the
+ * second; no call has more than one. The call with the last pause also removes all records of dead
+ * objects, such as cleared weak references, while other threads run. Where no concurrent mark is
+ * possible, or a whole mark fits the budget, the pause is the whole mark. None is possible if
+ * oak_config.concurrent is 0, or the system reports no dirty pages.
  *
  * Other threads collect as without steps: once a cycle is due, their allocations start the
  * collector's own thread, or collect in a pause. Any thread; two that step at once take turns.

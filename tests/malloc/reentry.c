@@ -568,6 +568,7 @@ static int beside_forks(int first, int n)
 {
     pthread_t id[PARTS];
     int failed = 0;
+    alarm(WATCHDOG); /* anew for each part */
     atomic_store(&quit, 0);
     for (int i = first; i < first + n; i++)
         if (pthread_create(&id[i], NULL, run_on, (void *)&parts[i]) != 0)
