@@ -322,14 +322,16 @@ static bool is_that_thread(void)
     return AO_load(&self.running) == (AO_t)oaki_os_tid();
 }
 
-/* Ends the thread and waits for its end. If the thread itself calls this, it ends after the
- * look. */
+/* Ends the thread and waits for its end. If the thread itself calls this, it ends after the look.
+ * Another call may start the next thread between two looks at `running`: that one ends too. */
 static void end_thread(void)
 {
     AO_store_full(&self.background, 0);
-    if (is_that_thread()) return;
-    oaki_waker_wake(&self.waker, 1);
-    while (AO_load_acquire(&self.running)) oaki_os_sleep_ns(WAIT_NS);
+    while (AO_load_acquire(&self.running) && !is_that_thread()) {
+        AO_store_full(&self.background, 0);
+        oaki_waker_wake(&self.waker, 1);
+        oaki_os_sleep_ns(WAIT_NS);
+    }
 }
 
 static int begin_thread(void)
@@ -406,36 +408,29 @@ oaki_detector *oaki_detector_new(const oak_detector_config *cfg)
     return NULL;
 }
 
-/* Makes a new detector and its listener. Called with the turn. */
-static int prepare(const oak_detector_config *cfg)
+/* A detector for `cfg`, or for the usual one. NULL, and errno: nothing has changed. */
+static oaki_detector *make(const oak_detector_config *cfg)
 {
     oak_detector_config usual;
     oak_detector_config_default(&usual);
     if (!cfg) cfg = &usual;
-    if (!is_valid(cfg)) {
-        errno = EINVAL;
-        return -1;
-    }
+    if (!is_valid(cfg)) return errno = EINVAL, NULL;
     oaki_detector *d = oaki_heap_ready() ? oaki_detector_new(cfg) : NULL;
-    if (!d) {
-        errno = ENOMEM;
-        return -1;
-    }
+    if (!d) errno = ENOMEM;
+    return d;
+}
+
+/* Puts `d` in the place of the one before, and its listener. Called with the turn. */
+static int install(oaki_detector *d)
+{
     if (!self.forks) oaki_fork_register(fork_child);
     self.forks = true;
-    if (cfg->sites && oak_profile_rate() == 0) (void)oak_profile_set_rate(USUAL_RATE);
+    if (d->cfg.sites && oak_profile_rate() == 0) (void)oak_profile_set_rate(USUAL_RATE);
     oaki_gc_off_cycle(on_cycle, NULL);
     oaki_detector_free(self.d);
     self.d = d;
-    oaki_cycles_begin(cfg);
+    oaki_cycles_begin(&d->cfg);
     return oaki_gc_on_cycle(on_cycle, NULL);
-}
-
-static bool may_begin(void)
-{
-    if (!is_that_thread()) return true;
-    errno = EDEADLK;
-    return false;
 }
 
 /* Takes the turn while there is no thread. Another call may start one until then. */
@@ -449,29 +444,40 @@ static void take_turn_alone(void)
     }
 }
 
-int oak_detector_prepare(const oak_detector_config *cfg)
+static int begin(const oak_detector_config *cfg, bool thread)
 {
-    if (!may_begin()) return -1;
+    if (is_that_thread()) return errno = EDEADLK, -1;
+    oaki_detector *d = make(cfg);
+    if (!d) return -1;
     take_turn_alone();
-    int r = prepare(cfg);
+    int r = install(d);
+    if (r == 0 && thread) r = begin_thread();
     give_turn();
     return r;
 }
 
+int oak_detector_prepare(const oak_detector_config *cfg)
+{
+    return begin(cfg, false);
+}
+
 int oak_detector_start(const oak_detector_config *cfg)
 {
-    if (!may_begin()) return -1;
-    take_turn_alone();
-    int r = prepare(cfg);
-    if (r == 0) r = begin_thread();
-    give_turn();
-    return r;
+    return begin(cfg, true);
+}
+
+/* The usual one, where there is none. Called with the turn. */
+static bool prepare_usual(void)
+{
+    if (self.d) return oaki_gc_on_cycle(on_cycle, NULL) == 0;
+    oaki_detector *d = make(NULL);
+    return d && install(d) == 0;
 }
 
 int oak_detector_scan(void)
 {
     take_turn();
-    bool ready = self.d ? oaki_gc_on_cycle(on_cycle, NULL) == 0 : prepare(NULL) == 0;
+    bool ready = prepare_usual();
     give_turn();
     if (!ready) return -1;
     oak_collect();

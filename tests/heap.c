@@ -8,8 +8,10 @@
 #include "runtime/cost.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
+#include "runtime/task.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <link.h>
 #include <signal.h>
 #include <stdio.h>
@@ -371,6 +373,18 @@ void test_assert_sound(void)
 {
     const char *broken = test_check_heap();
     ck_assert_msg(!broken, "%s", broken);
+}
+
+size_t test_threads_named(const char *name)
+{
+    size_t n = 0;
+    oaki_task task;
+    DIR *d = opendir("/proc/self/task");
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        n += oaki_task_read(atoi(e->d_name), &task) && strcmp(task.name, name) == 0;
+    closedir(d);
+    return n;
 }
 
 /* ---- children ---- */

@@ -77,6 +77,9 @@ size_t test_zones_add_up(oak_zone_stats *all, size_t most);
 const char *test_check_heap(void);
 void test_assert_sound(void); /* there is none */
 
+/* Threads of this process that have this name. */
+size_t test_threads_named(const char *name);
+
 /* fn(arg) must abort, with this in what it writes to stderr. */
 void test_dies(void (*fn)(void *arg), void *arg, const char *line);
 /* fn(arg) in a child, which must return from it. */

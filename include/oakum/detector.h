@@ -117,7 +117,7 @@ OAK_API void oak_detector_config_default(oak_detector_config *cfg);
 
 /** Start the detector: it looks after collections, on a thread of its own. NULL stands for the
  * defaults. Looks and findings of an earlier run are dropped. Returns 0, or -1 with ENOMEM, or with
- * EINVAL when a field is out of its range.
+ * EINVAL when a field is out of its range. With EINVAL, an earlier run goes on.
  *
  * The variable OAKUM_DETECTOR starts it together with Oakum, with log on. Its value is 1, or
  * options as in interval_ms=100,growth_bytes=4M. */

@@ -7,10 +7,8 @@
 #include "tests/threads.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <oakum/detector.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -209,42 +207,43 @@ START_TEST(starts_stops_and_looks_of_many_threads_go_together)
 }
 END_TEST
 
-/* Threads of this process that are the detector's. */
-static size_t detector_threads(void)
-{
-    size_t n = 0;
-    DIR *tasks = opendir("/proc/self/task");
-    for (struct dirent *e; tasks && (e = readdir(tasks)) != NULL;) {
-        char path[300], name[32] = "";
-        snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
-        FILE *in = fopen(path, "re");
-        if (!in) continue;
-        n += fgets(name, sizeof name, in) && strcmp(name, "oakum/detector\n") == 0;
-        fclose(in);
-    }
-    if (tasks) closedir(tasks);
-    return n;
-}
+#define NAME "oakum/detector"
+#define STARTERS 3
 
+static pthread_barrier_t round_begins, round_ends;
+
+/* One start in each round. A thread that waits for the end of one detector may meet the next one,
+ * which no call is about to end. */
 static void *start_often(void *arg)
 {
-    for (size_t i = 0, n = test_scale(100); i < n; i++)
+    uint64_t x = (uintptr_t)&x;
+    for (size_t i = 0, n = test_scale(100); i < n; i++) {
+        pthread_barrier_wait(&round_begins);
+        oaki_os_sleep_ns(test_draw(&x) % 100000);
         test_expect(oak_detector_start(arg) == 0, __LINE__);
+        pthread_barrier_wait(&round_ends);
+    }
     return NULL;
 }
 
 START_TEST(starts_at_once_leave_one_thread)
 {
-    pthread_t ids[4];
+    pthread_t ids[STARTERS];
     oak_detector_config cfg;
     oak_detector_config_default(&cfg);
-    for (size_t i = 0; i < 4; i++) ids[i] = test_start(start_often, &cfg);
-    for (size_t i = 0; i < 4; i++) test_join(ids[i]);
-    for (int i = 0; detector_threads() > 1 && i < 2000; i++) oaki_os_sleep_ns(1000000);
-    ck_assert_uint_eq(detector_threads(), 1);
+    pthread_barrier_init(&round_begins, NULL, STARTERS);
+    pthread_barrier_init(&round_ends, NULL, STARTERS);
+    for (size_t i = 0; i < STARTERS; i++) ids[i] = test_start(start_often, &cfg);
+    for (size_t i = 0; i < STARTERS; i++) test_join(ids[i]);
+    for (int i = 0; test_threads_named(NAME) > 1 && i < 2000; i++) oaki_os_sleep_ns(1000000);
+    ck_assert_uint_eq(test_threads_named(NAME), 1);
+    cfg.looks_max = 1000; /* a refused start leaves it alone */
+    ck_assert_int_eq(oak_detector_start(&cfg), -1);
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert_uint_eq(test_threads_named(NAME), 1);
     oak_detector_stop();
-    for (int i = 0; detector_threads() > 0 && i < 2000; i++) oaki_os_sleep_ns(1000000);
-    ck_assert_uint_eq(detector_threads(), 0);
+    for (int i = 0; test_threads_named(NAME) > 0 && i < 2000; i++) oaki_os_sleep_ns(1000000);
+    ck_assert_uint_eq(test_threads_named(NAME), 0);
     ck_assert_uint_eq(AO_load(&test_wrong), 0);
 }
 END_TEST
