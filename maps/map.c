@@ -354,21 +354,21 @@ void *oak_map_add_fresh_(oak_map *m, uint64_t hash, const void *key, oak_map_fre
     begin_write();
     oaki_held_forget();
     void *value = NULL;
-    if (oaki_held_any()) { /* left by such a put */
+    bool called = oaki_held_any(); /* left by such a put */
+    if (called) {
         m->busy = 0;
         oaki_held_over();
-    } else {
-        value = m->resizing ? step_and_add(m, hash, key) : add(m, hash, key, add_rarely);
-        if (!value && !oaki_held_call(m)) return errno = ENOMEM, NULL;
     }
     while (!value) {
-        value = oak_map_get(m, key);
-        if (value) return value; /* what was called has added the key */
-        hash = oak_map_hash_with_(t, key, m->seed, m->mult);
-        if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
-        m->busy = 1;
-        value = add_once(m, hash, key);
-        if (!value && !oaki_held_call(m)) return errno = ENOMEM, NULL;
+        if (called) { /* by what may have added the key */
+            value = oak_map_get(m, key);
+            if (value) return value;
+            hash = oak_map_hash_with_(t, key, m->seed, m->mult);
+            if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
+            m->busy = 1;
+        }
+        value = m->resizing ? step_and_add(m, hash, key) : add(m, hash, key, add_rarely);
+        if (!value && !(called = oaki_held_call(m))) return errno = ENOMEM, NULL;
     }
     oaki_held_forget();
     if (t->value_size > 0) memcpy(value, fresh->value, t->value_size);

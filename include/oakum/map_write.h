@@ -45,6 +45,13 @@ OAK_MAP_INLINE_ void oak_map_stored_(void)
 #endif
 }
 
+/* Adds an absent key, in the library. */
+OAK_MAP_INLINE_ void *oak_map_add_there_(oak_map *m, uint64_t hash, const void *key,
+                                         oak_map_fresh_ *fresh)
+{
+    return fresh ? oak_map_add_fresh_(m, hash, key, fresh) : oak_map_add_(m, hash, key);
+}
+
 /* Adds an absent key to its home in array[0], if that has room and no resize is due. Nothing is
  * being resized. The library does the rest. It also does all adds to large arrays: there each add
  * waits for memory, and the library's add waits less. The entry is stored before its tag. For
@@ -62,7 +69,7 @@ OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t 
                           m->len >= m->limit || !free || !entries || !oak_attached_)) {
         char own[16] __attribute__((aligned(16)));
         if (t->key_size <= sizeof own) key = memcpy(own, key, t->key_size);
-        return fresh ? oak_map_add_fresh_(m, hash, key, fresh) : oak_map_add_(m, hash, key);
+        return oak_map_add_there_(m, hash, key, fresh);
     }
     slot = (unsigned)__builtin_ctz(free);
     e = entries + (g * OAK_MAP_SLOTS_ + slot) * entry_size;
@@ -111,8 +118,8 @@ typedef void *oak_map_adder_(oak_map *m, uint64_t hash, const void *key,
                              const oak_map_home_ *home, oak_map_fresh_ *fresh);
 
 /* `add` does oak_map_add_as_ for the type. The key may lie in the map: it is not read after entries
- * move. fresh: NULL, unless the value is stored here. Without a resize there is one array,
- * at a known place. That case is compiled apart: a pointer to the array would take a register. */
+ * move. fresh: NULL, unless the value is stored here. Without a resize there is one array, at a
+ * known place. That case is compiled apart: a pointer to the array would take a register. */
 OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, const void *key, oak_map_adder_ *add,
                                       oak_map_fresh_ *fresh)
@@ -125,8 +132,7 @@ OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t 
     if (OAK_MAP_UNLIKELY_(m->resizing)) {
         e = oak_map_find_in_(m, &m->array[oak_map_position_(hash) > m->last], t, entry_size, hash,
                              key, &at);
-        if (!e)
-            return fresh ? oak_map_add_fresh_(m, hash, key, fresh) : oak_map_add_(m, hash, key);
+        if (!e) return oak_map_add_there_(m, hash, key, fresh);
     } else {
         oak_map_home_ home;
         e = oak_map_find_home_(m, &m->array[0], t, entry_size, hash, key, &at, &home);
