@@ -9,7 +9,6 @@
 #include "tests/tracked.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,18 +108,6 @@ END_TEST
 static AO_t forked;
 static pid_t child;
 
-static unsigned markers(void)
-{
-    unsigned n = 0;
-    DIR *tasks = opendir("/proc/self/task");
-    oaki_task task;
-    if (!tasks) return 0;
-    for (struct dirent *d; (d = readdir(tasks)) != NULL;)
-        n += oaki_task_read(atoi(d->d_name), &task) && strcmp(task.name, "oakum/gc") == 0;
-    closedir(tasks);
-    return n;
-}
-
 /* In the child: marks, verified, by the one marker that there is. */
 static void *live_on(void *arg)
 {
@@ -135,7 +122,7 @@ static void *live_on(void *arg)
         if (test_ask_beside()) marks++; /* not before the marker is back */
         else oak_collect();
     }
-    _exit(markers() == 1 ? 0 : 3);
+    _exit(test_threads_named("oakum/gc") == 1 ? 0 : 3);
     return arg;
 }
 

@@ -20,7 +20,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 Suite *suite_observe_serve_table(void);
@@ -201,13 +200,6 @@ START_TEST(a_file_above_the_limit)
 }
 END_TEST
 
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 /* poll refuses more descriptors than the limit has: the loop waits for another limit, and doesn't
  * ask all the time. */
 START_TEST(a_limit_below_what_the_loop_asks_about)
@@ -223,9 +215,9 @@ START_TEST(a_limit_below_what_the_loop_asks_about)
         one = (struct rlimit){ 1, limit.rlim_max };
         if (setrlimit(RLIMIT_NOFILE, &one) != 0) _exit(3);
         oaki_os_sleep_ns(1500000000);
-        uint64_t before = cpu_ns();
+        uint64_t before = oaki_os_cpu_ns();
         oaki_os_sleep_ns(1000000000);
-        bool waits = cpu_ns() - before < 50000000;
+        bool waits = oaki_os_cpu_ns() - before < 50000000;
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) _exit(4);
         bool right = http_ask("GET", "/metrics", "").status == 200;
         _exit(!waits ? 5 : right ? 0 : 1);

@@ -9,8 +9,6 @@
 #include "tests/threads.h"
 
 #include <check.h>
-#include <dirent.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -359,19 +357,7 @@ END_TEST
 
 static bool has_scavenger(void)
 {
-    char path[300], name[32];
-    bool found = false;
-    DIR *d = opendir("/proc/self/task");
-    ck_assert_ptr_nonnull(d);
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
-        FILE *f = fopen(path, "r");
-        if (!f) continue;
-        found |= fgets(name, sizeof name, f) && strcmp(name, "oakum/scavenge\n") == 0;
-        fclose(f);
-    }
-    closedir(d);
-    return found;
+    return test_threads_named("oakum/scavenge") > 0;
 }
 
 /* It gives itself its name, after pthread_create has returned. */
