@@ -137,7 +137,6 @@ static void run_cycles(void)
 /* ---- lines ---- */
 
 static const json *lines[CYCLES];
-static uint64_t marks_ns; /* a processor that is stolen may leave none of it to one mark */
 
 static void read_lines(const char *path)
 {
@@ -160,7 +159,7 @@ static void check_times(const json *l, const known *k)
     ck_assert_uint_eq(json_u64(l, "longest_stop_ns"), pause);
     ck_assert_uint_ge(begin, k->begin);
     ck_assert_uint_le(begin + pause, k->end);
-    marks_ns += mark;
+    ck_assert_uint_gt(mark, 0);
     ck_assert_uint_le(stop + mark, all);
     ck_assert_uint_le(all, k->cpu);
     double fraction = json_number(l, "gc_cpu_fraction");
@@ -249,7 +248,6 @@ START_TEST(each_figure_is_what_others_say)
         check_threads(lines[i], &seen[i]);
         if (i > 0) check_after(lines[i], lines[i - 1], &seen[i], &seen[i - 1]);
     }
-    ck_assert_uint_gt(marks_ns, 0);
     /* no two of them are the same by chance */
     const oak_memstats *s = &seen[2].before;
     ck_assert_uint_gt(s->heap_released, 0);
