@@ -26,6 +26,7 @@
 #include <string.h>
 
 #define WAIT_NS 50000u
+#define STARTING (~(AO_t)1) /* no tid */
 #define USUAL_RATE ((size_t)512 << 10)
 
 static struct {
@@ -33,9 +34,8 @@ static struct {
     oaki_detector *d; /* (turn) */
     oaki_census census;
     AO_t background;  /* the thread should run */
-    AO_t running;     /* the thread exists: 1, then its tid */
+    AO_t running;     /* the thread exists: STARTING, then its tid */
     oaki_waker waker;  /* a full cycle is over, or the thread is to end */
-    bool forks;
 } self;
 
 /* ---- names ---- */
@@ -72,8 +72,12 @@ const char *oaki_size_text(double bytes, char buf[32])
 
 /* ---- locks ---- */
 
+static void fork_child(void);
+
+/* A fork's child takes no turn that another thread held. */
 static void take_turn(void)
 {
+    oaki_fork_register(fork_child);
     while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
 }
 
@@ -170,14 +174,15 @@ static int settle(oaki_detector *d, const oaki_look *l)
     return faults;
 }
 
-/* The findings to report, in memory of the host's malloc. */
+/* The findings to report, in memory of the host's malloc. Without it, the next look reports
+ * them. */
 static oak_finding *take_fresh(oaki_detector *d, size_t *n)
 {
     oak_finding *out = malloc(OAKI_FINDINGS * sizeof *out);
     *n = 0;
     for (size_t i = 0; out && i < d->nfindings; i++)
         if (d->fresh[i]) out[(*n)++] = d->finding[i];
-    memset(d->fresh, 0, sizeof d->fresh);
+    if (out) memset(d->fresh, 0, sizeof d->fresh);
     return out;
 }
 
@@ -283,8 +288,7 @@ static int look_and_tell(bool asked)
 static void detach(void)
 {
     oak_thread_detach();
-    const oaki_heap *h = &oaki_the_heap;
-    if (AO_load(&h->nthreads) <= 1) oaki_last_thread_exits(false);
+    oaki_last_thread_exits(false);
 }
 
 static uint64_t interval(void)
@@ -337,7 +341,7 @@ static void end_thread(void)
 static int begin_thread(void)
 {
     AO_store_full(&self.background, 1);
-    AO_store_full(&self.running, 1);
+    AO_store_full(&self.running, STARTING);
     void *seen = (void *)(uintptr_t)oaki_waker_calls(&self.waker);
     if (oaki_thread_spawn("oakum/detector", background, seen, false) == 0) return 0;
     AO_store(&self.background, 0);
@@ -423,8 +427,6 @@ static oaki_detector *make(const oak_detector_config *cfg)
 /* Puts `d` in the place of the one before, and its listener. Called with the turn. */
 static int install(oaki_detector *d)
 {
-    if (!self.forks) oaki_fork_register(fork_child);
-    self.forks = true;
     if (d->cfg.sites && oak_profile_rate() == 0) (void)oak_profile_set_rate(USUAL_RATE);
     oaki_gc_off_cycle(on_cycle, NULL);
     oaki_detector_free(self.d);

@@ -33,7 +33,6 @@ static struct {
     AO_t turn;
     bool on, own;  /* a log is under way; the descriptor was opened here */
     bool file;     /* a regular file: a write never waits for a reader */
-    bool forks;    /* the handler for forks is registered */
     int fd, error; /* error: errno of the first failed line, or 0 */
     oaki_fd_file opened; /* the file behind fd when the log began */
     bool torn;     /* the last bytes written are an incomplete line */
@@ -210,8 +209,12 @@ static void write_line(const oaki_cycle *c, void *ctx)
 
 /* ---- start and stop ---- */
 
+static void fork_child(void);
+
+/* A fork's child takes no turn that another thread held. */
 static void take_turn(void)
 {
+    oaki_fork_register(fork_child);
     while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
 }
 
@@ -261,8 +264,6 @@ static int start(int fd, bool own, const char *path)
     self.error = 0;
     self.lost = 0;
     self.torn = path && self.file && ends_torn(path);
-    if (!self.forks) oaki_fork_register(fork_child);
-    self.forks = true;
     self.on = oaki_gc_on_cycle(write_line, NULL) == 0;
     return self.on ? 0 : -1;
 }

@@ -9,6 +9,7 @@
 #include <check.h>
 #include <errno.h>
 #include <oakum/detector.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -248,6 +249,41 @@ START_TEST(starts_at_once_leave_one_thread)
 }
 END_TEST
 
+/* As the first process of a container has it: its main thread has the id 1. */
+static void start_twice_as_the_first(void *unused)
+{
+    oak_detector_config cfg;
+    oak_detector_config_default(&cfg);
+    (void)unused;
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_eq(oak_detector_start(&cfg), 0);
+        ck_assert_int_eq(oak_detector_start(&cfg), 0);
+        oak_detector_stop();
+        for (int k = 0; test_threads_named(NAME) > 0 && k < 2000; k++) oaki_os_sleep_ns(1000000);
+        ck_assert_uint_eq(test_threads_named(NAME), 0);
+    }
+}
+
+START_TEST(a_thread_that_starts_is_not_taken_for_the_first)
+{
+    if (test_skip(test_breaks_asan(), "a child of several threads")) return;
+    pid_t between = fork();
+    if (between == 0) {
+        if (unshare(CLONE_NEWPID) != 0) _exit(77);
+        pid_t first = fork();
+        if (first == 0) {
+            start_twice_as_the_first(NULL);
+            _exit(0);
+        }
+        _exit(test_wait_child(first) == 0 ? 0 : 1);
+    }
+    int status = test_wait_child(between);
+    bool refused = WIFEXITED(status) && WEXITSTATUS(status) == 77;
+    if (test_skip(refused, "no namespace is allowed")) return;
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 static void start_by_environment(void *arg)
 {
     setenv("OAKUM_DETECTOR", arg, 1);
@@ -292,6 +328,7 @@ Suite *suite_observe_detector_run(void)
     tcase_add_test(c, the_thread_finds_a_leak_by_itself);
     tcase_add_test(c, starts_stops_and_looks_of_many_threads_go_together);
     tcase_add_test(c, starts_at_once_leave_one_thread);
+    tcase_add_test(c, a_thread_that_starts_is_not_taken_for_the_first);
     suite_add_tcase(s, c);
     c = tcase_create("environment");
     tcase_add_test(c, the_environment_starts_it);
