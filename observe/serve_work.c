@@ -26,9 +26,9 @@ static struct {
     bool quit;
 } works = { .lock = PTHREAD_MUTEX_INITIALIZER,
             .worker = { [OAKI_MAKER_LIGHT] = { .wanted = PTHREAD_COND_INITIALIZER,
-                                               .name = "oakum-serve-1" },
+                                               .name = "oakum/serve-1" },
                         [OAKI_MAKER_HEAVY] = { .wanted = PTHREAD_COND_INITIALIZER,
-                                               .name = "oakum-serve-2" } } };
+                                               .name = "oakum/serve-2" } } };
 
 /* ---- lists, under the lock ---- */
 
@@ -104,7 +104,7 @@ static void *work(void *arg)
     oaki_request *r = NULL;
     oaki_serve_thread_begin(w->name);
     oaki_thread *t = oaki_thread_attach_self(); /* if this fails, the first reading tries again */
-    if (t) t->hired = true;
+    if (t) oaki_thread_hire(t);
     while ((r = exchange(w, r)) != NULL) r->route->make(r);
     if (w == &works.worker[OAKI_MAKER_LIGHT]) oaki_reading_end();
     return NULL;

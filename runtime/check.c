@@ -287,13 +287,15 @@ static const char *check_threads(void)
     const oaki_heap *h = &oaki_the_heap;
     const char *broken = NULL;
     const oaki_thread *before = NULL;
-    size_t n = 0;
+    size_t n = 0, hired = 0;
     for (const oaki_thread *t = h->threads; t && !broken; before = t, t = t->next) {
         if (t->prev != before) return "thread: the list's links go both ways";
         n += !t->own;
+        hired += !t->own && t->hired;
         broken = check_thread(t);
     }
     if (broken) return broken;
+    if (hired != AO_load(&h->nhired)) return "thread: nhired counts those that Oakum has started";
     return n == AO_load(&h->nthreads) ? NULL : "thread: nthreads counts those of the program";
 }
 

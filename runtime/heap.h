@@ -72,6 +72,7 @@ typedef struct oaki_heap {
     oaki_thread *threads;
     oaki_mcache *mcaches;
     AO_t nthreads;            /* in the list, without the collector's; read without a lock */
+    AO_t nhired;              /* of these, the others that Oakum has started */
     /* Objects by size class, with all large ones as one class, and the bytes of large ones. past:
      * made by caches that are gone. frees: by sweep and by hand. Any thread adds to each. */
     AO_t past_mallocs[OAKI_CLASSES], past_large_bytes;

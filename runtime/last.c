@@ -2,8 +2,9 @@
  *
  * POSIX ends a process when its last thread calls pthread_exit, but helper threads would stay for
  * ever, with all signals blocked. So a watcher starts when an attached thread exits, the main
- * thread is gone, and only the finalizer thread and the collector's are attached. It samples the
- * process's threads until only helpers are left. Then it calls exit(0), as libc would have done.
+ * thread is gone, and only threads that Oakum has started are attached. It samples the process's
+ * threads until only helpers are left: their names begin with "oakum/". Then it calls exit(0), as
+ * libc would have done.
  *
  * Owns: the watcher, one at a time. Lock: none. */
 #include "crew.h"
@@ -75,12 +76,12 @@ void oaki_last_init(void)
     oaki_fork_register(after_fork);
 }
 
-/* One attached thread may be left: the finalizer thread. If the exiting thread is the main one, it
- * is still alive here; the watcher waits for its end. */
+/* Those that Oakum has started may be left. If the exiting thread is the main one, it is still
+ * alive here; the watcher waits for its end. */
 void oaki_last_thread_exits(bool is_main)
 {
     const oaki_heap *h = &oaki_the_heap;
-    if (AO_load(&h->started) == 0 || AO_load(&h->nthreads) > 1) return;
+    if (AO_load(&h->started) == 0 || AO_load(&h->nthreads) > AO_load(&h->nhired)) return;
     if (!is_main && life_of(oaki_os_pid()) == ALIVE) return;
     if (!AO_int_compare_and_swap_full(&watching, 0, 1)) return;
     if (oaki_thread_spawn("oakum/last", watch, NULL, false) != 0) AO_int_store(&watching, 0);

@@ -36,7 +36,6 @@
 #define LITTLE_SPACE ((rlim_t)1 << 30)
 #define LIMITED_STACK ((size_t)1 << 20)
 #define MAPPINGS_LEFT 32 /* a helper takes up to four; the rest is for the heap and the host */
-#define FREE_KEYS 32 /* glibc's first keys, whose values lie in the thread's descriptor */
 
 __thread oaki_mcache *oaki_tls_mcache
     __attribute__((tls_model("initial-exec"))) = &oaki_mcache_none;
@@ -60,6 +59,19 @@ static void link_thread(oaki_thread *t)
     if (t->next) t->next->prev = t;
     h->threads = t;
     if (!t->own) AO_store(&h->nthreads, AO_load(&h->nthreads) + 1);
+    if (!t->own && t->hired) AO_store(&h->nhired, AO_load(&h->nhired) + 1);
+}
+
+void oaki_thread_hire(oaki_thread *t)
+{
+    oaki_heap *h = &oaki_the_heap;
+    (void)oaki_enter();
+    oaki_lock_acquire(&h->threads_lock);
+    OAKI_ASSERT(t == oaki_thread_self() && !t->own && !t->hired);
+    t->hired = true;
+    AO_store(&h->nhired, AO_load(&h->nhired) + 1);
+    oaki_lock_release(&h->threads_lock);
+    oaki_leave(t);
 }
 
 void oaki_thread_unlink(oaki_thread *t)
@@ -74,6 +86,7 @@ void oaki_thread_unlink(oaki_thread *t)
     if (t->prev) t->prev->next = t->next;
     else h->threads = t->next;
     if (!t->own) AO_store(&h->nthreads, AO_load(&h->nthreads) - 1);
+    if (!t->own && t->hired) AO_store(&h->nhired, AO_load(&h->nhired) - 1);
     t->next = t->prev = NULL;
 }
 
@@ -439,7 +452,7 @@ static int make_exit_key(void)
 {
     int e = pthread_key_create(&exit_key, on_exit_of_thread);
     if (!have_early_key) return e;
-    if (e == 0 && exit_key >= FREE_KEYS) {
+    if (e == 0 && exit_key >= OAKI_FREE_KEYS) {
         pthread_key_delete(exit_key);
         e = EAGAIN;
     }

@@ -292,6 +292,9 @@ void oaki_last_thread_exits(bool is_main);
 void oaki_last_init(void); /* once */
 
 int oaki_threads_init(void); /* signal handler, exit key; 0 or -1 with errno */
+/* The first keys of glibc: their values lie in the thread's descriptor, others are allocated. */
+#define OAKI_FREE_KEYS 32
+void oaki_thread_hire(oaki_thread *t); /* the calling one: Oakum has started it */
 /* How many attached threads there are besides, with those that Oakum has started (hired) or
  * without. threads_lock held. */
 size_t oaki_threads_others(const oaki_thread *but, bool hired);

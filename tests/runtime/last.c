@@ -60,6 +60,20 @@ static void leave_alone(void)
     pthread_exit(NULL);
 }
 
+static void finalize(void *obj, void *ctx)
+{
+    (void)obj;
+    (void)ctx;
+}
+
+static void leave_the_finalizers_thread(void)
+{
+    start_helpers();
+    if (oak_finalizer_set(oak_alloc(16), finalize, NULL) != 0) _exit(3);
+    oak_collect();
+    pthread_exit(NULL);
+}
+
 static void leave_a_thread(void)
 {
     static pthread_t self, other;
@@ -130,6 +144,12 @@ START_TEST(helpers_do_not_keep_a_process)
 }
 END_TEST
 
+START_TEST(nor_does_the_finalizers_thread)
+{
+    ck_assert_int_eq(status_of(leave_the_finalizers_thread), 0);
+}
+END_TEST
+
 START_TEST(a_thread_that_cannot_be_seen_does)
 {
     int status = status_of(leave_one_that_cannot_be_seen);
@@ -156,6 +176,7 @@ Suite *suite_runtime_last(void)
     TCase *c = tcase_create("exit");
     tcase_set_timeout(c, 20);
     tcase_add_test(c, helpers_do_not_keep_a_process);
+    tcase_add_test(c, nor_does_the_finalizers_thread);
     tcase_add_test(c, helpers_do_not_keep_a_child_either);
     tcase_add_test(c, a_thread_of_the_programs_does);
     tcase_add_test(c, a_thread_that_cannot_be_seen_does);
