@@ -37,15 +37,19 @@ static struct {
     uint64_t begin, begin_wall;
     oaki_cycle *cycles;
     AO_t ncycles, cycles_dropped;
-    AO_t ready; /* the exit key and the child's handler are registered */
+    AO_t ready; /* the exit key is made */
     pthread_key_t exit_key;
 } self;
 
 static __thread oaki_trace_buffer *mine __attribute__((tls_model("initial-exec")));
 static __thread AO_t mine_of __attribute__((tls_model("initial-exec"))); /* oaki_restores, then */
 
+static void fork_child(void);
+
+/* A fork's child takes no turn that another thread held. */
 static void take_turn(void)
 {
+    oaki_fork_register(fork_child);
     while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
 }
 
@@ -115,9 +119,15 @@ static oaki_trace_buffer *my_own(void)
     return mine_of == oaki_restores() ? mine : NULL;
 }
 
-static OAKI_COLD oaki_trace_buffer *new_buffer(AO_t generation)
+/* inside: the runtime or a map's write is under way, where nothing may be allocated; glibc calls
+ * calloc for the value of a later key. */
+static OAKI_COLD oaki_trace_buffer *new_buffer(AO_t generation, bool inside)
 {
     oaki_trace_buffer *b = my_own();
+    if (!b && inside && self.exit_key >= OAKI_FREE_KEYS) {
+        AO_fetch_and_add1(&self.homeless);
+        return NULL;
+    }
     if (!b && !(b = reuse(generation)) && !(b = map_new())) {
         AO_fetch_and_add1(&self.homeless);
         return NULL;
@@ -135,12 +145,13 @@ static OAKI_COLD oaki_trace_buffer *new_buffer(AO_t generation)
 
 /* The calling thread's buffer for the trace under way; NULL if there is no trace, or no room for a
  * buffer. */
-static oaki_trace_buffer *buffer(void)
+static oaki_trace_buffer *buffer(bool inside)
 {
     AO_t generation = AO_load_acquire(&self.generation);
     if (OAKI_LIKELY(generation == 0)) return NULL;
     oaki_trace_buffer *b = my_own();
-    return OAKI_LIKELY(b && AO_load(&b->generation) == generation) ? b : new_buffer(generation);
+    if (OAKI_LIKELY(b && AO_load(&b->generation) == generation)) return b;
+    return new_buffer(generation, inside);
 }
 
 static void on_thread_exit(void *p)
@@ -182,11 +193,10 @@ static void fill(oaki_trace_event *e, oaki_event_kind kind, const char *name, ui
 }
 
 /* A new event in the calling thread's buffer; the caller completes and publishes it. NULL: none. */
-static oaki_trace_event *add(oaki_trace_buffer **b, oaki_event_kind kind, const char *name,
+static oaki_trace_event *add(oaki_trace_buffer *b, oaki_event_kind kind, const char *name,
                              uint64_t when)
 {
-    *b = buffer();
-    oaki_trace_event *e = *b ? place(*b) : NULL;
+    oaki_trace_event *e = b ? place(b) : NULL;
     if (e) fill(e, kind, name, when);
     return e;
 }
@@ -204,7 +214,7 @@ static void end_change(oaki_trace_buffer *b)
 
 void oak_span_begin_arg(const char *name, const char *key, const char *value)
 {
-    oaki_trace_buffer *b = buffer();
+    oaki_trace_buffer *b = buffer(false);
     if (OAKI_LIKELY(!b)) return;
     AO_t depth = AO_load(&b->depth);
     begin_change(b);
@@ -225,7 +235,7 @@ void oak_span_begin(const char *name)
 
 void oak_span_end(void)
 {
-    oaki_trace_buffer *b = buffer();
+    oaki_trace_buffer *b = buffer(false);
     if (OAKI_LIKELY(!b) || AO_load(&b->depth) == 0) return;
     AO_t depth = AO_load(&b->depth) - 1;
     oaki_trace_event *e = place(b);
@@ -243,8 +253,8 @@ void oak_span_end(void)
 
 void oak_span_add(const char *name, uint64_t begin, uint64_t end)
 {
-    oaki_trace_buffer *b;
-    oaki_trace_event *e = add(&b, OAKI_EVENT_ASYNC, name, begin);
+    oaki_trace_buffer *b = buffer(false);
+    oaki_trace_event *e = add(b, OAKI_EVENT_ASYNC, name, begin);
     if (!e) return;
     e->duration = end > begin ? end - begin : 0;
     publish(b);
@@ -252,14 +262,14 @@ void oak_span_add(const char *name, uint64_t begin, uint64_t end)
 
 void oak_trace_instant(const char *name)
 {
-    oaki_trace_buffer *b;
-    if (add(&b, OAKI_EVENT_INSTANT, name, oaki_os_now_ns())) publish(b);
+    oaki_trace_buffer *b = buffer(false);
+    if (add(b, OAKI_EVENT_INSTANT, name, oaki_os_now_ns())) publish(b);
 }
 
 void oak_trace_counter(const char *name, double value)
 {
-    oaki_trace_buffer *b;
-    oaki_trace_event *e = add(&b, OAKI_EVENT_COUNTER, name, oaki_os_now_ns());
+    oaki_trace_buffer *b = buffer(false);
+    oaki_trace_event *e = add(b, OAKI_EVENT_COUNTER, name, oaki_os_now_ns());
     if (!e) return;
     e->number = value;
     publish(b);
@@ -272,8 +282,8 @@ uint64_t oak_trace_now(void)
 
 static void on_assist(uint64_t begin, size_t bytes)
 {
-    oaki_trace_buffer *b;
-    oaki_trace_event *e = add(&b, OAKI_EVENT_ASSIST, "sweep assist", begin);
+    oaki_trace_buffer *b = buffer(true);
+    oaki_trace_event *e = add(b, OAKI_EVENT_ASSIST, "sweep assist", begin);
     if (!e) return;
     e->duration = oaki_os_now_ns() - begin;
     e->bytes = bytes;
@@ -282,9 +292,9 @@ static void on_assist(uint64_t begin, size_t bytes)
 
 static void on_resize(const oaki_resize *r)
 {
-    oaki_trace_buffer *b;
+    oaki_trace_buffer *b = buffer(true);
     oaki_event_kind kind = r->begins ? OAKI_EVENT_RESIZE : OAKI_EVENT_RESIZE_END;
-    oaki_trace_event *e = add(&b, kind, "map resize", oaki_os_now_ns());
+    oaki_trace_event *e = add(b, kind, "map resize", oaki_os_now_ns());
     if (!e) return;
     e->map = (const void *)~(uintptr_t)r->map;
     e->classic = r->classic;
@@ -343,7 +353,6 @@ static int prepare(void)
             errno = ENOMEM;
             return -1;
         }
-        oaki_fork_register(fork_child);
         AO_store(&self.ready, 1);
     }
     if (!self.cycles) {
