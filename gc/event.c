@@ -109,6 +109,7 @@ void oaki_event_over(oaki_thread *t)
     OAKI_REQUIRES_RUNNING();
     if (OAKI_UNLIKELY(t->held.depth > 0)) {
         t->held.over = true;
+        oaki_finalizers_wake();
         return;
     }
     bool bare = t->bare;

@@ -94,6 +94,8 @@ void oaki_finalizers_mark_roots(void);
 void oaki_finalizers_decide(void);
 /* After the cycle: wakes the finalizer thread, or notifies. */
 void oaki_finalizers_dispatch(void);
+/* Wakes the thread of those that are ready, if there is one: no function runs on this thread. */
+void oaki_finalizers_wake(void);
 void oaki_finalizers_stats(struct oak_memstats *out);
 /* In a concurrent mark: as oaki_table_ops.note_certain (refs/tables.h). */
 uint32_t oaki_finalizers_note_certain(uint32_t from, unsigned most);

@@ -4,6 +4,7 @@
 #include "held.h"
 
 #include "gc/event.h"
+#include "runtime/collector.h"
 #include "runtime/contain.h"
 #include "runtime/contract.h"
 #include <errno.h>
@@ -61,6 +62,7 @@ bool oaki_held_call_now(const void *owner)
 {
     OAKI_REQUIRES_OUTSIDE();
     OAKI_ASSERT(oaki_held_any());
+    size_t ran = oaki_gc_finalizers_ran();
     oaki_held_over();
     oaki_thread *t = oaki_tls_thread;
     size_t full = t->held.full;
@@ -68,7 +70,7 @@ bool oaki_held_call_now(const void *owner)
     t->held.full = 0;
     bool again = full > 0 && call_full(owner, full);
     errno = saved;
-    return again;
+    return again || oaki_gc_finalizers_ran() != ran;
 }
 
 oaki_held oaki_held_suspend(void)

@@ -51,8 +51,8 @@ OAKI_INLINE void oaki_held_forget(void)
 bool oaki_held_call_now(const void *owner);
 void oaki_held_over_now(void);
 
-/* Calls what was held back, if it may be called now. true: on_full of owner's zone says that there
- * is room now, so a write that has failed may be tried again. */
+/* Calls what was held back, if it may be called now. true: there may be room now, as on_full of
+ * owner's zone says, or as finalizers have run. So a write that has failed may be tried again. */
 OAKI_INLINE bool oaki_held_call(const void *owner)
 {
     return oaki_held_any() && oaki_held_call_now(owner);

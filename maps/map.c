@@ -69,6 +69,7 @@ oak_map *oak_map_new(const oak_map_type *t, size_t hint)
     m->bits = (uint8_t)bits;
     if (bits > 0) m->flags |= OAKI_MAP_HINTED;
     oaki_map_set_limits(m);
+    oaki_held_over();
     return m;
 }
 

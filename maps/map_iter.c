@@ -427,6 +427,7 @@ static OAKI_NOINLINE bool more(oak_map_iter *it)
     OAKI_ASSERT(it->state < END && it->start < OAKI_MAP_HALF);
     if (((it->units++ & 63) == 0 || it->seed != m->seed) && !oaki_map_is_header(m))
         oak_fatal("oakum: an iterator's map is gone: it was collected");
+    oaki_held_over(); /* as any code of the program between two calls */
     if (m->busy) oak_map_misuse_(m, OAK_MAP_ITERATE_);
     if (it->walking && it->moves != m->moves) stop_walking(it);
     while (OAKI_UNLIKELY(it->seed != m->seed)) {
@@ -448,9 +449,7 @@ static OAKI_NOINLINE bool more(oak_map_iter *it)
             continue;
         }
         if (!more) return at_end(it, 0);
-        bool made = make_unit(it, &h, end);
-        oaki_held_over(); /* as any code of the program between two calls */
-        if (OAKI_UNLIKELY(!made)) return at_end(it, ENOMEM);
+        if (OAKI_UNLIKELY(!make_unit(it, &h, end))) return at_end(it, ENOMEM);
         if (it->left) return oak_map_iter_next_as_(it, m->type, m->entry_size, m->value_offset);
     }
 }

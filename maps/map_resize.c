@@ -10,6 +10,7 @@
  * Bound: a step moves HOMES homes, or EMPTY times as many that are empty. Arrays of at most
  * 2^oaki_map_whole_bits groups are resized in one step (map_rebuild.c). So are the last FEW
  * entries, side by side in a large array. */
+#include "held.h"
 #include "map.h"
 #include "resizehook.h"
 #include "runtime/heap.h"
@@ -238,10 +239,14 @@ int oak_map_settle(oak_map *m)
     if (!m || !m->resizing) return 0;
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
     if (!oaki_attached()) return -1;
-    m->busy = 1;
-    m->more->wait = 0;
-    while (m->resizing && !m->more->wait) oaki_map_step(m, true);
-    m->busy = 0;
+    oaki_held_forget();
+    do {
+        if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
+        m->busy = 1;
+        if (m->resizing) m->more->wait = 0;
+        while (m->resizing && !m->more->wait) oaki_map_step(m, true);
+        m->busy = 0;
+    } while (oaki_held_call(m) && m->resizing);
     return m->resizing ? -1 : 0;
 }
 

@@ -215,7 +215,7 @@ void oaki_finalizer_thread_ensure(void)
     if (!oaki_gc_has_finalizer_thread() || AO_int_load(&self->thread) == THREAD_STARTED ||
         !AO_int_compare_and_swap_full(&self->thread, THREAD_NONE, THREAD_STARTED))
         return;
-    if (oaki_thread_spawn("oak-finalizer", thread_main, NULL, true) != 0)
+    if (oaki_thread_spawn("oakum/finalizer", thread_main, NULL, true) != 0)
         AO_int_store_release(&self->thread, THREAD_NONE);
 }
 
@@ -264,6 +264,11 @@ static OAKI_NOINLINE void notify(void (*fn)(void))
     if (t) t->notifies++;
     fn();
     end_notify();
+}
+
+void oaki_finalizers_wake(void)
+{
+    if (oaki_finalizers_ready() > 0 && will_run()) oaki_waker_wake(&self->waker, 1);
 }
 
 static void wake_or_notify(bool fresh)

@@ -442,6 +442,33 @@ START_TEST(finalizers_may_delete_from_the_map_that_is_written)
 }
 END_TEST
 
+static void count(void *obj, void *ctx)
+{
+    (void)obj;
+    (void)ctx;
+    calls++;
+}
+
+/* Garbage whose finalizers are to run first fills the heap; each put needs room of it. */
+START_TEST(finalizers_make_room_for_a_write)
+{
+    enum { LIMIT = 8 << 20, REST = 300 << 10 };
+    oak_config c = test_config();
+    c.concurrent = 0;
+    c.finalizer_thread = _i % 2;
+    test_heap_start(c);
+    if (!c.finalizer_thread) (void)oak_finalizer_notify(notify);
+    now = &kinds[_i / 2];
+    m = now->new();
+    ck_assert_uint_eq(oak_set_heap_max(LIMIT), 0);
+    for (oak_memstats s = test_stats(); s.heap_inuse + REST < LIMIT; s = test_stats())
+        ck_assert_int_eq(oak_finalizer_set(oak_alloc(4096), count, NULL), 0);
+    for (uint64_t i = 0, n = now->new == new_wide ? 3000 : 40000; i < n; i++)
+        ck_assert_msg(now->put(m, i), "%s: put %llu", now->name, (unsigned long long)i);
+    (void)oak_set_heap_max(0);
+}
+END_TEST
+
 /* Keys that can't be found again are added once each, whatever runs. */
 START_TEST(a_nan_is_added_once)
 {
@@ -498,6 +525,7 @@ Suite *suite_maps_held(void)
     tcase_add_loop_test(t, a_put_that_is_refused_changes_nothing, 0, KINDS);
     tcase_add_loop_test(t, no_lock_is_held_in_the_handler, 0, KINDS);
     tcase_add_loop_test(t, finalizers_may_delete_from_the_map_that_is_written, 0, KINDS);
+    tcase_add_loop_test(t, finalizers_make_room_for_a_write, 0, 2 * KINDS);
     tcase_add_test(t, a_nan_is_added_once);
     tcase_add_test(t, room_is_reserved_when_the_handler_has_made_it);
     suite_add_tcase(s, t);
