@@ -288,18 +288,19 @@ static void *insert(oak_classic_map *m, const search *s, const void *key, uint8_
     return oaki_classic_value(t, slot.b, slot.i);
 }
 
-static void *put(oak_classic_map *m, const void *key, uint64_t hash)
+/* *at: the key; it leads to the copy once the map may clear the place where it lies. */
+static void *put(oak_classic_map *m, const void **at, char *copy, uint64_t hash)
 {
     const oak_classic_type *t = m->type;
     uint8_t tag = oaki_classic_tag(hash);
-    char copy[OAKI_INLINE_MAX];
     if (!m->buckets && !oaki_classic_make(m, 0)) return NULL;
     for (;;) {
         size_t bucket = (size_t)hash & (oaki_classic_nbuckets(m->B) - 1);
         if (oaki_classic_growing(m)) {
-            key = key_beyond_evacuation(t, key, copy);
+            *at = key_beyond_evacuation(t, *at, copy);
             oaki_classic_grow_work(m, bucket);
         }
+        const void *key = *at;
         oaki_bmap *home = oaki_classic_home(m, hash);
         search s = search_for_put(t, home, key, tag);
         if (s.found.b) {
@@ -317,13 +318,13 @@ static void *put(oak_classic_map *m, const void *key, uint64_t hash)
     }
 }
 
-static void *put_once(oak_classic_map *m, const void *key)
+static void *put_once(oak_classic_map *m, const void **key, char *copy)
 {
     refuse_second_write(m);
-    uint64_t hash = oaki_classic_hash(m, key);
+    uint64_t hash = oaki_classic_hash(m, *key);
     begin_write(m);
     m->written = true;
-    void *value = put(m, key, hash);
+    void *value = put(m, key, copy, hash);
     end_write(m);
     return value;
 }
@@ -331,14 +332,14 @@ static void *put_once(oak_classic_map *m, const void *key)
 /* After a put: calls what it has held back. That may write to the map, so the entry is looked up,
  * or put again. A key that is unequal to itself can't be found: then the calls wait for the next
  * write. */
-static OAKI_NOINLINE void *call_held(oak_classic_map *m, const void *key, void *value)
+static OAKI_NOINLINE void *call_held(oak_classic_map *m, const void *key, char *copy, void *value)
 {
     const oak_classic_type *t = m->type;
     while (oaki_held_any() && !(value && !oaki_classic_equal(t, key, key))) {
         bool again = oaki_held_call(m);
         if (!value && !again) break;
         value = value ? oak_classic_get(m, key) : NULL;
-        if (!value) value = put_once(m, key);
+        if (!value) value = put_once(m, &key, copy);
     }
     if (!value) errno = ENOMEM;
     return value;
@@ -348,9 +349,10 @@ void *oak_classic_put(oak_classic_map *m, const void *key)
 {
     if (!m) oak_fatal("oakum: assignment to entry in nil map");
     if (OAKI_UNLIKELY(!key)) return errno = EINVAL, NULL;
+    char copy[OAKI_INLINE_MAX];
     oaki_held_forget();
-    void *value = put_once(m, key);
-    return oaki_held_any() ? call_held(m, key, value) : value;
+    void *value = put_once(m, &key, copy);
+    return oaki_held_any() ? call_held(m, key, copy, value) : value;
 }
 
 /* ---- delete, clear ---- */
