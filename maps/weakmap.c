@@ -137,9 +137,9 @@ void oaki_weakmap_clear(oaki_weakmap *w)
 
 size_t oaki_weakmap_len(oaki_weakmap *w)
 {
-    oaki_weakmap_enter(w);
+    oaki_inner_enter(&w->in);
     size_t n = oak_map_len(w->in.map);
-    oaki_weakmap_leave(w);
+    oaki_inner_leave(&w->in);
     return n;
 }
 
