@@ -30,6 +30,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_t loop;
     bool running;
+    bool joined;     /* the loop, at the program's exit */
     bool registered; /* with atexit */
     pid_t pid;       /* the process that runs the server */
     char error[OAKI_SERVE_ERROR];
@@ -152,14 +153,21 @@ static void child(void)
     self->listener.n = 0;
     oaki_wake_close();
     self->listener.path[0] = '\0'; /* the name belongs to the parent */
-    run.running = false;
+    run.running = run.joined = false;
     run.error[0] = '\0';
+}
+
+static void quit_loop(void)
+{
+    oaki_socket_remove(&self->listener);
+    AO_int_store_release(&self->quit, 1);
+    oaki_wake();
 }
 
 /* Waits for the lock for a limited time. A thread that starts or stops the server holds it, maybe
  * for as long as a worker searches a path. And exit may be called in a handler that interrupted
  * anything, even malloc. After the time is over, the threads are left alone; so is a worker that
- * runs for long. */
+ * runs for long. The server counts as running: a later handler of the program may stop it. */
 static void at_exit(void)
 {
     struct timespec until;
@@ -167,12 +175,9 @@ static void at_exit(void)
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += EXIT_WAIT_S;
     if (pthread_mutex_timedlock(&run.lock, &until) != 0) return;
-    if (run.running) {
-        oaki_socket_remove(&self->listener);
-        AO_int_store_release(&self->quit, 1);
-        oaki_wake();
-        (void)pthread_timedjoin_np(run.loop, NULL, &until);
-        run.running = false;
+    if (run.running && !run.joined) {
+        quit_loop();
+        run.joined = pthread_timedjoin_np(run.loop, NULL, &until) == 0;
     }
     pthread_mutex_unlock(&run.lock);
 }
@@ -235,14 +240,12 @@ void oak_debug_serve_stop(void)
     OAKI_NO_CANCEL;
     pthread_mutex_lock(&run.lock);
     if (run.running) {
-        oaki_socket_remove(&self->listener);
-        AO_int_store_release(&self->quit, 1);
-        oaki_wake();
+        quit_loop();
         oaki_works_quit();
-        pthread_join(run.loop, NULL);
+        if (!run.joined) pthread_join(run.loop, NULL);
         oaki_works_join();
         close_all();
-        run.running = false;
+        run.running = run.joined = false;
     }
     pthread_mutex_unlock(&run.lock);
 }
@@ -264,8 +267,8 @@ size_t oak_debug_serve_url(char *out, size_t n)
 {
     char url[256] = "";
     pthread_mutex_lock(&run.lock);
-    bool made = run.running && self->listener.tcp && self->made;
-    if (run.running)
+    bool serves = run.running && !run.joined, made = serves && self->listener.tcp && self->made;
+    if (serves)
         oaki_format(url, sizeof url, "%s%s%s%s", scheme(), place(), made ? "?token=" : "",
                     made ? (const char *)self->token : "");
     size_t len = tell(url, out, n);

@@ -186,7 +186,8 @@ int oaki_wake_fd(void); /* to poll; -1: no thread can wake it any more */
 bool oaki_wake_take(void); /* false likewise */
 /* Called by the program afterwards: closes the loop's descriptors in the program's table. */
 void oaki_wake_hand_over(const oaki_listener *l);
-bool oaki_wake_is_apart(void); /* has the loop its own table? */
+bool oaki_wake_shares(void);   /* does the loop use the program's table? */
+bool oaki_wake_is_apart(void); /* has it its own, and all descriptors there alone? */
 void oaki_wake_close(void);    /* after the loop has ended, or in a child */
 
 /* ---- serve_loop.c ---- */

@@ -572,7 +572,7 @@ static int open_daemon(void)
 void *oaki_serve_loop(void *arg)
 {
     oaki_loop_start *start = arg;
-    oaki_serve_thread_begin("oakum-serve");
+    oaki_serve_thread_begin("oakum/serve");
     oaki_wake_part(&self->listener);
     int error = open_daemon();
     awake = true;
@@ -593,7 +593,7 @@ static void close_what_is_open(void)
 /* The memory of libmicrohttpd's daemon stays, as its state is unknown. */
 void oaki_serve_loop_child(void)
 {
-    if (!oaki_wake_is_apart()) close_what_is_open();
+    if (oaki_wake_shares()) close_what_is_open();
     self->daemon = NULL;
     self->clients = NULL;
     self->nclients = 0;

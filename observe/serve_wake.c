@@ -152,6 +152,11 @@ static void close_loops(void)
     if (oaki_fd_is(self.loops, &self.loops_file)) close(self.loops);
 }
 
+bool oaki_wake_shares(void)
+{
+    return !self.apart;
+}
+
 bool oaki_wake_is_apart(void)
 {
     return self.handed;

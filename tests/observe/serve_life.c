@@ -309,7 +309,95 @@ START_TEST(the_program_ends_while_it_is_being_stopped)
 }
 END_TEST
 
+/* Called after the server's own handler, as it is registered before. */
+static void stop_and_shut_down(void)
+{
+    oak_debug_serve_stop();
+    _exit(oak_debug_serve_url(NULL, 0) == 0 && oak_shutdown() == 0 ? 5 : 6);
+}
+
+static void stop_at_exit(void)
+{
+    atexit(stop_and_shut_down);
+    start();
+    ck_assert(http_serve(NULL, NULL));
+    (void)http_get("/metrics");
+    exit(0);
+}
+
+START_TEST(a_later_handler_at_exit_may_stop_it)
+{
+    if (http_skip()) return;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) stop_at_exit();
+    int status = test_wait_child(pid);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 5);
+}
+END_TEST
+
+static void leave_it_alone(void)
+{
+    start();
+    ck_assert(http_serve(NULL, NULL));
+    (void)http_get("/metrics");
+    pthread_exit(NULL);
+}
+
+START_TEST(it_does_not_keep_a_process_whose_last_thread_ends)
+{
+    if (http_skip()) return;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) leave_it_alone();
+    ck_assert_int_eq(test_wait_child(pid), 0);
+}
+END_TEST
+
 /* ---- forks ---- */
+
+static bool was_open[64];
+
+static void note_open(void)
+{
+    for (int fd = 0; fd < 64; fd++) was_open[fd] = fcntl(fd, F_GETFD) >= 0;
+}
+
+static bool all_are_open(void)
+{
+    bool all = true;
+    for (int fd = 0; fd < 64; fd++) all &= !was_open[fd] || fcntl(fd, F_GETFD) >= 0;
+    return all;
+}
+
+static void *fork_often(void *unused)
+{
+    while (!AO_load(&test_quit)) {
+        pid_t pid = fork();
+        if (pid == 0) _exit(all_are_open() ? 0 : 1);
+        test_expect(test_wait_child(pid) == 0, __LINE__);
+    }
+    return unused;
+}
+
+/* In the server's own table, its descriptors have numbers that the program uses for others. */
+START_TEST(a_fork_while_it_starts_closes_nothing_of_the_programs)
+{
+    start();
+    if (test_skip(test_breaks_asan(), "a child of several threads") || http_skip()) return;
+    for (int i = 0; i < 10; i++) ck_assert_int_ge(open("/dev/null", O_RDONLY), 0);
+    note_open();
+    pthread_t id = test_start(fork_often, NULL);
+    for (size_t i = 0; i < test_scale(60); i++) {
+        ck_assert(http_serve(NULL, NULL));
+        oak_debug_serve_stop();
+    }
+    AO_store(&test_quit, 1);
+    test_join(id);
+    ck_assert_uint_eq(AO_load(&test_wrong), 0);
+}
+END_TEST
 
 static int go_on[2], told[2];
 
@@ -492,6 +580,9 @@ Suite *suite_observe_serve_life(void)
     tcase_add_test(c, started_and_stopped_a_hundred_times);
     tcase_add_test(c, it_ends_with_the_program);
     tcase_add_test(c, the_program_ends_while_it_is_being_stopped);
+    tcase_add_test(c, a_later_handler_at_exit_may_stop_it);
+    tcase_add_test(c, it_does_not_keep_a_process_whose_last_thread_ends);
+    tcase_add_test(c, a_fork_while_it_starts_closes_nothing_of_the_programs);
     tcase_add_test(c, a_child_has_none_and_holds_nothing_of_it);
     tcase_add_test(c, forks_while_it_is_busy);
     tcase_add_test(c, scrapes_while_others_collect_without_pause);
