@@ -33,6 +33,7 @@ static struct {
     void *library;
     Dwfl *dwfl;
     bool given_up; /* libdw was left in the middle of a call (oaki_foreign_try) */
+    unsigned failures; /* to open, one after the other */
     char *debug_path;
     Dwfl_Callbacks callbacks;
 #define POINTER(fn) __typeof__(&fn) fn;
@@ -47,6 +48,8 @@ static struct {
 /* libdw reads a table of lines into arrays on the stack: 150 KiB in 0.188. */
 #define STACK_NEEDED ((ptrdiff_t)200 << 10)
 
+#define TRIES 8 /* to open; a lack of memory or of descriptors may be over by the next */
+
 /* Also false if the bounds of the stack are unknown. */
 static bool stack_suffices(void)
 {
@@ -59,21 +62,33 @@ static bool stack_suffices(void)
     return lo && sp >= lo && sp < hi && sp - lo >= STACK_NEEDED;
 }
 
+static void *load(void)
+{
+    char why[OAKI_FOREIGN_WHY];
+    void *lib = oaki_foreign_load("libdw.so.1", why);
+    if (!lib) return NULL;
+#define FIND(fn) \
+    if (!(*(void **)&self.dw.fn = oaki_foreign_find(lib, #fn))) return NULL;
+    FUNCTIONS(FIND)
+#undef FIND
+    return lib;
+}
+
 /* The loader needs stack, too. A later call, by another thread, may have enough. */
 bool oaki_dwarf_load(void)
 {
-    if (self.tried) return self.library != NULL;
-    if (!stack_suffices()) return false;
-    self.tried = true;
-    char why[OAKI_FOREIGN_WHY];
-    void *lib = oaki_foreign_load("libdw.so.1", why);
-    if (!lib) return false;
-#define FIND(fn) \
-    if (!(*(void **)&self.dw.fn = oaki_foreign_find(lib, #fn))) return false;
-    FUNCTIONS(FIND)
-#undef FIND
-    self.library = lib;
-    return true;
+    if (!self.tried && stack_suffices()) {
+        self.tried = true;
+        self.library = load();
+    }
+    return self.tried;
+}
+
+oaki_dwarf_state oaki_dwarf_here(void)
+{
+    bool none = self.given_up || self.failures == TRIES || (self.tried && !self.library);
+    if (none) return OAKI_DWARF_NONE;
+    return self.tried && stack_suffices() ? OAKI_DWARF_READY : OAKI_DWARF_NO_STACK;
 }
 
 /* Calls fn, which calls libdw. false: libdw's open objects are lost, and nothing is opened
@@ -139,9 +154,11 @@ bool oaki_dwarf_open(void)
 {
     oaki_mappings m;
     oaki_dwarf_close();
-    if (self.given_up || !stack_suffices() || oaki_mappings_read(&m) != 0) return false;
-    (void)attempt(open_it, &m);
-    oaki_mappings_free(&m);
+    if (oaki_mappings_read(&m) == 0) {
+        (void)attempt(open_it, &m);
+        oaki_mappings_free(&m);
+    }
+    self.failures = self.dwfl ? 0 : self.failures + 1;
     return self.dwfl != NULL;
 }
 

@@ -7,10 +7,20 @@
 
 #include "symbol.h"
 
-/* Loads libdw on the first call. false: there is none. Not while a fork is held off. */
+/* Loads libdw at the first call that has the stack for it. true: that was tried. Not while a fork
+ * is held off. */
 bool oaki_dwarf_load(void);
 
-/* Opens the objects that are loaded now. false: that failed. After oaki_dwarf_load. */
+typedef enum oaki_dwarf_state {
+    OAKI_DWARF_NONE,     /* there is none, or it fails */
+    OAKI_DWARF_NO_STACK, /* the calling thread has too little stack for it */
+    OAKI_DWARF_READY
+} oaki_dwarf_state;
+
+/* Asked by each thread before it calls what follows. */
+oaki_dwarf_state oaki_dwarf_here(void);
+
+/* Opens the objects that are loaded now. false: that failed. */
 bool oaki_dwarf_open(void);
 bool oaki_dwarf_is_open(void);
 void oaki_dwarf_close(void);

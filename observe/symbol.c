@@ -38,6 +38,7 @@ typedef struct entry {
     uintptr_t pc;
     loads seen;  /* the counts when the entry was last known to be true */
     bool placed; /* an object was loaded there at that time */
+    bool poor;   /* libdw was not asked, for lack of stack */
     uintptr_t base; /* what was added to that object's addresses */
     size_t n;
     oak_frame frame[];
@@ -46,24 +47,28 @@ typedef struct entry {
 enum { BUCKETS = 512 };
 
 static struct {
-    pthread_once_t once;
+    pthread_mutex_t loading; /* taken before the lock, and without it */
+    AO_t loaded;             /* libdw was tried */
     pthread_mutex_t lock;
     text *texts[BUCKETS];
     entry *entries[BUCKETS];
     loads loads;
-    bool no_dwarf; /* libdw was tried, and isn't available */
-} self = { .once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
+} self = { .loading = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* In a child: the holder of the lock doesn't exist, and its data is whole. */
+/* In a child: the holder of the locks doesn't exist, and its data is whole. */
 static void in_child(void)
 {
+    pthread_mutex_init(&self.loading, NULL);
     pthread_mutex_init(&self.lock, NULL);
 }
 
-static void once(void)
+static void load(void)
 {
+    if (AO_load_acquire(&self.loaded)) return;
     oaki_fork_register(in_child);
-    self.no_dwarf = !oaki_dwarf_load();
+    pthread_mutex_lock(&self.loading);
+    if (oaki_dwarf_load()) AO_store_release(&self.loaded, 1);
+    pthread_mutex_unlock(&self.loading);
 }
 
 static int read_loads(struct dl_phdr_info *info, size_t size, void *ctx)
@@ -86,7 +91,7 @@ static void look_at_loader(void)
  * constructor may fork with that lock held. */
 static void lock(void)
 {
-    (void)pthread_once(&self.once, once);
+    load();
     pthread_mutex_lock(&self.lock);
     oaki_fork_hold();
     look_at_loader();
@@ -141,11 +146,9 @@ static const char *keep_all(const char *s)
 /* Opens libdw's data anew if the object was loaded after it was opened. */
 static bool dwarf_for(const oaki_object *o, uintptr_t addr)
 {
-    if (!o || self.no_dwarf) return false;
+    if (!o || oaki_dwarf_here() != OAKI_DWARF_READY) return false;
     if (oaki_dwarf_is_open() && oaki_dwarf_covers(addr)) return true;
-    if (oaki_dwarf_open()) return oaki_dwarf_covers(addr);
-    self.no_dwarf = true;
-    return false;
+    return oaki_dwarf_open() && oaki_dwarf_covers(addr);
 }
 
 static void name_by_elf(const oaki_object *o, uintptr_t pc, oak_frame *f)
@@ -211,15 +214,16 @@ static bool is_up_to_date(const entry *e)
     return e->seen.subs == self.loads.subs && (e->placed || e->seen.adds == self.loads.adds);
 }
 
-/* The cached entry, unless another object may be there by now. If none is, the entry stays
- * valid. */
+/* The cached entry, unless another object may be there by now, or libdw can be asked now. If no
+ * object is there, the entry stays valid. */
 static const entry *find(uintptr_t pc)
 {
     entry **at = place_of(pc), *e = *at;
-    if (!e || is_up_to_date(e)) return e;
+    bool richer = e && e->poor && oaki_dwarf_here() == OAKI_DWARF_READY;
+    if (!e || (is_up_to_date(e) && !richer)) return e;
     if (!is_loaded(pc)) {
         e->seen = self.loads;
-        e->placed = false;
+        e->placed = e->poor = false;
         return e;
     }
     *at = e->next;
@@ -236,6 +240,7 @@ static void remember(uintptr_t pc, uintptr_t base, const oak_frame *frame, size_
                   .pc = pc,
                   .seen = self.loads,
                   .placed = frame[0].object != NULL,
+                  .poor = oaki_dwarf_here() == OAKI_DWARF_NO_STACK,
                   .base = base,
                   .n = n };
     memcpy(e->frame, frame, n * sizeof *frame);
@@ -317,6 +322,7 @@ bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out)
 
 void oaki_symbols_end(void)
 {
+    oaki_symbols_release();
     for (size_t i = 0; i < BUCKETS; i++) {
         for (text *t; (t = self.texts[i]) != NULL; free(t)) self.texts[i] = t->next;
         for (entry *e; (e = self.entries[i]) != NULL; free(e)) self.entries[i] = e->next;

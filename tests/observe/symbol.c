@@ -78,6 +78,52 @@ START_TEST(an_address_has_its_functions_and_lines)
 }
 END_TEST
 
+static oak_frame few[OAKI_SYMBOL_INLINED];
+
+static void *look_up_outer(void *pc)
+{
+    return (void *)oaki_symbol_of_code((uintptr_t)pc, few);
+}
+
+/* libdw needs more stack than some threads have: they get less, and no other gets less for it. */
+static size_t look_up_on_a_small_stack(uintptr_t pc)
+{
+    pthread_attr_t attr;
+    pthread_t id;
+    void *n;
+    pthread_attr_init(&attr);
+    ck_assert_int_eq(pthread_attr_setstacksize(&attr, 128 << 10), 0);
+    ck_assert_int_eq(pthread_create(&id, &attr, look_up_outer, (void *)pc), 0);
+    ck_assert_int_eq(pthread_join(id, &n), 0);
+    return (size_t)n;
+}
+
+static bool has_lines(void)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) _exit(oaki_symbol_of_code(outer(), f) > 1 && f[0].file ? 0 : 1);
+    return test_wait_child(pid) == 0;
+}
+
+START_TEST(a_small_stack_leaves_the_lines_to_others)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    uintptr_t pc = outer();
+    if (test_skip(!has_lines(), "there is no libdw")) return;
+    ck_assert_uint_eq(look_up_on_a_small_stack(pc), 1);
+    ck_assert_str_eq(few[0].function, "outer");
+    ck_assert_uint_eq(oaki_symbol_of_code(pc, f), 3);
+    ck_assert_ptr_nonnull(f[0].file);
+    pc = here(); /* libdw's data is open now */
+    ck_assert_uint_eq(look_up_on_a_small_stack(pc), 1);
+    ck_assert_ptr_null(few[0].file);
+    ck_assert_uint_ge(oaki_symbol_of_code(pc, f), 1);
+    ck_assert_ptr_nonnull(f[0].file);
+}
+END_TEST
+
 START_TEST(what_has_no_name_is_an_address)
 {
     oak_frame f[OAKI_SYMBOL_INLINED];
@@ -348,6 +394,7 @@ Suite *suite_observe_symbol(void)
     TCase *c = tcase_create("symbol");
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, an_address_has_its_functions_and_lines);
+    tcase_add_test(c, a_small_stack_leaves_the_lines_to_others);
     tcase_add_test(c, what_has_no_name_is_an_address);
     tcase_add_test(c, what_has_no_name_is_told_by_its_place);
     tcase_add_test(c, threads_may_look_up_at_once);
