@@ -495,7 +495,7 @@ int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out)
     im.in_stop = r->in_stop || !open_channel(&c);
     bool piped = !im.in_stop;
     im.fd = c.fd[1];
-    im.deadline = oaki_os_now_ns() + r->timeout_ns;
+    im.deadline = oaki_os_now_ns() + OAKI_MIN(r->timeout_ns, UINT64_MAX / 4);
     pid_t pid = stop_and_fork(t, &im, out, &error);
     oaki_leave(t);
     if (piped) close_end(&c, 1);

@@ -104,7 +104,8 @@ START_TEST(maps_keys_pairs_and_roots_are_in_it)
     size_t keys, pairs;
     oak_snapshot_options o = { .in_stop_ = _i == 1,
                                .no_keys = _i == 2,
-                               .max_keys = _i == 3 ? 7 : 0 };
+                               .max_keys = _i == 3 ? 7 : 0,
+                               .timeout_ns = _i == 3 ? UINT64_MAX : 0 };
     oak_snapshot_cost cost;
     ck_assert_int_eq(oak_snapshot_save_with(path, &o, &cost), 0);
     ck_assert(cost.stopped || _i != 1);
