@@ -271,6 +271,13 @@ static bool is_of_leaks(int option)
            option == OPT_ALL || (option >= OPT_SUPPRESSIONS && option <= OPT_JUNIT);
 }
 
+static bool take_serve(const char *address)
+{
+    if (*address != '\0') return tell("OAKUM_MALLOC_SERVE", address);
+    cmd_say(stderr, "%s: --serve= is empty: give an address, or --serve for the socket\n", command);
+    return false;
+}
+
 static bool take(request *r, int option, const char *value)
 {
     if (is_of_leaks(option) && !tell("OAKUM_MALLOC_LEAKS", "1")) return false;
@@ -280,7 +287,7 @@ static bool take(request *r, int option, const char *value)
     case OPT_CHECK: return take_check(r, value ? value : "abort");
     case OPT_PROFILE: return tell_file("OAKUM_MALLOC_PROFILE", value ? value : "oakum.%p.pb.gz");
     case OPT_GROWTH: return tell_number("OAKUM_MALLOC_GROWTH", "growth", 86400, value, 1000);
-    case OPT_SERVE: return tell("OAKUM_MALLOC_SERVE", value ? value : "1");
+    case OPT_SERVE: return take_serve(value ? value : "1");
     case OPT_SIGNAL: return tell_signal(value);
     case OPT_LOG: return tell_file("OAKUM_MALLOC_LOG", value);
     case OPT_CHILDREN: return take_children(r, value);

@@ -21,6 +21,8 @@
 #include <oakum/oakum.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 typedef struct file {
     oaki_output out;
@@ -303,6 +305,15 @@ void oaki_leakfiles_start(void)
     for (size_t i = 0; i < NFILES; i++) {
         int fd = *files[i].name ? oaki_target_named(*files[i].name) : -1;
         if (oaki_fd_note(fd, &files[i].copied)) files[i].copy = oaki_fd_copy_high(fd);
+    }
+}
+
+void oaki_leakfiles_release(void)
+{
+    for (size_t i = 0; i < NFILES; i++) {
+        if (files[i].copy >= 0 && oaki_fd_is(files[i].copy, &files[i].copied))
+            syscall(SYS_close, files[i].copy);
+        files[i].copy = -1;
     }
 }
 

@@ -352,11 +352,11 @@ static int open_own(const char *path)
 bool oaki_maps_each(void (*fn)(const char *lo, const char *hi, void *ctx), void *ctx)
 {
     size_t mapped = 0;
-    walk w = { .fn = fn, .ctx = ctx, .pagemap = open_own("/proc/self/pagemap") };
+    walk w = { .fn = fn, .ctx = ctx, .pagemap = open_own("/proc/thread-self/pagemap") };
     w.swaps = swap_is_used();
     text *t = oaki_os_map_scratch(sizeof *t);
     w.own = oaki_own_sorted(&w.nown, &mapped);
-    bool can = t && w.own && w.pagemap >= 0 && (t->fd = open_own("/proc/self/maps")) >= 0;
+    bool can = t && w.own && w.pagemap >= 0 && (t->fd = open_own("/proc/thread-self/maps")) >= 0;
     if (can) {
         w.pages = &t->pages;
         w.failed = &t->failed;

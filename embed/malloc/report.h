@@ -49,6 +49,7 @@ void oaki_suppressed_unused(void (*fn)(void *ctx, const oaki_suppression *s), vo
 /* ---- leakfile.c ---- */
 
 void oaki_leakfiles_start(void); /* before the program can close its descriptors */
+void oaki_leakfiles_release(void); /* in a child that reports nothing: closes what start opened */
 
 /* Write the files of --gen-suppressions, --json and --junit. Returns false if one could not be
  * written; that is reported. */

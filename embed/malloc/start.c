@@ -192,7 +192,7 @@ static void leave_it_to_reporter(void)
 static int end(int status, const char *own_sp)
 {
     const oaki_asked *w = &oaki_wanted;
-    if (!w->leaks && !w->profile && !w->growth_ms && !w->check) return status;
+    if (!self.observes || (!w->leaks && !w->profile && !w->growth_ms && !w->check)) return status;
     leave_it_to_reporter();
     /* Checked before oaki_sealed, whose own system calls may be forbidden. */
     if (AO_int_load(&self.reported)) return status;
@@ -219,8 +219,9 @@ static int end(int status, const char *own_sp)
 static __thread const char *ending_sp __attribute__((tls_model("initial-exec")));
 
 /* A nested call of exit makes libc go on with the remaining handlers, with the new status. */
-static void at_exit(void)
+static void at_exit(void *unused)
 {
+    (void)unused;
     OAKI_SAVE_REGISTERS;
     int status = end(-1, ending_sp ? ending_sp : OAKI_SAVED_SP);
     if (status != -1) exit(status);
@@ -253,12 +254,18 @@ OAKI_EXPORT OAK_NORETURN void _Exit(int status)
 
 /* ---- the beginning ---- */
 
+int __cxa_atexit(void (*fn)(void *), void *arg, void *object); /* libc's; no header has it */
+
 static void in_child(void)
 {
     oaki_lost_after_fork();
     AO_int_store(&self.reported, self.follow ? NOT_YET : BY_NOBODY);
     reports = false;
     AO_int_store(&self.saving, 0);
+    if (!self.follow && !oaki_wanted.check) {
+        oaki_tell_release();
+        oaki_leakfiles_release();
+    }
     if (!self.follow) return;
     self.pid = oaki_os_pid();
     if (self.observes) oaki_growth_after_fork();
@@ -326,7 +333,9 @@ static void observe(const oaki_asked *w)
     if (w->signal) oaki_signal_start();
     if (w->serve) oaki_serve_start();
     if (!w->leaks && !w->profile && !w->growth_ms && !w->check) return;
-    (void)atexit(at_exit);
+    /* A handler of no object runs after the destructors of all of them. One of this library would
+     * run before those of the libraries that it comes before. */
+    (void)__cxa_atexit(at_exit, NULL, NULL);
 }
 
 static void begin(char **first_environ)

@@ -48,6 +48,12 @@ void oaki_tell_start(void)
     if (self.name[0] != '/') self.name[0] = '\0';
 }
 
+void oaki_tell_release(void)
+{
+    if (self.fd >= 0 && is_it(self.fd)) syscall(SYS_close, self.fd);
+    self.fd = -1;
+}
+
 void oaki_tell_name(const char *pattern, char *out, size_t n)
 {
     size_t at = 0;

@@ -6,6 +6,8 @@
 
 /* Copy standard error, before the program can close it. */
 void oaki_tell_start(void);
+/* In a child that reports nothing: closes the copy, which would keep a pipe open. */
+void oaki_tell_release(void);
 
 /* Check standard error before seccomp's strict mode begins, in which it can't be checked. */
 void oaki_tell_seal(void);
