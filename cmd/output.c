@@ -78,15 +78,18 @@ static bool is_special(const char *path)
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
-/* Create a temporary file in the folder of `path`, with the umask's permissions. *name gets its
+/* Create a temporary file in the folder of `path`, with the permissions of the file
+ * that it replaces, or the umask's. *name gets its
  * name, which the caller frees. */
 static int open_beside(const char *path, char **name)
 {
-    mode_t mask = umask(0);
+    mode_t mask = umask(0), mode = 0666 & ~mask;
     sigset_t before;
+    struct stat old;
     int fd;
 
     umask(mask);
+    if (stat(path, &old) == 0 && S_ISREG(old.st_mode)) mode = old.st_mode & 07777;
     if (asprintf(name, "%s.XXXXXX", path) < 0) {
         *name = NULL;
         errno = ENOMEM;
@@ -95,7 +98,7 @@ static int open_beside(const char *path, char **name)
     hold_signals(&before);
     fd = mkostemp(*name, O_CLOEXEC);
     if (fd >= 0) {
-        fchmod(fd, 0666 & ~mask);
+        fchmod(fd, mode);
         guard(*name);
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
