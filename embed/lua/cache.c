@@ -402,7 +402,7 @@ static int new_cache(lua_State *L)
     lua_setiuservalue(L, -2, 2);
     config.ctx = c;
     c->cache = OAKI_LUA_ALLOC(L, oak_cache_new(&config));
-    return c->cache ? 1 : oaki_lua_no_memory(L);
+    return c->cache ? 1 : oaki_lua_cell_failed(L, OAKI_LUA_CACHE);
 }
 
 void oaki_lua_open_cache(lua_State *L)

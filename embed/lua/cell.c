@@ -62,6 +62,12 @@ void oaki_lua_cell_close(lua_State *L, int idx, const char *type)
     c->pacing = NULL;
 }
 
+int oaki_lua_cell_failed(lua_State *L, const char *type)
+{
+    oaki_lua_cell_close(L, -1, type);
+    return oaki_lua_no_memory(L);
+}
+
 void oaki_lua_cell_charge(lua_State *L, oaki_lua_cell *c, size_t bytes)
 {
     if (!c->pacing) return;

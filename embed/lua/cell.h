@@ -39,6 +39,10 @@ void *oaki_lua_cell_or_null(lua_State *L, int idx, const char *type);
 /* Close the userdata at idx, whose cell the caller has emptied. */
 void oaki_lua_cell_close(lua_State *L, int idx, const char *type);
 
+/* There is no memory for what the cell at the top of the stack is to have. Closes it, as a script's
+ * __gc may keep it; then raises the error. */
+int oaki_lua_cell_failed(lua_State *L, const char *type);
+
 /* Add external bytes to a cell. May run Lua's finalizers, so it is an operation's last call. */
 void oaki_lua_cell_charge(lua_State *L, oaki_lua_cell *c, size_t bytes);
 void oaki_lua_cell_uncharge(oaki_lua_cell *c, size_t bytes);

@@ -19,6 +19,7 @@
 #include <oakum/map.h>
 #include <string.h>
 
+#define MOST_STACK ((uintptr_t)64 << 20) /* more than a stack's bytes; no address of the heap */
 #define ACTIVE 16            /* the most active coroutines that are found */
 #define STACK_WORDS (1u << 17)
 
@@ -48,11 +49,18 @@ void oaki_lua_thread_freed(oaki_lua *s, void *block)
     (void)oak_map_delete(s->threads, &block);
 }
 
+/* Since Lua 5.4.5, a stack that is being moved has offsets in place of the pointers in its frames.
+ * The function's is the first word of a frame. */
+static bool is_moving(const lua_Debug *d)
+{
+    return *(const uintptr_t *)(const void *)d->i_ci < MOST_STACK;
+}
+
 /* A coroutine that is being made has no frame yet. */
 static bool is_active(lua_State *L)
 {
     lua_Debug d;
-    return lua_status(L) == LUA_OK && lua_getstack(L, 0, &d) && d.i_ci;
+    return lua_status(L) == LUA_OK && lua_getstack(L, 0, &d) && d.i_ci && !is_moving(&d);
 }
 
 static bool runs_lua(lua_State *L)

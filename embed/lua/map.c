@@ -229,7 +229,7 @@ static int new_map(lua_State *L)
     lua_settop(L, 1);
     map *m = oaki_lua_cell_new(L, sizeof *m, OAKI_LUA_MAP, 1);
     m->map = OAKI_LUA_ALLOC(L, oak_map_new(&map_type, (size_t)hint));
-    if (!m->map) return oaki_lua_no_memory(L);
+    if (!m->map) return oaki_lua_cell_failed(L, OAKI_LUA_MAP);
     if (!filled) return 1;
     lua_insert(L, 1); /* stack: the map, the table */
     lua_pushnil(L);

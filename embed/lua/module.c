@@ -134,6 +134,18 @@ static int profile_save(lua_State *L)
     return result(L, status, path);
 }
 
+typedef struct range {
+    const char *text;
+    size_t n;
+} range;
+
+static int push_range(lua_State *L)
+{
+    const range *r = lua_touserdata(L, 1);
+    lua_pushlstring(L, r->text, r->n);
+    return 1;
+}
+
 /* oakum.profile.text([sites]) */
 static int profile_text(lua_State *L)
 {
@@ -151,9 +163,12 @@ static int profile_text(lua_State *L)
         errno = error;
         return result(L, -1, "profile");
     }
-    lua_pushlstring(L, text, (size_t)size);
+    range r = { .text = text, .n = (size_t)size };
+    lua_pushcfunction(L, push_range);
+    lua_pushlightuserdata(L, &r);
+    int status = lua_pcall(L, 1, 1, 0);
     (void)munmap(text, (size_t)size);
-    return 1;
+    return status == LUA_OK ? 1 : lua_error(L);
 }
 
 static void open_functions(lua_State *L)

@@ -285,10 +285,10 @@ void *oak_lua_newobject(lua_State *L, size_t size, int slots, const char *type)
     memset(p, 0, sizeof *p);
     push_type(L, type);
     lua_setmetatable(L, -2);
-    void *object = oak_alloc(size);
+    void *object = oak_zone_alloc(NULL, size); /* the caller may discard its zone */
     if (!object) {
         oaki_lua_make_room(L);
-        object = oak_alloc(size);
+        object = oak_zone_alloc(NULL, size);
     }
     if (!object) oaki_lua_no_memory(L);
     p->hidden = ~(uintptr_t)object;

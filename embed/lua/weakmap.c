@@ -293,7 +293,7 @@ static int new_weakmap(lua_State *L)
     m->cell.anchors.pairs = true;
     m->cell.anchors.metatable = keys[mode];
     m->map = OAKI_LUA_ALLOC(L, oak_map_new(&weak_type, 0));
-    return m->map ? 1 : oaki_lua_no_memory(L);
+    return m->map ? 1 : oaki_lua_cell_failed(L, OAKI_LUA_WEAKMAP);
 }
 
 static void open_mode(lua_State *L, const void *key, const char *mode)

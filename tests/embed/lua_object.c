@@ -311,6 +311,21 @@ START_TEST(a_fork_beside_finalizers_leaves_a_state_that_works)
 }
 END_TEST
 
+/* The caller's zone may go before the state. */
+START_TEST(an_object_is_not_in_the_callers_zone)
+{
+    lua_State *L = state();
+    oak_zone *zone = oak_zone_new(NULL);
+    ck_assert_int_eq(oak_zone_enter(zone), 0);
+    run(L, "kept = object(7)");
+    oak_zone_leave(zone);
+    ck_assert_int_eq(oak_zone_discard(zone), 0);
+    run(L, "assert(kept:number() == 7) kept = nil");
+    ck_assert_uint_eq(left(L), 0);
+    lua_close(L);
+}
+END_TEST
+
 START_TEST(misuse_is_an_error)
 {
     lua_State *L = state();
@@ -427,6 +442,7 @@ Suite *suite_embed_lua_object(void)
     tcase_add_test(tc, a_pointer_between_two_counts);
     tcase_add_test(tc, an_object_outlives_its_state);
     tcase_add_test(tc, a_fork_beside_finalizers_leaves_a_state_that_works);
+    tcase_add_test(tc, an_object_is_not_in_the_callers_zone);
     tcase_add_test(tc, misuse_is_an_error);
     tcase_add_test(tc, what_has_no_slot_is_not_dropped_in_silence);
     tcase_add_test(tc, external_bytes_drive_luas_collector);

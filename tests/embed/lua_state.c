@@ -218,6 +218,51 @@ START_TEST(what_is_luas_garbage_makes_room_for_maps_and_caches)
 }
 END_TEST
 
+/* A script's __gc keeps what could not be completed: it is closed. */
+START_TEST(what_could_not_be_made_is_closed)
+{
+    static const char *const made[] = { "oakum.map", "function() return oakum.weakmap 'k' end",
+                                        "function() return oakum.cache { entries = 4 } end" };
+    static const char *const used[] = { "m[1] = 1", "m[m] = 1", "m:put(1, 1)" };
+    lua_State *L = test_lua_state(&(oak_lua_config){ .limit = SMALL });
+    char script[1000];
+    snprintf(script, sizeof script,
+             "oakum = require 'oakum'\n"
+             "local make, half, keep, hog, n = %s, {}, {}, {}, 0\n"
+             "getmetatable(make()).__gc = function(m) half[#half + 1] = m end\n"
+             "for i = 1, 20000 do half[i], keep[i] = 0, 0 end\n"
+             "for i = 1, 20000 do half[i] = nil end\n"
+             "pcall(function() for i = 1, 1e9 do hog[i] = ('x'):rep(1000) .. i end end)\n"
+             "for i = 1, 20000 do\n"
+             "  local ok, m = pcall(make)\n"
+             "  if ok then keep[i] = m else n = n + 1 if n > 100 then break end end\n"
+             "end\n"
+             "hog = nil collectgarbage()\n"
+             "assert(n > 0 and #half > 0)\n"
+             "for _, m in ipairs(half) do pcall(function() %s end) end\n",
+             made[_i], used[_i]);
+    test_lua_run(L, script);
+    lua_close(L);
+}
+END_TEST
+
+/* It could begin another walk, or start Lua's collector. */
+START_TEST(a_hook_sees_nothing_of_a_walk)
+{
+    lua_State *L = test_lua_state(NULL);
+    test_lua_run(L, "local oakum, n = require 'oakum', 0\n"
+                    "local a = oakum.detector { entries = 4, collect = false }\n"
+                    "local b = oakum.detector { entries = 4, collect = false }\n"
+                    "debug.sethook(function() n = n + 1 if n == 2 then debug.sethook() b:scan() end"
+                    " end, 'c')\n"
+                    "a:scan()\n"
+                    "local seen = n\n"
+                    "debug.sethook()\n" /* a call, which the hook sees */
+                    "assert(seen == 1 and n == 2)");
+    lua_close(L);
+}
+END_TEST
+
 START_TEST(a_state_that_does_not_fit_is_none)
 {
     errno = 0;
@@ -345,6 +390,8 @@ Suite *suite_embed_lua_state(void)
     tcase_add_test(tc, garbage_counts_until_lua_needs_the_room);
     tcase_add_loop_test(tc, what_is_luas_garbage_makes_room_for_maps_and_caches, 0,
                         sizeof wanting / sizeof wanting[0]);
+    tcase_add_loop_test(tc, what_could_not_be_made_is_closed, 0, 3);
+    tcase_add_test(tc, a_hook_sees_nothing_of_a_walk);
     tcase_add_test(tc, a_state_that_does_not_fit_is_none);
     tcase_add_loop_test(tc, what_lua_refers_to_lives_as_long_as_that, 0, 2);
     tcase_add_test(tc, a_state_has_nothing_in_the_callers_zone);
