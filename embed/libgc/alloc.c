@@ -276,7 +276,8 @@ void GC_free(void *p)
     const oaki_span *s = oaki_plain_span(p);
     if (OAKI_LIKELY(s != NULL)) {
         lgc_stats_freed(s->size);
-        if (OAKI_LIKELY(lgc_reuse_give(s, p))) return;
+        /* what waits for reuse on a thread that ends is left to the collector, as a leak is */
+        if (OAKI_LIKELY(!GC_find_leak) && OAKI_LIKELY(lgc_reuse_give(s, p))) return;
     } else {
         lgc_stats_freed(oak_usable_size(p));
     }

@@ -359,8 +359,9 @@ void GC_disable(void)
 
 void GC_enable(void)
 {
-    if (AO_int_fetch_and_add_full((unsigned *)&GC_dont_gc, -1u) == 0)
-        oak_fatal("oakum: GC_enable: without GC_disable");
+    if (AO_int_fetch_and_add_full((unsigned *)&GC_dont_gc, -1u) != 0) return;
+    GC_disable();
+    lgc.warn_proc("GC Warning: GC_enable without GC_disable is ignored (%ld).\n", 0);
 }
 
 int GC_is_disabled(void)

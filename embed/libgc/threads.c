@@ -117,7 +117,9 @@ static void *run(void *arg)
     lock_records();
     list(mine, pthread_self());
     unlock_records(NULL);
-    result = mine->fn(mine->arg);
+    void *given = mine->arg;
+    mine->arg = NULL; /* the record lives until the thread is joined */
+    result = mine->fn(given);
     pthread_cleanup_pop(0);
     finish(result);
     return result;

@@ -461,6 +461,61 @@ static void *comes_back(void *arg)
     return (void *)found;
 }
 
+static long warned;
+
+static void count_warnings(char *text, GC_word arg)
+{
+    (void)text;
+    (void)arg;
+    warned++;
+}
+
+static int enabled_too_often(void)
+{
+    GC_set_warn_proc(count_warnings);
+    GC_disable();
+    GC_enable();
+    GC_enable();
+    GC_word before = GC_get_gc_no();
+    GC_gcollect();
+    return warned != 1 || GC_is_disabled() || GC_get_gc_no() == before;
+}
+
+/* ---- a thread's argument ---- */
+
+static long went;
+
+static void goes(void *obj, void *unused)
+{
+    (void)obj;
+    (void)unused;
+    went++;
+}
+
+static void *forget(void *arg)
+{
+    return *(char *)arg ? arg : NULL;
+}
+
+static NOINLINE void start_one(pthread_t *id)
+{
+    void *arg = GC_malloc(SMALL);
+    GC_register_finalizer(arg, goes, NULL, NULL, NULL);
+    GC_pthread_create(id, NULL, forget, arg);
+}
+
+/* Before they are joined, all have ended, and their arguments are garbage. */
+static int argument_dropped(void)
+{
+    pthread_t id[20];
+    for (int i = 0; i < 20; i++) start_one(&id[i]);
+    usleep(300000);
+    for (int i = 0; i < 10; i++) GC_gcollect(), GC_invoke_finalizers();
+    long early = went;
+    for (int i = 0; i < 20; i++) GC_pthread_join(id[i], NULL);
+    return early < 10;
+}
+
 static int back_again(void)
 {
     pthread_t t;
@@ -517,6 +572,8 @@ static const struct {
     { "no-kind", no_kind },
     { "smashed", smashed },
     { "back-again", back_again },
+    { "enabled-too-often", enabled_too_often },
+    { "argument-dropped", argument_dropped },
     { "odd-link", odd_link },
     { "leaks", leaks },
 };

@@ -108,6 +108,7 @@ static NOINLINE void leak(void)
         void *q = GC_debug_malloc(50, "freed.c", 8);
         memset(p, 1, 100);
         GC_debug_free(q);
+        GC_free(GC_malloc(340)); /* would wait for reuse, on a thread that ends */
     }
 }
 
