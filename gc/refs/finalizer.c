@@ -98,6 +98,24 @@ static uint32_t find(const void *obj, oaki_objslot **place)
     return i;
 }
 
+/* Of a queued cleanup: its object. */
+static bool is_gone(uint32_t i)
+{
+    return oaki_objtable_state(&oaki_final.table, i) & OAKI_RECORD_GONE;
+}
+
+/* The finalizer of obj that is queued and has not begun, or OAKI_RECORD_NONE. The program may reach
+ * the object: in a round of oak_finalize_all, or from another's finalizer. */
+static uint32_t find_queued(const void *obj)
+{
+    if (oaki_finalizers_ready() == 0) return OAKI_RECORD_NONE;
+    uint32_t i = oaki_objtable_first(&oaki_final.table, obj);
+    while (i != OAKI_RECORD_NONE && (at(i)->state != OAKI_FINAL_READY ||
+                                     at(i)->kind == OAKI_FINAL_CLEANUP || is_gone(i)))
+        i = at(i)->link.next;
+    return i;
+}
+
 static void fill(uint32_t i, oaki_finalizer_fn fn, void *ctx, uint8_t kind)
 {
     record *r = at(i);
@@ -130,24 +148,9 @@ static void check_object(const void *obj, const char *caller)
 
 /* ---- the public side ---- */
 
-int oak_finalizer_set(void *obj, oak_finalizer fn, void *ctx)
-{
-    return oak_finalizer_set_ex(obj, fn, ctx, OAK_FINALIZER_ORDERED, NULL, NULL);
-}
-
-int oak_finalizer_set_ex(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,
-                         void **old_ctx)
-{
-    oak_finalizer before = NULL;
-    check_object(obj, "oak_finalizer_set");
-    int result = oaki_finalizer_set(obj, fn, ctx, flags, old ? old : &before, old_ctx);
-    if (OAKI_UNLIKELY(oaki_guard.on) && result == 0 && fn && before)
-        oaki_guard_note(obj, OAKI_GUARD_REPLACED, "oak_finalizer_set");
-    return result;
-}
-
-int oaki_finalizer_set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,
-                       void **old_ctx)
+/* queued: one that is queued is replaced, too. */
+static int set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,
+               void **old_ctx, bool queued)
 {
     if (flags < OAK_FINALIZER_ORDERED || flags > OAK_FINALIZER_UNREACHABLE) {
         errno = EINVAL;
@@ -160,7 +163,13 @@ int oaki_finalizer_set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_fi
     oaki_objslot *place;
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     int result = fn ? oaki_objtable_reserve(&oaki_final.table) : 0;
-    uint32_t i = find(obj, &place);
+    uint32_t i = queued && result == 0 ? find_queued(obj) : OAKI_RECORD_NONE;
+    if (i != OAKI_RECORD_NONE) {
+        before = at(i)->fn;
+        ctx_before = at(i)->ctx;
+        record_remove(i);
+    }
+    i = find(obj, &place);
     if (i != OAKI_RECORD_NONE) {
         before = at(i)->fn;
         ctx_before = at(i)->ctx;
@@ -185,6 +194,28 @@ int oaki_finalizer_set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_fi
     return 0;
 }
 
+int oaki_finalizer_set(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,
+                       void **old_ctx)
+{
+    return set(obj, fn, ctx, flags, old, old_ctx, false);
+}
+
+int oak_finalizer_set(void *obj, oak_finalizer fn, void *ctx)
+{
+    return oak_finalizer_set_ex(obj, fn, ctx, OAK_FINALIZER_ORDERED, NULL, NULL);
+}
+
+int oak_finalizer_set_ex(void *obj, oak_finalizer fn, void *ctx, int flags, oak_finalizer *old,
+                         void **old_ctx)
+{
+    oak_finalizer before = NULL;
+    check_object(obj, "oak_finalizer_set");
+    int result = set(obj, fn, ctx, flags, old ? old : &before, old_ctx, true);
+    if (OAKI_UNLIKELY(oaki_guard.on) && result == 0 && fn && before)
+        oaki_guard_note(obj, OAKI_GUARD_REPLACED, "oak_finalizer_set");
+    return result;
+}
+
 int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx)
 {
     check_object(obj, "oak_cleanup_add");
@@ -204,12 +235,6 @@ int oak_cleanup_add(void *obj, void (*fn)(void *ctx), void *ctx)
     oaki_leave(t);
     if (result == 0) oaki_finalizer_thread_ensure();
     return result;
-}
-
-/* Of a queued cleanup: its object. */
-static bool is_gone(uint32_t i)
-{
-    return oaki_objtable_state(&oaki_final.table, i) & OAKI_RECORD_GONE;
 }
 
 static void leave_chain(uint32_t i)

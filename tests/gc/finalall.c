@@ -86,6 +86,39 @@ START_TEST(reachable_ones_run_once_each)
 }
 END_TEST
 
+static size_t removed;
+
+static void remove_others(void *obj, void *ctx)
+{
+    note(obj, ctx);
+    for (size_t i = 0; i < 3; i++) {
+        oak_finalizer old = NULL;
+        if (kept[i] == obj) continue;
+        ck_assert_int_eq(oak_finalizer_set_ex(kept[i], NULL, NULL, 0, &old, NULL), 0);
+        removed += old == remove_others;
+    }
+}
+
+static void replace_others(void *obj, void *ctx)
+{
+    note(obj, ctx);
+    for (size_t i = 0; i < 3; i++)
+        if (kept[i] != obj) ck_assert_int_eq(oak_finalizer_set(kept[i], note, NULL), 0);
+}
+
+/* By the one that runs first. */
+START_TEST(those_that_are_queued_are_removed_or_replaced)
+{
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_int_eq(oak_finalizer_set(make(i, NULL, _i), remove_others, NULL), 0);
+    assert_all(1);
+    ck_assert_uint_eq(removed, 2);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_int_eq(oak_finalizer_set(make(i, NULL, _i), replace_others, NULL), 0);
+    assert_all(1 + 3);
+}
+END_TEST
+
 /* Each refers to the one with the next lower number. */
 START_TEST(a_chain_runs_from_its_head)
 {
@@ -463,6 +496,7 @@ Suite *suite_gc_finalall(void)
     tcase_set_timeout(c, 120);
     tcase_add_checked_fixture(c, set_up, NULL);
     tcase_add_test(c, reachable_ones_run_once_each);
+    tcase_add_loop_test(c, those_that_are_queued_are_removed_or_replaced, 0, 4);
     tcase_add_test(c, a_chain_runs_from_its_head);
     tcase_add_test(c, all_ways_to_an_object_count);
     tcase_add_test(c, a_cleanup_waits_for_finalizers);
