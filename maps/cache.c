@@ -180,11 +180,12 @@ static int put_sized(oak_cache *c, const void *key, void *value, size_t bytes, u
     if (timed || oaki_cache_wheel(c)) p.now = clock_now(c);
     if (timed) p.when = ttl < UINT64_MAX - p.now ? p.now + ttl : UINT64_MAX;
     int result;
+    oaki_held_forget();
     do {
         oaki_inner_enter(&c->in);
         result = put(c, &p);
         oaki_inner_leave(&c->in);
-    } while (oaki_held_call(c)); /* a handler may have cleared what is there */
+    } while (oaki_held_again(c, result != 0)); /* a handler may have cleared what is there */
     return result;
 }
 

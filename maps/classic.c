@@ -336,7 +336,7 @@ static OAKI_NOINLINE void *call_held(oak_classic_map *m, const void *key, char *
 {
     const oak_classic_type *t = m->type;
     while (oaki_held_any() && !(value && !oaki_classic_equal(t, key, key))) {
-        bool again = oaki_held_call(m);
+        bool again = oaki_held_again(m, !value);
         if (!value && !again) break;
         value = value ? oak_classic_get(m, key) : NULL;
         if (!value) value = put_once(m, &key, copy);

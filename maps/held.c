@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <oakum/heap.h>
 
+#define TRIES 16 /* of a write that has failed, after finalizers */
+
 /* on_full runs in the zone of an owner, which was entered for it. */
 static __thread bool away __attribute__((tls_model("initial-exec")));
 
@@ -50,19 +52,32 @@ void oaki_held_over_now(void)
 {
     OAKI_REQUIRES_OUTSIDE();
     oaki_thread *t = oaki_tls_thread;
-    size_t full = t->held.full;
+    oaki_held before = t->held;
+    size_t ran = oaki_gc_finalizers_ran();
     int saved = errno;
     t->held = (oaki_held){ .depth = 0 };
     call_over(t);
-    t->held.full = full;
+    t->held.full = before.full;
+    t->held.tries = before.tries;
+    t->held.ran = before.ran || oaki_gc_finalizers_ran() != ran;
     errno = saved;
+}
+
+/* Bounded, as a finalizer may set itself again. */
+bool oaki_held_ran(void)
+{
+    oaki_thread *t = oaki_tls_thread;
+    bool ran = t && t->held.depth == 0 && t->held.ran && t->held.tries < TRIES;
+    if (!ran) return false;
+    t->held.ran = false;
+    t->held.tries++;
+    return true;
 }
 
 bool oaki_held_call_now(const void *owner)
 {
     OAKI_REQUIRES_OUTSIDE();
     OAKI_ASSERT(oaki_held_any());
-    size_t ran = oaki_gc_finalizers_ran();
     oaki_held_over();
     oaki_thread *t = oaki_tls_thread;
     size_t full = t->held.full;
@@ -70,7 +85,7 @@ bool oaki_held_call_now(const void *owner)
     t->held.full = 0;
     bool again = full > 0 && call_full(owner, full);
     errno = saved;
-    return again || oaki_gc_finalizers_ran() != ran;
+    return again;
 }
 
 oaki_held oaki_held_suspend(void)

@@ -45,17 +45,29 @@ OAKI_INLINE bool oaki_held_any(void)
 OAKI_INLINE void oaki_held_forget(void)
 {
     oaki_thread *t = oaki_tls_thread;
-    if (t && t->held.depth == 0) t->held.full = 0;
+    if (!t || t->held.depth > 0) return;
+    t->held.full = 0;
+    t->held.ran = false;
+    t->held.tries = 0;
 }
 
 bool oaki_held_call_now(const void *owner);
 void oaki_held_over_now(void);
 
-/* Calls what was held back, if it may be called now. true: there may be room now, as on_full of
- * owner's zone says, or as finalizers have run. So a write that has failed may be tried again. */
+/* Calls what was held back, if it may be called now. true: on_full of owner's zone says that there
+ * is room now, so a write that has failed may be tried again. */
 OAKI_INLINE bool oaki_held_call(const void *owner)
 {
     return oaki_held_any() && oaki_held_call_now(owner);
+}
+
+bool oaki_held_ran(void);
+
+/* The same after a write. true, too, if it has failed, and finalizers have run: they may have made
+ * room. */
+OAKI_INLINE bool oaki_held_again(const void *owner, bool failed)
+{
+    return oaki_held_call(owner) || (OAKI_UNLIKELY(failed) && oaki_held_ran());
 }
 
 /* The same of a call that needs no room: on_full is left to the caller. */

@@ -313,7 +313,7 @@ static void *put_once(oak_map *m, const void *key)
 static OAKI_NOINLINE void *call_held(oak_map *m, const void *key, void *value)
 {
     while (oaki_held_any() && !(value && is_nan(m->type, key))) {
-        bool again = oaki_held_call(m);
+        bool again = oaki_held_again(m, !value);
         if (!value && !again) break;
         value = put_once(m, key);
     }
@@ -369,7 +369,7 @@ void *oak_map_add_fresh_(oak_map *m, uint64_t hash, const void *key, oak_map_fre
             m->busy = 1;
         }
         value = m->resizing ? step_and_add(m, hash, key) : add(m, hash, key, add_rarely);
-        if (!value && !(called = oaki_held_call(m))) return errno = ENOMEM, NULL;
+        if (!value && !(called = oaki_held_again(m, true))) return errno = ENOMEM, NULL;
     }
     oaki_held_forget();
     if (t->value_size > 0) memcpy(value, fresh->value, t->value_size);

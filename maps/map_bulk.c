@@ -119,7 +119,7 @@ int oak_map_reserve(oak_map *m, size_t n)
         m->busy = 1;
         done = n <= m->len || (end_resize(m) && make_room(m, n));
         m->busy = 0;
-    } while (oaki_held_call(m) && !done);
+    } while (oaki_held_again(m, !done) && !done);
     if (done) return 0;
     errno = ENOMEM;
     return -1;

@@ -182,6 +182,6 @@ oak_map *oak_map_copy(const oak_map *m)
         oaki_thread *t = oaki_held_begin();
         c = copy(m);
         oaki_held_end(t);
-    } while (oaki_held_call(m) && !c);
+    } while (oaki_held_again(m, !c) && !c);
     return c;
 }

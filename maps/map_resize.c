@@ -246,7 +246,7 @@ int oak_map_settle(oak_map *m)
         if (m->resizing) m->more->wait = 0;
         while (m->resizing && !m->more->wait) oaki_map_step(m, true);
         m->busy = 0;
-    } while (oaki_held_call(m) && m->resizing);
+    } while (oaki_held_again(m, m->resizing) && m->resizing);
     return m->resizing ? -1 : 0;
 }
 

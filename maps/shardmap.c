@@ -167,6 +167,7 @@ OAKI_INLINE shard *enter_for_put(oak_shardmap *m, const void *key)
 int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
 {
     void *slot;
+    oaki_held_forget();
     do {
         shard *s = enter_for_put(m, key);
         if (!s) return -1;
@@ -176,7 +177,7 @@ int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
         else if (slot)
             memset(slot, 0, m->full->value_size);
         leave(s);
-    } while (oaki_held_call(m)); /* a handler may have cleared what is there */
+    } while (oaki_held_again(m, !slot)); /* a handler may have cleared what is there */
     return slot ? 0 : -1;
 }
 
@@ -198,6 +199,7 @@ int oak_shardmap_update(oak_shardmap *m, const void *key,
     OAKI_NO_CANCEL; /* fn has to return */
     void *slot;
     bool there;
+    oaki_held_forget();
     do {
         shard *s = enter_for_put(m, fn ? key : NULL);
         if (!s) return -1;
@@ -208,7 +210,7 @@ int oak_shardmap_update(oak_shardmap *m, const void *key,
         if (slot) OAKI_CALL_LOCKED(&s->lock, keep = fn(slot, there, ctx));
         if (!keep) remove_new(s, key, slot);
         leave(s);
-    } while (!slot && oaki_held_call(m)); /* fn is called once */
+    } while (!slot && oaki_held_again(m, true)); /* fn is called once */
     return slot ? there : -1;
 }
 

@@ -45,6 +45,7 @@ int oak_weakkey_put(oak_weakkey *m, void *key, void *value)
         return -1;
     }
     int result;
+    oaki_held_forget();
     do {
         result = 0;
         oaki_weakmap_enter(&m->w);
@@ -56,7 +57,7 @@ int oak_weakkey_put(oak_weakkey *m, void *key, void *value)
         else
             result = -1;
         oaki_weakmap_leave(&m->w);
-    } while (oaki_held_call(m));
+    } while (oaki_held_again(m, result != 0));
     return result;
 }
 

@@ -43,6 +43,7 @@ static void *put(oak_weakvalue *m, const void *key, void *value, bool keep)
         return NULL;
     }
     void *there;
+    oaki_held_forget();
     do {
         oaki_weakmap_enter(&m->w);
         there = keep ? value_of(&m->w, key) : NULL;
@@ -51,7 +52,7 @@ static void *put(oak_weakvalue *m, const void *key, void *value, bool keep)
             if (handle && oaki_weakmap_set(&m->w, key, handle) == 0) there = value;
         }
         oaki_weakmap_leave(&m->w);
-    } while (oaki_held_call(m));
+    } while (oaki_held_again(m, !there));
     return there;
 }
 

@@ -15,6 +15,8 @@ typedef struct oaki_held {
     unsigned depth; /* not 0: functions are held back; the nesting of those that do so */
     bool over;      /* held back: what follows a collection (gc/event.h) */
     size_t full;    /* held back: on_full, for so many bytes; 0: not */
+    bool ran;       /* finalizers have run among what was called since */
+    unsigned tries; /* of one write, for that reason */
 } oaki_held;
 
 #endif
