@@ -436,11 +436,38 @@ void erased()
     erased_meanwhile<boxed_int>();
 }
 
+/* A value whose constructor adds the key first. */
+struct first {
+    static oak::map<int, first> *m;
+    static bool adds;
+    std::string text;
+    explicit first(const char *s) : text(s) {}
+    first(std::string &&s) : text(std::move(s))
+    {
+        if (!adds) return;
+        adds = false;
+        m->try_emplace(7, "of the constructor");
+    }
+};
+oak::map<int, first> *first::m;
+bool first::adds;
+
+void assigned_late()
+{
+    static oak::map<int, first> m;
+    std::string s = "a value that is too long for the string's own room";
+    const std::string wanted = s;
+    first::m = &m;
+    first::adds = true;
+    auto put = m.insert_or_assign(7, std::move(s));
+    CHECK(!put.second && m.size() == 1 && m.at(7).text == wanted && put.first->text == wanted);
+}
+
 } // namespace
 
 int main()
 {
     begin();
-    run(basics, keys, text, values, scanning, iteration, lists, full, erased);
+    run(basics, keys, text, values, scanning, iteration, lists, full, erased, assigned_late);
     return end("map");
 }

@@ -257,8 +257,14 @@ template <class K, class V, class Hash, class Equal> class table
     }
 
     /* Constructs the value only if the key is absent, and before the map is written. So the
-     * arguments may refer to other entries, and constructors may use the map. */
+     * arguments may refer to other entries, and constructors may use the map. What they add for
+     * the key stays; `late` gets the value that was constructed in vain. */
     template <class Q, class... A> std::pair<void *, bool> add(Q &&key, A &&...args)
+    {
+        return add_or([](void *, void *) {}, std::forward<Q>(key), std::forward<A>(args)...);
+    }
+    template <class Late, class Q, class... A>
+    std::pair<void *, bool> add_or(Late late, Q &&key, A &&...args)
     {
         lookup k = key;
         if constexpr (is_simple<A...>()) {
@@ -273,6 +279,7 @@ template <class K, class V, class Hash, class Equal> class table
             v.kept = true;
             auto put = this->put(p.key, p.value);
             p.kept = put.second;
+            if (!put.second) late(put.first, std::addressof(p.value));
             return put;
         }
     }
@@ -428,9 +435,19 @@ class map : public detail::table<K, V, Hash, Equal>
     /** Stores the value, whether or not the key is new. Returns it, and whether the key is new. */
     template <class Q = K, class U = V> std::pair<V *, bool> insert_or_assign(Q &&key, U &&value)
     {
-        auto added = try_emplace(std::forward<Q>(key), std::forward<U>(value));
-        if (!added.second) *added.first = std::forward<U>(value);
-        return added;
+        bool moved = false;
+        auto assign = [&](void *slot, void *late) {
+            if constexpr (std::is_move_assignable<V>::value) {
+                *cell::get(slot) = std::move(*cell::get(late));
+                moved = true;
+            } else {
+                (void)slot, (void)late;
+            }
+        };
+        auto added = this->add_or(assign, std::forward<Q>(key), std::forward<U>(value));
+        V *v = cell::get(added.first);
+        if (!added.second && !moved) *v = std::forward<U>(value);
+        return { v, added.second };
     }
 
   private:
