@@ -213,13 +213,30 @@ static void start_watching(lua_State *L, oaki_lua *s)
     s->watching = true;
 }
 
+/* Marks the metatable at the top by its own address: the mark is none in another, into which a
+ * script may copy it. */
+static void mark_type(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)lua_topointer(L, -1));
+    lua_rawsetp(L, -2, &type_key);
+}
+
+/* Of the table at the top. */
+static bool is_type(lua_State *L)
+{
+    lua_rawgetp(L, -1, &type_key);
+    const void *mark = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return mark && mark == lua_topointer(L, -1);
+}
+
 /* The proxy at idx, or NULL: a script can call methods of a proxy, __gc too, with any value. */
 static proxy *as_proxy(lua_State *L, int idx)
 {
     if (lua_type(L, idx) != LUA_TUSERDATA || lua_rawlen(L, idx) != sizeof(proxy)) return NULL;
     if (!lua_getmetatable(L, idx)) return NULL;
-    bool ours = lua_rawgetp(L, -1, &type_key) != LUA_TNIL;
-    lua_pop(L, 2);
+    bool ours = is_type(L);
+    lua_pop(L, 1);
     return ours ? lua_touserdata(L, idx) : NULL;
 }
 
@@ -259,18 +276,13 @@ void oak_lua_newtype(lua_State *L, const char *type)
     luaL_newmetatable(L, type);
     lua_pushcfunction(L, proxy_gc);
     lua_setfield(L, -2, "__gc");
-    lua_pushboolean(L, 1);
-    lua_rawsetp(L, -2, &type_key);
+    mark_type(L);
 }
 
 /* Push the metatable of a type; raises an error if there is no such type. */
 static void push_type(lua_State *L, const char *type)
 {
-    bool ours = luaL_getmetatable(L, type) == LUA_TTABLE;
-    if (ours) {
-        ours = lua_rawgetp(L, -1, &type_key) != LUA_TNIL;
-        lua_pop(L, 1);
-    }
+    bool ours = luaL_getmetatable(L, type) == LUA_TTABLE && is_type(L);
     if (!ours) luaL_error(L, "oakum: %s is no type of oak_lua_newtype", type);
 }
 

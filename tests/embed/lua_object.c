@@ -311,6 +311,35 @@ START_TEST(a_fork_beside_finalizers_leaves_a_state_that_works)
 }
 END_TEST
 
+/* As large as a proxy, and another module's. */
+static int new_foreign(lua_State *L)
+{
+    uintptr_t *word = lua_newuserdatauv(L, 3 * sizeof *word, 0);
+    word[0] = word[1] = word[2] = 0x1234;
+    lua_createtable(L, 0, 0);
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
+START_TEST(a_copied_mark_is_none)
+{
+    lua_State *L = state();
+    lua_register(L, "foreign", new_foreign);
+    run(L, "local mt, u = getmetatable(object(1)), foreign()\n"
+           "for k, v in pairs(mt) do getmetatable(u)[k] = v end\n"
+           "mt.__gc(u)\n"
+           "assert(not pcall(mt.__index.number, u))\n"
+           "assert(object(5):number() == 5)\n"
+           "kept = u");
+    lua_getglobal(L, "kept");
+    const uintptr_t *word = lua_touserdata(L, -1);
+    ck_assert_uint_eq(word[0], 0x1234);
+    ck_assert_uint_eq(word[1], 0x1234);
+    lua_pop(L, 1);
+    lua_close(L);
+}
+END_TEST
+
 /* The caller's zone may go before the state. */
 START_TEST(an_object_is_not_in_the_callers_zone)
 {
@@ -443,6 +472,7 @@ Suite *suite_embed_lua_object(void)
     tcase_add_test(tc, an_object_outlives_its_state);
     tcase_add_test(tc, a_fork_beside_finalizers_leaves_a_state_that_works);
     tcase_add_test(tc, an_object_is_not_in_the_callers_zone);
+    tcase_add_test(tc, a_copied_mark_is_none);
     tcase_add_test(tc, misuse_is_an_error);
     tcase_add_test(tc, what_has_no_slot_is_not_dropped_in_silence);
     tcase_add_test(tc, external_bytes_drive_luas_collector);
