@@ -475,9 +475,23 @@ void oaki_fork_register(void (*fn)(void))
     OAKI_INVARIANT(false, "too many fork handlers");
 }
 
+bool oaki_fork_stays;
+
+void oaki_fork_at(void (*before)(void), void (*in_parent)(void), void (*in_child)(void))
+{
+#ifdef __GLIBC__
+    int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *object);
+    if (oaki_fork_stays) {
+        (void)__register_atfork(before, in_parent, in_child, NULL);
+        return;
+    }
+#endif
+    (void)pthread_atfork(before, in_parent, in_child);
+}
+
 /* Runs as the program is loaded, so a fork never finds a start half done. Handlers that the program
  * registers later may allocate, as they run outside Oakum's. */
 static __attribute__((constructor)) void register_handlers(void)
 {
-    (void)pthread_atfork(prepare, parent, child);
+    oaki_fork_at(prepare, parent, child);
 }

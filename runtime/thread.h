@@ -364,5 +364,9 @@ bool oaki_fork_is_ours(void);
  * as before the fork, and no lock is held. For each layer with threads to restart or tables to
  * repair. */
 void oaki_fork_register(void (*child)(void));
+/* As pthread_atfork. With oaki_fork_stays, which a library that is never unloaded sets before the
+ * first call, the handlers outlive its destructors. */
+extern bool oaki_fork_stays;
+void oaki_fork_at(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 #endif

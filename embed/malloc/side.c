@@ -191,5 +191,6 @@ static void after_fork(void)
 
 static __attribute__((constructor(101))) void register_handlers(void)
 {
-    (void)pthread_atfork(before_fork, after_fork, after_fork);
+    oaki_fork_stays = true; /* the report comes after this library's destructors */
+    oaki_fork_at(before_fork, after_fork, after_fork);
 }

@@ -345,7 +345,7 @@ static void begin(char **first_environ)
     read_environment(w);
     self.pid = oaki_os_pid();
     oaki_tell_start();
-    (void)pthread_atfork(NULL, NULL, in_child);
+    oaki_fork_at(NULL, NULL, in_child);
     oaki_quiet_begin();
     keep(&w->log);
     keep(&w->profile);
