@@ -89,7 +89,7 @@ static int open_beside(const char *path, char **name)
     int fd;
 
     umask(mask);
-    if (stat(path, &old) == 0 && S_ISREG(old.st_mode)) mode = old.st_mode & 07777;
+    if (stat(path, &old) == 0 && S_ISREG(old.st_mode)) mode = old.st_mode & 0777;
     if (asprintf(name, "%s.XXXXXX", path) < 0) {
         *name = NULL;
         errno = ENOMEM;

@@ -74,10 +74,10 @@ const char *oaki_size_text(double bytes, char buf[32])
 
 static void fork_child(void);
 
-/* A fork's child takes no turn that another thread held. */
+/* A fork's child takes no turn that another thread held. Its handler comes after the heap's. */
 static void take_turn(void)
 {
-    oaki_fork_register(fork_child);
+    if (AO_load(&oaki_the_heap.started)) oaki_fork_register(fork_child);
     while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
 }
 
@@ -427,6 +427,7 @@ static oaki_detector *make(const oak_detector_config *cfg)
 /* Puts `d` in the place of the one before, and its listener. Called with the turn. */
 static int install(oaki_detector *d)
 {
+    oaki_fork_register(fork_child);
     if (d->cfg.sites && oak_profile_rate() == 0) (void)oak_profile_set_rate(USUAL_RATE);
     oaki_gc_off_cycle(on_cycle, NULL);
     oaki_detector_free(self.d);

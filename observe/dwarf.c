@@ -29,7 +29,7 @@
     X(dwarf_attr) X(dwarf_formstring) X(dwarf_formudata) X(dwarf_getsrcfiles) X(dwarf_filesrc)
 
 static struct {
-    bool tried;
+    AO_t tried; /* set when the rest is */
     void *library;
     Dwfl *dwfl;
     bool given_up; /* libdw was left in the middle of a call (oaki_foreign_try) */
@@ -77,18 +77,18 @@ static void *load(void)
 /* The loader needs stack, too. A later call, by another thread, may have enough. */
 bool oaki_dwarf_load(void)
 {
-    if (!self.tried && stack_suffices()) {
-        self.tried = true;
+    if (!AO_load_acquire(&self.tried) && stack_suffices()) {
         self.library = load();
+        AO_store_release(&self.tried, 1);
     }
-    return self.tried;
+    return AO_load(&self.tried);
 }
 
 oaki_dwarf_state oaki_dwarf_here(void)
 {
-    bool none = self.given_up || self.failures == TRIES || (self.tried && !self.library);
-    if (none) return OAKI_DWARF_NONE;
-    return self.tried && stack_suffices() ? OAKI_DWARF_READY : OAKI_DWARF_NO_STACK;
+    bool tried = AO_load_acquire(&self.tried);
+    if (self.given_up || self.failures == TRIES || (tried && !self.library)) return OAKI_DWARF_NONE;
+    return tried && stack_suffices() ? OAKI_DWARF_READY : OAKI_DWARF_NO_STACK;
 }
 
 /* Calls fn, which calls libdw. false: libdw's open objects are lost, and nothing is opened

@@ -211,10 +211,10 @@ static void write_line(const oaki_cycle *c, void *ctx)
 
 static void fork_child(void);
 
-/* A fork's child takes no turn that another thread held. */
+/* A fork's child takes no turn that another thread held. Its handler comes after the heap's. */
 static void take_turn(void)
 {
-    oaki_fork_register(fork_child);
+    if (AO_load(&oaki_the_heap.started)) oaki_fork_register(fork_child);
     while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
 }
 

@@ -105,6 +105,7 @@ static void *work(void *arg)
     oaki_serve_thread_begin(w->name);
     oaki_thread *t = oaki_thread_attach_self(); /* if this fails, the first reading tries again */
     if (t) oaki_thread_hire(t);
+    oaki_last_thread_exits(false); /* it may have been the program's last one meanwhile */
     while ((r = exchange(w, r)) != NULL) r->route->make(r);
     if (w == &works.worker[OAKI_MAKER_LIGHT]) oaki_reading_end();
     return NULL;

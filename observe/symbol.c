@@ -214,12 +214,12 @@ static bool is_up_to_date(const entry *e)
     return e->seen.subs == self.loads.subs && (e->placed || e->seen.adds == self.loads.adds);
 }
 
-/* The cached entry, unless another object may be there by now, or libdw can be asked now. If no
- * object is there, the entry stays valid. */
-static const entry *find(uintptr_t pc)
+/* The cached entry, unless another object may be there by now, or libdw is wanted and can be asked
+ * now. If no object is there, the entry stays valid. */
+static const entry *find(uintptr_t pc, bool lines)
 {
     entry **at = place_of(pc), *e = *at;
-    bool richer = e && e->poor && oaki_dwarf_here() == OAKI_DWARF_READY;
+    bool richer = lines && e && e->poor && oaki_dwarf_here() == OAKI_DWARF_READY;
     if (!e || (is_up_to_date(e) && !richer)) return e;
     if (!is_loaded(pc)) {
         e->seen = self.loads;
@@ -255,7 +255,7 @@ size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
         return 1;
     }
     lock();
-    const entry *e = find(pc);
+    const entry *e = find(pc, true);
     uintptr_t base = 0;
     size_t n = e ? e->n : look_up(pc, out, &base);
     if (e) {
@@ -278,7 +278,7 @@ const char *oaki_symbol_of_frame(const oak_frame *f, char *buf, size_t n)
     OAKI_NO_CANCEL;
     if (f->function) return f->function;
     lock();
-    const entry *e = f->object ? find(f->address) : NULL;
+    const entry *e = f->object ? find(f->address, false) : NULL;
     uintptr_t base = e ? e->base : 0;
     unlock();
     const char *slash = e ? strrchr(f->object, '/') : NULL;
@@ -322,7 +322,7 @@ bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out)
 
 void oaki_symbols_end(void)
 {
-    oaki_symbols_release();
+    if (oaki_dwarf_is_open()) oaki_symbols_release(); /* else it would load libdw */
     for (size_t i = 0; i < BUCKETS; i++) {
         for (text *t; (t = self.texts[i]) != NULL; free(t)) self.texts[i] = t->next;
         for (entry *e; (e = self.entries[i]) != NULL; free(e)) self.entries[i] = e->next;

@@ -46,10 +46,10 @@ static __thread AO_t mine_of __attribute__((tls_model("initial-exec"))); /* oaki
 
 static void fork_child(void);
 
-/* A fork's child takes no turn that another thread held. */
+/* A fork's child takes no turn that another thread held. Its handler comes after the heap's. */
 static void take_turn(void)
 {
-    oaki_fork_register(fork_child);
+    if (AO_load(&oaki_the_heap.started)) oaki_fork_register(fork_child);
     while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
 }
 
@@ -348,6 +348,7 @@ static void fork_child(void)
 static int prepare(void)
 {
     if (!oaki_heap_ready()) return -1;
+    oaki_fork_register(fork_child);
     if (!AO_load(&self.ready)) {
         if (pthread_key_create(&self.exit_key, on_thread_exit) != 0) {
             errno = ENOMEM;

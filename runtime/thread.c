@@ -58,8 +58,9 @@ static void link_thread(oaki_thread *t)
     t->next = h->threads;
     if (t->next) t->next->prev = t;
     h->threads = t;
-    if (!t->own) AO_store(&h->nthreads, AO_load(&h->nthreads) + 1);
-    if (!t->own && t->hired) AO_store(&h->nhired, AO_load(&h->nhired) + 1);
+    /* last.c reads them without the lock: no hired thread may seem to be the program's */
+    if (!t->own && t->hired) AO_store_full(&h->nhired, AO_load(&h->nhired) + 1);
+    if (!t->own) AO_store_full(&h->nthreads, AO_load(&h->nthreads) + 1);
 }
 
 void oaki_thread_hire(oaki_thread *t)
