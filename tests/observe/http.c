@@ -46,7 +46,7 @@ static bool is_loop(const char *task)
     snprintf(path, sizeof path, "/proc/self/task/%s/comm", task);
     FILE *f = fopen(path, "re");
     if (!f) return false;
-    bool is = fgets(name, sizeof name, f) && strcmp(name, "oakum-serve\n") == 0;
+    bool is = fgets(name, sizeof name, f) && strcmp(name, "oakum/serve\n") == 0;
     fclose(f);
     return is;
 }

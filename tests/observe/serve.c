@@ -150,8 +150,8 @@ START_TEST(json_is_true)
     const json *stacks = json_get(threads, "stacks");
     for (size_t i = 0; i < stacks->length; i++) {
         const char *name = json_string(&stacks->item[i], "name");
-        named |= strcmp(name, "oakum-serve-1") == 0;
-        waits |= strcmp(name, "oakum-serve-2") == 0 &&
+        named |= strcmp(name, "oakum/serve-1") == 0;
+        waits |= strcmp(name, "oakum/serve-2") == 0 &&
                  json_get(&stacks->item[i], "blocked")->boolean;
     }
     ck_assert(named);
