@@ -316,16 +316,21 @@ static void become_nobody(void)
 /* Its file's modes keep others out; and where these are changed, the server does. */
 START_TEST(another_user_is_refused)
 {
-    char folder[64], path[OAKI_SERVE_PATH];
+    char base[] = "/tmp/oakum-test-XXXXXX", folder[64], path[OAKI_SERVE_PATH];
     struct stat s;
     if (geteuid() != 0) {
         puts("skipped: this takes another user, and so root");
         return;
     }
-    unsetenv("XDG_RUNTIME_DIR");
-    if (!start("1", NULL)) return;
-    snprintf(folder, sizeof folder, "/tmp/oakum-%u", (unsigned)geteuid());
+    ck_assert_ptr_nonnull(mkdtemp(base)); /* others use the usual folder meanwhile */
+    setenv("XDG_RUNTIME_DIR", base, 1);
+    snprintf(folder, sizeof folder, "%s/oakum", base);
+    if (!start("1", NULL)) {
+        rmdir(base);
+        return;
+    }
     memcpy(path, http_socket(), sizeof path);
+    ck_assert_int_eq(chmod(base, 0755), 0);
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
@@ -346,6 +351,8 @@ START_TEST(another_user_is_refused)
     ck_assert_int_eq(chmod(folder, 0700), 0);
     ck_assert_int_eq(status, 0);
     ck_assert_int_eq(status_of("/metrics", ""), 200);
+    oak_debug_serve_stop();
+    ck_assert_int_eq(rmdir(folder) + rmdir(base), 0);
 }
 END_TEST
 
