@@ -14,6 +14,7 @@
  *   the middle of a look.
  * Bound: a look stops the world for a census; the rest of its time is that of the judges. */
 #include "judge.h"
+#include "turn.h"
 
 #include "runtime/options.h"
 #include "runtime/os.h"
@@ -25,7 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAIT_NS 50000u
 #define STARTING (~(AO_t)1) /* no tid */
 #define USUAL_RATE ((size_t)512 << 10)
 
@@ -74,16 +74,14 @@ const char *oaki_size_text(double bytes, char buf[32])
 
 static void fork_child(void);
 
-/* A fork's child takes no turn that another thread held. Its handler comes after the heap's. */
 static void take_turn(void)
 {
-    if (AO_load(&oaki_the_heap.started)) oaki_fork_register(fork_child);
-    while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
+    oaki_turn_take(&self.turn, fork_child);
 }
 
 static void give_turn(void)
 {
-    AO_store_release(&self.turn, 0);
+    oaki_turn_give(&self.turn);
 }
 
 /* ---- cycles: the listener ---- */
@@ -330,11 +328,11 @@ static bool is_that_thread(void)
  * Another call may start the next thread between two looks at `running`: that one ends too. */
 static void end_thread(void)
 {
-    AO_store_full(&self.background, 0);
-    while (AO_load_acquire(&self.running) && !is_that_thread()) {
+    for (;;) {
         AO_store_full(&self.background, 0);
+        if (!AO_load_acquire(&self.running) || is_that_thread()) return;
         oaki_waker_wake(&self.waker, 1);
-        oaki_os_sleep_ns(WAIT_NS);
+        oaki_os_sleep_ns(OAKI_TURN_NAP_NS);
     }
 }
 

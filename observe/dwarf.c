@@ -75,18 +75,21 @@ static void *load(void)
 }
 
 /* The loader needs stack, too. A later call, by another thread, may have enough. */
-bool oaki_dwarf_load(void)
+void oaki_dwarf_load(void)
 {
-    if (!AO_load_acquire(&self.tried) && stack_suffices()) {
-        self.library = load();
-        AO_store_release(&self.tried, 1);
-    }
-    return AO_load(&self.tried);
+    if (oaki_dwarf_is_tried() || !stack_suffices()) return;
+    self.library = load();
+    AO_store_release(&self.tried, 1);
+}
+
+bool oaki_dwarf_is_tried(void)
+{
+    return AO_load_acquire(&self.tried);
 }
 
 oaki_dwarf_state oaki_dwarf_here(void)
 {
-    bool tried = AO_load_acquire(&self.tried);
+    bool tried = oaki_dwarf_is_tried();
     if (self.given_up || self.failures == TRIES || (tried && !self.library)) return OAKI_DWARF_NONE;
     return tried && stack_suffices() ? OAKI_DWARF_READY : OAKI_DWARF_NO_STACK;
 }

@@ -7,9 +7,10 @@
 
 #include "symbol.h"
 
-/* Loads libdw at the first call that has the stack for it. true: that was tried. Not while a fork
- * is held off. */
-bool oaki_dwarf_load(void);
+/* Loads libdw at the first call that has the stack for it: then that is tried, whether or not it is
+ * found. One thread at a time, and not while a fork is held off. */
+void oaki_dwarf_load(void);
+bool oaki_dwarf_is_tried(void);
 
 typedef enum oaki_dwarf_state {
     OAKI_DWARF_NONE,     /* there is none, or it fails */

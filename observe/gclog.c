@@ -11,6 +11,7 @@
 #include "gclog.h"
 
 #include "cancel.h"
+#include "turn.h"
 #include "output.h"
 #include "runtime/fd.h"
 #include "runtime/heap.h"
@@ -27,7 +28,6 @@
 #include <unistd.h>
 
 #define LINE 2048
-#define WAIT_NS 50000u
 
 static struct {
     AO_t turn;
@@ -211,16 +211,14 @@ static void write_line(const oaki_cycle *c, void *ctx)
 
 static void fork_child(void);
 
-/* A fork's child takes no turn that another thread held. Its handler comes after the heap's. */
 static void take_turn(void)
 {
-    if (AO_load(&oaki_the_heap.started)) oaki_fork_register(fork_child);
-    while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
+    oaki_turn_take(&self.turn, fork_child);
 }
 
 static void give_turn(void)
 {
-    AO_store_release(&self.turn, 0);
+    oaki_turn_give(&self.turn);
 }
 
 /* A fork's child continues the log; its lines have its own pid. */

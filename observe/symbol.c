@@ -48,7 +48,6 @@ enum { BUCKETS = 512 };
 
 static struct {
     pthread_mutex_t loading; /* taken before the lock, and without it */
-    AO_t loaded;             /* libdw was tried */
     pthread_mutex_t lock;
     text *texts[BUCKETS];
     entry *entries[BUCKETS];
@@ -64,10 +63,10 @@ static void in_child(void)
 
 static void load(void)
 {
-    if (AO_load_acquire(&self.loaded)) return;
+    if (oaki_dwarf_is_tried()) return;
     oaki_fork_register(in_child);
     pthread_mutex_lock(&self.loading);
-    if (oaki_dwarf_load()) AO_store_release(&self.loaded, 1);
+    oaki_dwarf_load();
     pthread_mutex_unlock(&self.loading);
 }
 

@@ -11,6 +11,7 @@
 #include "trace.h"
 
 #include "cancel.h"
+#include "turn.h"
 #include "gc/sweep.h"
 #include "maps/resizehook.h"
 #include "runtime/heap.h"
@@ -24,7 +25,6 @@
 
 #define EVENTS 8192
 #define EVENTS_MAX ((size_t)16 << 20)
-#define WAIT_NS 50000u
 
 static struct {
     AO_t turn;
@@ -46,16 +46,14 @@ static __thread AO_t mine_of __attribute__((tls_model("initial-exec"))); /* oaki
 
 static void fork_child(void);
 
-/* A fork's child takes no turn that another thread held. Its handler comes after the heap's. */
 static void take_turn(void)
 {
-    if (AO_load(&oaki_the_heap.started)) oaki_fork_register(fork_child);
-    while (!AO_compare_and_swap_full(&self.turn, 0, 1)) oaki_os_sleep_ns(WAIT_NS);
+    oaki_turn_take(&self.turn, fork_child);
 }
 
 static void give_turn(void)
 {
-    AO_store_release(&self.turn, 0);
+    oaki_turn_give(&self.turn);
 }
 
 /* ---- a thread's buffer ---- */
