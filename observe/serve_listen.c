@@ -215,7 +215,7 @@ bool oaki_listen_is_whole(const oaki_listener *l)
 void oaki_listen_let_go(const oaki_listener *l)
 {
     for (unsigned i = 0; i < l->n; i++)
-        if (oaki_fd_is(l->fd[i], &l->file[i])) close(l->fd[i]);
+        oaki_fd_close(l->fd[i], &l->file[i]);
 }
 
 void oaki_listen_close(oaki_listener *l)

@@ -149,7 +149,7 @@ void oaki_wake_part(const oaki_listener *l)
 
 static void close_loops(void)
 {
-    if (oaki_fd_is(self.loops, &self.loops_file)) close(self.loops);
+    oaki_fd_close(self.loops, &self.loops_file);
 }
 
 bool oaki_wake_shares(void)

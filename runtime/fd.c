@@ -26,6 +26,11 @@ bool oaki_fd_is(int fd, const oaki_fd_file *file)
     return oaki_fd_note(fd, &now) && now.dev == file->dev && now.ino == file->ino;
 }
 
+void oaki_fd_close(int fd, const oaki_fd_file *file)
+{
+    if (oaki_fd_is(fd, file)) (void)syscall(SYS_close, fd);
+}
+
 /* The lowest number for a copy; never that of a standard stream. */
 static int lowest(void)
 {

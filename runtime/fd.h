@@ -19,6 +19,9 @@ bool oaki_fd_note(int fd, oaki_fd_file *file);
  * is then reused. */
 bool oaki_fd_is(int fd, const oaki_fd_file *file);
 
+/* Closes fd, if it still does. */
+void oaki_fd_close(int fd, const oaki_fd_file *file);
+
 /* A copy, closed on exec, at a number that programs don't reach, as each new descriptor gets the
  * lowest free one. The number is 1,000, or near the limit where that is lower. -1: no such copy. */
 int oaki_fd_copy_high(int fd);

@@ -21,8 +21,6 @@
 #include <oakum/oakum.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 typedef struct file {
     oaki_output out;
@@ -311,8 +309,7 @@ void oaki_leakfiles_start(void)
 void oaki_leakfiles_release(void)
 {
     for (size_t i = 0; i < NFILES; i++) {
-        if (files[i].copy >= 0 && oaki_fd_is(files[i].copy, &files[i].copied))
-            syscall(SYS_close, files[i].copy);
+        oaki_fd_close(files[i].copy, &files[i].copied);
         files[i].copy = -1;
     }
 }

@@ -15,9 +15,8 @@
 
 static void give_back(const struct rlimit *l)
 {
-    /* a child of vfork is in its parent's memory */
-    bool vforked = oaki_tls_thread && oaki_tls_thread->tid != oaki_os_tid();
-    if (l->rlim_cur == RLIM_INFINITY || vforked || !oaki_can_enter()) return;
+    /* the limit of a child of vfork isn't that of the memory, which is its parent's */
+    if (l->rlim_cur == RLIM_INFINITY || !oaki_is_own_thread() || !oaki_can_enter()) return;
     int saved = errno;
     oaki_thread *t = oaki_enter();
     oaki_lock_acquire(&oaki_the_heap.pages_lock);

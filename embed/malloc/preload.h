@@ -36,6 +36,7 @@
 #define OAKI_PRELOAD_H
 
 #include "runtime/heap.h"
+#include "runtime/os.h"
 #include <stdlib.h>
 
 #define OAKI_EXPORT __attribute__((visibility("default")))
@@ -90,6 +91,13 @@ extern OAKI_HIDDEN AO_t oaki_started;
 
 /* Start the heap. Returns false in a nested call. */
 bool oaki_start_heap(void);
+
+/* Whether the calling thread's variables are its own. A child of vfork has its parent's variables,
+ * but a stack and handlers of its own. */
+OAKI_INLINE bool oaki_is_own_thread(void)
+{
+    return !oaki_tls_thread || oaki_tls_thread->tid == oaki_os_tid();
+}
 
 /* Whether this process has to report: it isn't a child by vfork or clone. */
 bool oaki_is_process(void);

@@ -43,13 +43,6 @@ static const sigset_t *without_stop(const sigset_t *set, sigset_t *room)
     return room;
 }
 
-/* Whether the calling thread's variables are its own. A child of vfork has its parent's variables,
- * but a stack and handlers of its own. */
-static bool is_mine(void)
-{
-    return !oaki_tls_thread || oaki_tls_thread->tid == oaki_os_tid();
-}
-
 /* ---- signal masks ---- */
 
 /* Set a mask without libc, which would unblock its own signals. A thread of libc's blocks those,
@@ -109,14 +102,14 @@ OAKI_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction
         act = &a;
     }
     int e = REAL(sigaction)(sig, act, old);
-    if (sig == SIGSEGV && e == 0 && is_mine()) oaki_guard_catch_again(old);
+    if (sig == SIGSEGV && e == 0 && oaki_is_own_thread()) oaki_guard_catch_again(old);
     return e;
 }
 
 static __sighandler_t after(int sig, __sighandler_t was)
 {
     struct sigaction old = { .sa_handler = was };
-    if (sig != SIGSEGV || was == SIG_ERR || !is_mine()) return was;
+    if (sig != SIGSEGV || was == SIG_ERR || !oaki_is_own_thread()) return was;
     oaki_guard_catch_again(&old);
     return old.sa_handler;
 }
@@ -148,7 +141,7 @@ OAKI_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
 {
     stack_t now;
     int e = REAL(sigaltstack)(stack, old);
-    if (e == 0 && stack && is_mine() && REAL(sigaltstack)(NULL, &now) == 0)
+    if (e == 0 && stack && oaki_is_own_thread() && REAL(sigaltstack)(NULL, &now) == 0)
         oaki_my.signal_stack = now.ss_flags & SS_DISABLE ? NULL : now.ss_sp;
     return e;
 }

@@ -262,11 +262,12 @@ static void in_child(void)
     AO_int_store(&self.reported, self.follow ? NOT_YET : BY_NOBODY);
     reports = false;
     AO_int_store(&self.saving, 0);
-    if (!self.follow && !oaki_wanted.check) {
+    if (!self.follow) {
+        if (oaki_wanted.check) return;
         oaki_tell_release();
         oaki_leakfiles_release();
+        return;
     }
-    if (!self.follow) return;
     self.pid = oaki_os_pid();
     if (self.observes) oaki_growth_after_fork();
 }

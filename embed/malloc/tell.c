@@ -50,7 +50,7 @@ void oaki_tell_start(void)
 
 void oaki_tell_release(void)
 {
-    if (self.fd >= 0 && is_it(self.fd)) syscall(SYS_close, self.fd);
+    oaki_fd_close(self.fd, &self.file);
     self.fd = -1;
 }
 
