@@ -14,6 +14,9 @@
 /* Raise LUA_ERRMEM (memory.c). Doesn't return. */
 int oaki_lua_no_memory(lua_State *L);
 
+/* As lua_pcall, without a hook of the script's: it would see the call, and run in it. */
+int oaki_lua_call_unseen(lua_State *L, int arguments, int results);
+
 /* Collect all of Lua's garbage after a failed allocation, as Lua does before it tries again. Runs
  * no code of the script: finalizers run later. Keeps errno. */
 void oaki_lua_make_room(lua_State *L);

@@ -20,16 +20,22 @@ int oaki_lua_no_memory(lua_State *L)
     return luaL_error(L, "oakum: no memory, and yet 2 EiB"); /* not reached */
 }
 
-/* A script's hook would see the call. */
+int oaki_lua_call_unseen(lua_State *L, int arguments, int results)
+{
+    int mask = lua_gethookmask(L), count = lua_gethookcount(L);
+    lua_Hook hook = lua_gethook(L);
+    if (hook) lua_sethook(L, NULL, 0, 0);
+    int status = lua_pcall(L, arguments, results, 0);
+    if (hook) lua_sethook(L, hook, mask, count);
+    return status;
+}
+
 void oaki_lua_make_room(lua_State *L)
 {
-    int saved = errno, mask = lua_gethookmask(L), count = lua_gethookcount(L);
-    lua_Hook hook = lua_gethook(L);
+    int saved = errno;
     if (!lua_checkstack(L, 2)) return;
-    if (hook) lua_sethook(L, NULL, 0, 0);
     lua_pushcfunction(L, oaki_lua_no_memory);
-    (void)lua_pcall(L, 0, 0, 0);
+    (void)oaki_lua_call_unseen(L, 0, 0);
     lua_pop(L, 1);
-    if (hook) lua_sethook(L, hook, mask, count);
     errno = saved;
 }

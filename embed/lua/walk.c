@@ -270,14 +270,10 @@ void oaki_lua_walk_all(lua_State *L, const oaki_lua_visit *v)
 {
     luaL_checkstack(L, 4, "oakum: a walk");
     bool running = lua_gc(L, LUA_GCISRUNNING) == 1;
-    int mask = lua_gethookmask(L), count = lua_gethookcount(L);
-    lua_Hook hook = lua_gethook(L);
     lua_pushcfunction(L, walk);
     lua_pushlightuserdata(L, (void *)v);
     lua_gc(L, LUA_GCSTOP);
-    if (hook) lua_sethook(L, NULL, 0, 0); /* it could start the collector, or another walk */
-    int status = lua_pcall(L, 1, 1, 0);
-    if (hook) lua_sethook(L, hook, mask, count);
+    int status = oaki_lua_call_unseen(L, 1, 1); /* a hook could start the collector, or a walk */
     if (running) lua_gc(L, LUA_GCRESTART);
     if (status != LUA_OK) lua_error(L);
 }
