@@ -2,7 +2,7 @@
  * functions call them when the map is whole again and no lock is held.
  *
  * A function that allocates a part of a map uses OAKI_PART. A structure with a lock holds functions
- * back from its enter to its leave (maplock.h). At its end a write calls oaki_held_call.
+ * back from its enter to its leave (maplock.h). At its end a write calls oaki_held_again.
  * What runs there may use the map. So a write that returns a place in it finds the place again. */
 #ifndef OAKI_MAPS_HELD_H
 #define OAKI_MAPS_HELD_H
@@ -53,21 +53,15 @@ OAKI_INLINE void oaki_held_forget(void)
 
 bool oaki_held_call_now(const void *owner);
 void oaki_held_over_now(void);
-
-/* Calls what was held back, if it may be called now. true: on_full of owner's zone says that there
- * is room now, so a write that has failed may be tried again. */
-OAKI_INLINE bool oaki_held_call(const void *owner)
-{
-    return oaki_held_any() && oaki_held_call_now(owner);
-}
-
 bool oaki_held_ran(void);
 
-/* The same after a write. true, too, if it has failed, and finalizers have run: they may have made
- * room. */
+/* After a write: calls what was held back, if it may be called now. true: there may be room now, so
+ * a write that has failed may be tried again. on_full of owner's zone says so; or the write has
+ * failed, and finalizers have run since it began. */
 OAKI_INLINE bool oaki_held_again(const void *owner, bool failed)
 {
-    return oaki_held_call(owner) || (OAKI_UNLIKELY(failed) && oaki_held_ran());
+    return (oaki_held_any() && oaki_held_call_now(owner)) ||
+           (OAKI_UNLIKELY(failed) && oaki_held_ran());
 }
 
 /* The same of a call that needs no room: on_full is left to the caller. */

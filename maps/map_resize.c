@@ -237,13 +237,12 @@ void oaki_map_step(oak_map *m, bool adds)
 int oak_map_settle(oak_map *m)
 {
     if (!m || !m->resizing) return 0;
-    if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
     if (!oaki_attached()) return -1;
     oaki_held_forget();
     do {
         if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
         m->busy = 1;
-        if (m->resizing) m->more->wait = 0;
+        m->more->wait = 0;
         while (m->resizing && !m->more->wait) oaki_map_step(m, true);
         m->busy = 0;
     } while (oaki_held_again(m, m->resizing) && m->resizing);

@@ -223,7 +223,7 @@ bool oak_set_finalizer_thread(bool on)
 {
     bool before = oaki_gc_set_finalizer_thread(on);
     if (on && oaki_finalizers_registered() > 0) oaki_finalizer_thread_ensure();
-    if (on && oaki_finalizers_ready() > 0) oaki_waker_wake(&self->waker, 1);
+    if (on) oaki_finalizers_wake();
     return before;
 }
 
