@@ -78,9 +78,8 @@ static bool is_special(const char *path)
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
-/* Create a temporary file in the folder of `path`, with the permissions of the file
- * that it replaces, or the umask's. *name gets its
- * name, which the caller frees. */
+/* Create a temporary file in the folder of `path`, with the permissions of the file that it
+ * replaces, or the umask's. *name gets its name, which the caller frees. */
 static int open_beside(const char *path, char **name)
 {
     mode_t mask = umask(0), mode = 0666 & ~mask;
