@@ -398,6 +398,21 @@ void test_dies(void (*fn)(void *arg), void *arg, const char *line)
     ck_assert_msg(strstr(text, line) != NULL, "\"%s\" is not in: %s", line, text);
 }
 
+int test_status_of(void (*fn)(void))
+{
+    int status = -1;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGALRM, SIG_DFL);
+        fn();
+        _exit(4);
+    }
+    ck_assert_int_gt(pid, 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
 void test_child(void (*fn)(void *arg), void *arg)
 {
     char text[4096];

@@ -82,6 +82,8 @@ size_t test_threads_named(const char *name);
 
 /* fn(arg) must abort, with this in what it writes to stderr. */
 void test_dies(void (*fn)(void *arg), void *arg, const char *line);
+/* fn() in a child, which fn ends: waitpid's status. Hangs if the child doesn't end. */
+int test_status_of(void (*fn)(void));
 /* fn(arg) in a child, which must return from it. */
 void test_child(void (*fn)(void *arg), void *arg);
 

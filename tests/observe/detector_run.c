@@ -209,6 +209,14 @@ START_TEST(starts_stops_and_looks_of_many_threads_go_together)
 END_TEST
 
 #define NAME "oakum/detector"
+
+/* A thread names itself; one that has ended is listed until the system has done with it. */
+static void assert_threads(size_t n)
+{
+    for (int i = 0; test_threads_named(NAME) != n && i < 2000; i++) oaki_os_sleep_ns(1000000);
+    ck_assert_uint_eq(test_threads_named(NAME), n);
+}
+
 #define STARTERS 3
 
 static pthread_barrier_t round_begins, round_ends;
@@ -236,32 +244,27 @@ START_TEST(starts_at_once_leave_one_thread)
     pthread_barrier_init(&round_ends, NULL, STARTERS);
     for (size_t i = 0; i < STARTERS; i++) ids[i] = test_start(start_often, &cfg);
     for (size_t i = 0; i < STARTERS; i++) test_join(ids[i]);
-    /* it names itself, and the one before may still be listed */
-    for (int i = 0; test_threads_named(NAME) != 1 && i < 2000; i++) oaki_os_sleep_ns(1000000);
-    ck_assert_uint_eq(test_threads_named(NAME), 1);
+    assert_threads(1);
     cfg.looks_max = 1000; /* a refused start leaves it alone */
     ck_assert_int_eq(oak_detector_start(&cfg), -1);
     ck_assert_int_eq(errno, EINVAL);
     ck_assert_uint_eq(test_threads_named(NAME), 1);
     oak_detector_stop();
-    for (int i = 0; test_threads_named(NAME) > 0 && i < 2000; i++) oaki_os_sleep_ns(1000000);
-    ck_assert_uint_eq(test_threads_named(NAME), 0);
+    assert_threads(0);
     ck_assert_uint_eq(AO_load(&test_wrong), 0);
 }
 END_TEST
 
 /* As the first process of a container has it: its main thread has the id 1. */
-static void start_twice_as_the_first(void *unused)
+static void start_twice_as_the_first(void)
 {
     oak_detector_config cfg;
     oak_detector_config_default(&cfg);
-    (void)unused;
     for (int i = 0; i < 20; i++) {
         ck_assert_int_eq(oak_detector_start(&cfg), 0);
         ck_assert_int_eq(oak_detector_start(&cfg), 0);
         oak_detector_stop();
-        for (int k = 0; test_threads_named(NAME) > 0 && k < 2000; k++) oaki_os_sleep_ns(1000000);
-        ck_assert_uint_eq(test_threads_named(NAME), 0);
+        assert_threads(0);
     }
 }
 
@@ -273,7 +276,7 @@ START_TEST(a_thread_that_starts_is_not_taken_for_the_first)
         if (unshare(CLONE_NEWPID) != 0) _exit(77);
         pid_t first = fork();
         if (first == 0) {
-            start_twice_as_the_first(NULL);
+            start_twice_as_the_first();
             _exit(0);
         }
         _exit(test_wait_child(first) == 0 ? 0 : 1);

@@ -4,6 +4,7 @@
 #include "files.h"
 #include "observe/mhd.h"
 #include "observe/serve.h"
+#include "runtime/task.h"
 #include <arpa/inet.h>
 #include <check.h>
 #include <dirent.h>
@@ -42,13 +43,8 @@ bool http_serve(const char *address, const oak_serve_options *options)
 
 static bool is_loop(const char *task)
 {
-    char path[300], name[32] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%s/comm", task);
-    FILE *f = fopen(path, "re");
-    if (!f) return false;
-    bool is = fgets(name, sizeof name, f) && strcmp(name, "oakum/serve\n") == 0;
-    fclose(f);
-    return is;
+    oaki_task t;
+    return oaki_task_read(atoi(task), &t) && strcmp(t.name, "oakum/serve") == 0;
 }
 
 size_t http_descriptors(void)

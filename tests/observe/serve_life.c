@@ -301,10 +301,7 @@ static void exit_in_a_stop(void)
 START_TEST(the_program_ends_while_it_is_being_stopped)
 {
     if (http_skip()) return;
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) exit_in_a_stop();
-    int status = test_wait_child(pid);
+    int status = test_status_of(exit_in_a_stop);
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 END_TEST
@@ -328,10 +325,7 @@ static void stop_at_exit(void)
 START_TEST(a_later_handler_at_exit_may_stop_it)
 {
     if (http_skip()) return;
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) stop_at_exit();
-    int status = test_wait_child(pid);
+    int status = test_status_of(stop_at_exit);
     ck_assert(WIFEXITED(status));
     ck_assert_int_eq(WEXITSTATUS(status), 5);
 }
@@ -348,10 +342,7 @@ static void leave_it_alone(void)
 START_TEST(it_does_not_keep_a_process_whose_last_thread_ends)
 {
     if (http_skip()) return;
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) leave_it_alone();
-    ck_assert_int_eq(test_wait_child(pid), 0);
+    ck_assert_int_eq(test_status_of(leave_it_alone), 0);
 }
 END_TEST
 

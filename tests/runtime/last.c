@@ -1,12 +1,11 @@
 /* last.c - tests of runtime/last.c: a process ends with the last thread of its own. */
+#include "runtime/task.h"
 #include "tests/heap.h"
 
 #include <check.h>
 #include <dirent.h>
 #include <oakum/oakum.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -24,12 +23,8 @@ static void *outlive_main(void *main_thread)
 
 static bool is_helper(const char *task)
 {
-    char path[64], name[32] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%d/comm", atoi(task));
-    FILE *f = fopen(path, "r");
-    if (f && !fgets(name, sizeof name, f)) name[0] = '\0';
-    if (f) fclose(f);
-    return strncmp(name, "oakum/", 6) == 0;
+    oaki_task t;
+    return oaki_task_read(atoi(task), &t) && strncmp(t.name, "oakum/", 6) == 0;
 }
 
 static size_t count_helpers(void)
@@ -124,35 +119,21 @@ static void leave_one_that_forks(void)
     pthread_exit(NULL);
 }
 
-static int status_of(void (*fn)(void))
-{
-    int status = -1;
-    pid_t pid = fork();
-    if (pid == 0) {
-        signal(SIGALRM, SIG_DFL);
-        fn();
-        _exit(4);
-    }
-    ck_assert_int_gt(pid, 0);
-    ck_assert_int_eq(waitpid(pid, &status, 0), pid); /* hangs when it doesn't end */
-    return status;
-}
-
 START_TEST(helpers_do_not_keep_a_process)
 {
-    ck_assert_int_eq(status_of(leave_alone), 0);
+    ck_assert_int_eq(test_status_of(leave_alone), 0);
 }
 END_TEST
 
 START_TEST(nor_does_the_finalizers_thread)
 {
-    ck_assert_int_eq(status_of(leave_the_finalizers_thread), 0);
+    ck_assert_int_eq(test_status_of(leave_the_finalizers_thread), 0);
 }
 END_TEST
 
 START_TEST(a_thread_that_cannot_be_seen_does)
 {
-    int status = status_of(leave_one_that_cannot_be_seen);
+    int status = test_status_of(leave_one_that_cannot_be_seen);
     ck_assert(WIFEXITED(status));
     ck_assert_int_eq(WEXITSTATUS(status), 5);
 }
@@ -160,13 +141,13 @@ END_TEST
 
 START_TEST(a_thread_of_the_programs_does)
 {
-    ck_assert_int_eq(status_of(leave_a_thread), 0);
+    ck_assert_int_eq(test_status_of(leave_a_thread), 0);
 }
 END_TEST
 
 START_TEST(helpers_do_not_keep_a_child_either)
 {
-    ck_assert_int_eq(status_of(leave_one_that_forks), 0);
+    ck_assert_int_eq(test_status_of(leave_one_that_forks), 0);
 }
 END_TEST
 
