@@ -10,6 +10,7 @@
 
 #include "contract.h"
 #include "gc.h"
+#include "runtime/guard.h"
 #include "runtime/mcache.h"
 #include "runtime/os.h"
 #include "tuning.h"
@@ -114,6 +115,7 @@ void oaki_event_over(oaki_thread *t)
     }
     bool bare = t->bare;
     t->bare = false;
+    if (OAKI_UNLIKELY(oaki_guard.on)) oaki_guard_report();
     report_in_turn();
     oaki_finalizers_dispatch();
     oaki_scavenger_spawn();

@@ -49,6 +49,11 @@ size_t oaki_guard_headline(const oaki_guard_finding *f, char *buf, size_t n)
         [OAKI_GUARD_SIZED] = "a free with a wrong size",
         [OAKI_GUARD_REPLACED] = "a finalizer in place of another one",
     };
+    if (f->error == OAKI_GUARD_WILD) {
+        size_t len = oaki_format(buf, n, "guard: %s: %p %s", f->call, (const void *)f->object,
+                                 f->why);
+        return OAKI_MIN(len, n - 1);
+    }
     size_t len = oaki_format(buf, n, "guard: %s: %p, an object of %zu bytes, found by %s",
                              what[f->error], (const void *)f->object, f->size, f->call);
     if (f->error == OAKI_GUARD_SIZED && len < n)
@@ -110,15 +115,18 @@ void oaki_guard_explain(const oaki_guard_finding *f, unsigned frames,
                     where);
         line(text);
     }
-    oaki_format(text, sizeof text, "   allocated by thread %d:\n", f->tid);
-    line(text);
-    tell_stack(f->site, frames, line);
+    if (f->error != OAKI_GUARD_WILD) {
+        oaki_format(text, sizeof text, "   allocated by thread %d:\n", f->tid);
+        line(text);
+        tell_stack(f->site, frames, line);
+    }
     if (f->freed_tid) {
         oaki_format(text, sizeof text, "   freed by thread %d:\n", f->freed_tid);
         line(text);
         tell_stack(f->freed_site, frames, line);
     }
-    line("   and now:\n");
+    if (!f->finder) return;
+    line(f->error == OAKI_GUARD_WILD ? "   now:\n" : "   and now:\n");
     tell_stack(oaki_guard_site(), frames, line);
 }
 
@@ -227,11 +235,10 @@ static void at_exit(void)
 void oaki_guard_from_environment(void)
 {
     if (!oaki_debug_switches.guard) return;
-    if (oaki_sites_init() != 0) {
+    if (oaki_sites_init() != 0 || !oaki_guard_start(oaki_guard_site, report)) {
         oaki_log("oakum: OAKUM_DEBUG=guard: no memory for it\n");
         return;
     }
-    oaki_guard_start(oaki_guard_site, report);
     oaki_guard_catch();
     (void)atexit(at_exit);
 }

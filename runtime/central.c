@@ -86,6 +86,14 @@ static bool has_room(const oaki_span *s)
     return s->cls != OAKI_CLASS_LARGE && s->nalloc < oaki_span_slots(s);
 }
 
+/* Is a free slot to be handed out? With the guard on, none of a span without gaps: it is kept with
+ * the full ones. */
+static bool is_offered(const oaki_span *s)
+{
+    bool bare = OAKI_UNLIKELY(oaki_guard.on) && !s->guarded;
+    return has_room(s) && !(bare && oaki_classes[s->cls].nslots > 1);
+}
+
 static bool is_swept(const oaki_span *s)
 {
     return s->swept == (uint32_t)AO_load_acquire(&oaki_the_heap.cycle);
@@ -93,7 +101,7 @@ static bool is_swept(const oaki_span *s)
 
 void oaki_central_give(oaki_span *s)
 {
-    oaki_central_put(s, has_room(s) ? OAKI_LIST_PARTIAL : OAKI_LIST_FULL);
+    oaki_central_put(s, is_offered(s) ? OAKI_LIST_PARTIAL : OAKI_LIST_FULL);
 }
 
 void oaki_central_put(oaki_span *s, oaki_span_list list)
@@ -147,10 +155,20 @@ static oaki_span *sweep_for(oaki_central *c, oaki_span_list list, unsigned tries
     unsigned waiting = swept_parity() ^ 1;
     for (oaki_span *s; tries-- > 0 && (s = locked_pop(c, list, waiting)) != NULL;) {
         (void)oaki_gc_sweep_span(s, true);
-        if (has_room(s)) return s;
+        if (is_offered(s)) return s;
         oaki_central_give(s);
     }
     return NULL;
+}
+
+static oaki_span *pop_partial(oaki_central *c)
+{
+    oaki_span *s = locked_pop(c, OAKI_LIST_PARTIAL, swept_parity());
+    while (s && OAKI_UNLIKELY(!is_offered(s))) {
+        oaki_central_put(s, OAKI_LIST_FULL);
+        s = locked_pop(c, OAKI_LIST_PARTIAL, swept_parity());
+    }
+    return s;
 }
 
 static oaki_span *new_span(oak_zone *z, unsigned spanclass)
@@ -180,7 +198,7 @@ oaki_span *oaki_central_take(oak_zone *z, unsigned spanclass)
     oaki_central *c = oaki_zone_make_centrals(z, (oaki_kind)(spanclass / OAKI_CLASSES));
     if (!c) return NULL;
     c += spanclass % OAKI_CLASSES;
-    oaki_span *s = locked_pop(c, OAKI_LIST_PARTIAL, swept_parity());
+    oaki_span *s = pop_partial(c);
     if (!s) s = sweep_for(c, OAKI_LIST_PARTIAL, ~0u);
     if (!s) s = sweep_for(c, OAKI_LIST_FULL, SWEEP_TRIES);
     if (!s) s = new_span(z, spanclass);
@@ -220,7 +238,7 @@ void oaki_central_freed(oaki_span *s)
 {
     oaki_central *c = oaki_central_of(s);
     oaki_lock_acquire(&c->lock);
-    if (s->list == OAKI_LIST_FULL && s->parity == swept_parity() && has_room(s)) {
+    if (s->list == OAKI_LIST_FULL && s->parity == swept_parity() && is_offered(s)) {
         unlink_span(c, s);
         AO_int_store(&s->nfreed, 0);
         s->cursor = 0;

@@ -16,12 +16,14 @@
  * is checked before its slot is used again. Objects found dead by a sweep are checked too; all are
  * checked at each collection.
  *
- * A record outside the heap holds an object's size, thread, and stacks as numbers.
- * Owns: oaki_guard. Lock: OAKI_RANK_GUARD for records and queue; OAKI_RANK_LEAVING above it for
- * objects that leave the queue. */
+ * A record outside the heap holds an object's size, thread, and stacks as numbers. Spans from
+ * before the guard's start have no gaps: none of their free slots is handed out again.
+ * Owns: oaki_guard. Lock: oaki_guard_lock for records, queue and findings; OAKI_RANK_LEAVING above
+ * it for objects that leave the queue. */
 #ifndef OAKI_GUARD_H
 #define OAKI_GUARD_H
 
+#include "lock.h"
 #include "span.h"
 
 #define OAKI_GUARD_GAP ((size_t)16)
@@ -39,7 +41,8 @@ typedef enum oaki_guard_error {
     OAKI_GUARD_FREED,   /* freed again, or resized when freed */
     OAKI_GUARD_INSIDE,  /* freed or resized by an interior pointer */
     OAKI_GUARD_SIZED,   /* freed with a size other than its own */
-    OAKI_GUARD_REPLACED /* got a second finalizer by a call that ignores the first */
+    OAKI_GUARD_REPLACED, /* got a second finalizer by a call that ignores the first */
+    OAKI_GUARD_WILD     /* freed or resized, and not an object at all; `object` is the pointer */
 } oaki_guard_error;
 
 #define OAKI_GUARD_NEAR ((size_t)32)
@@ -47,6 +50,8 @@ typedef enum oaki_guard_error {
 typedef struct oaki_guard_finding {
     oaki_guard_error error;
     const char *call;      /* that found it: "free", "a collection" */
+    const char *why;       /* WILD: what the pointer is */
+    int finder;            /* the thread whose call that was, or -1; 0: of none */
     const char *object;
     size_t size;           /* as requested */
     ptrdiff_t at;          /* first bad byte, from the object's start */
@@ -69,7 +74,8 @@ typedef struct oaki_guard_mode {
 extern OAKI_HIDDEN oaki_guard_mode oaki_guard;
 
 /* Turns the guard on, with the switches of OAKUM_DEBUG=guard. By one thread. */
-void oaki_guard_start(uint32_t (*site)(void), void (*report)(const oaki_guard_finding *f));
+/* Outside oaki_enter. false: there is no memory for it. */
+bool oaki_guard_start(uint32_t (*site)(void), void (*report)(const oaki_guard_finding *f));
 
 /* ---- allocating; outside oaki_enter ---- */
 
@@ -89,7 +95,11 @@ size_t oaki_guard_asked(const oaki_span *s, const void *p);
 bool oaki_guard_examine(const void *p, size_t given, const char *call);
 /* Notes an error of the object that begins at p, detected by `call`. */
 void oaki_guard_note(const void *p, oaki_guard_error error, const char *call);
-/* Reports the errors noted so far. */
+/* p, about to be freed or resized by `call`, is no object, for the reason given. Reports it, and
+ * returns true if the call must do nothing; false: the guard is off, or can't report here. Any
+ * thread, any state; outside oaki_enter it is always reported. */
+bool oaki_guard_wild(const void *p, const char *call, const char *why);
+/* Reports the errors noted so far, but for those found at other threads' calls. */
 void oaki_guard_report(void);
 size_t oaki_guard_found(void); /* number of errors */
 size_t oaki_guard_waiting(void); /* bytes in the queue; any thread, any state */
@@ -108,7 +118,8 @@ void oaki_guard_leave_end(void);
 /* Takes the oldest objects off the queue, at most `most`, until no more than `stay` bytes wait. The
  * caller frees them for good. Returns how many; 0: no more have to leave. */
 size_t oaki_guard_leave(size_t stay, void **out, size_t most);
-void oaki_guard_check_all(const char *call);
+/* false: more errors than can be noted were found; another look finds the rest. */
+bool oaki_guard_check_all(const char *call);
 /* The span is about to be swept: checks the objects that have died, and drops their records. */
 void oaki_guard_sweep(const oaki_span *s);
 /* The same for a span of a dead zone, which is about to go with all its objects. */
@@ -129,6 +140,15 @@ void oaki_guard_release(oaki_span *s);
 OAKI_INLINE size_t oaki_guard_head(size_t align) { return align <= OAKI_PAGE; }
 size_t oaki_guard_tail(void);
 size_t oaki_guard_pages_most(void); /* as many as this process may close */
+
+/* ---- guardfound.c, for guard.c ---- */
+
+extern OAKI_HIDDEN oaki_lock oaki_guard_lock;
+
+bool oaki_guard_found_start(void); /* false: no memory */
+void oaki_guard_found_count(void);
+/* Notes an error, to be reported later. false: too many wait. */
+bool oaki_guard_found_note(const oaki_guard_finding *f);
 
 /* ---- guardspan.c, for guard.c ---- */
 

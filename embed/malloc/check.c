@@ -1,7 +1,6 @@
 /* check.c - `oakum run --check`: the guard (runtime/guard.h) for unmodified programs.
  *
  * The guard begins when the program's libraries have been initialised. Earlier blocks have no gaps.
- * The gaps of Oakum's own blocks aren't checked.
  *
  * Owns nothing. Lock: none. */
 #include "observe/guard.h"
@@ -51,8 +50,7 @@ void oaki_check_start(void)
     if (strstr(words, "page")) d->guard |= OAKI_DEBUG_GUARD_PAGE;
     if (strstr(words, "continue")) d->guard |= OAKI_DEBUG_GUARD_CONTINUE;
     oaki_quiet_begin();
-    bool can = oaki_sites_init() == 0;
-    if (can) oaki_guard_start(site, report);
+    bool can = oaki_sites_init() == 0 && oaki_guard_start(site, report);
     if (can) oaki_guard_catch();
     else oaki_say("oakum: no memory to check the program");
     oaki_quiet_end();

@@ -75,9 +75,10 @@ OAKI_EXPORT int malloc_trim(size_t pad)
 
 /* ---- freeing ---- */
 
-static OAKI_COLD OAK_NORETURN void bad_free(const void *p, const char *why)
+/* Returns only if the guard goes on. Outside of oaki_enter, where the guard may be on. */
+static OAKI_COLD void bad_free(const void *p, const char *why)
 {
-    oak_fatal("oakum: free: %p %s", p, why);
+    if (!oaki_guard_wild(p, "free", why)) oak_fatal("oakum: free: %p %s", p, why);
 }
 
 /* Free a small object, whose class and span are valid. */
@@ -95,13 +96,15 @@ static void free_small(oaki_span *s, void *p, size_t off)
     if (s->list == OAKI_LIST_FULL && freed * 8 >= c->nslots) oaki_central_freed(s);
 }
 
-/* Let the guard report errors of the block first. */
-static OAKI_COLD bool look_inside(oaki_thread *t, const void *p)
+/* No block begins at p, or it is free. The guard knows more of it, if it was one of its objects. */
+static OAKI_COLD void not_freed(oaki_thread *t, const void *p, size_t slot, size_t off)
 {
+    bool allocated = slot != SIZE_MAX && oaki_bit_get(oaki_the_heap.alloc, slot);
     oaki_leave(t);
-    bool dead = oaki_guard_examine(p, SIZE_MAX, "free");
-    (void)oaki_enter();
-    return dead;
+    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, SIZE_MAX, "free")) return;
+    bad_free(p, slot == off ? "is free memory: was it freed already?"
+                : allocated ? "points into a block, not to its beginning"
+                            : "is free memory");
 }
 
 static bool in_own_run(const oaki_span *s, const char *p)
@@ -116,17 +119,11 @@ void oaki_free_here(oaki_thread *t, void *p, size_t off)
     oaki_heap *h = &oaki_the_heap;
     (void)oaki_enter();
     size_t slot = oaki_slot_offset(off);
-    if (OAKI_UNLIKELY(slot != off)) {
-        if (OAKI_UNLIKELY(oaki_guard.on) && look_inside(t, p)) {
-            oaki_leave(t);
-            return;
-        }
-        bool inside = slot != SIZE_MAX && oaki_bit_get(h->alloc, slot);
-        bad_free(p, inside ? "points into a block, not to its beginning" : "is free memory");
+    oaki_span *s = slot == off ? oaki_span_of_offset(off) : NULL;
+    if (OAKI_UNLIKELY(!s || !oaki_bit_get(h->alloc, off) || in_own_run(s, p))) {
+        not_freed(t, p, slot, off);
+        return;
     }
-    oaki_span *s = oaki_span_of_offset(off);
-    if (OAKI_UNLIKELY(!oaki_bit_get(h->alloc, off) || in_own_run(s, p)))
-        bad_free(p, "is free memory: was it freed already?");
     size_t size = s->size;
     if (OAKI_UNLIKELY(s->cls == OAKI_CLASS_LARGE || s->special)) {
         oaki_leave(t);
@@ -309,23 +306,25 @@ static bool is_ours(const void *p)
     return oaki_heap_contains(p) || oaki_side_has(p);
 }
 
-/* The size of a block in bytes. Fatal if p is no block. */
+/* The size of a block in bytes. SIZE_MAX if p is no block, and the guard goes on. */
 static size_t size_of(const void *p, const char *what)
 {
+    const char *why = "is not the beginning of a block: was it freed?";
+    size_t asked, off = oaki_heap_offset(p);
     if (oaki_side_has(p)) return oaki_side_size(p);
-    if (!oaki_heap_contains(p)) oak_fatal("oakum: %s: %p is not memory from malloc", what, p);
-    size_t off = oaki_heap_offset(p);
-    if (oaki_slot_offset(off) != off || !oaki_bit_get(oaki_the_heap.alloc, off))
-        oak_fatal("oakum: %s: %p is not the beginning of a block: was it freed?", what, p);
-    size_t asked;
-    return oaki_guard_size(p, &asked) ? asked : oaki_object_size(off);
+    if (!oaki_heap_contains(p)) why = "is not memory from malloc";
+    else if (oaki_slot_offset(off) == off && oaki_bit_get(oaki_the_heap.alloc, off))
+        return oaki_guard_size(p, &asked) ? asked : oaki_object_size(off);
+    if (!oaki_guard_wild(p, what, why)) oak_fatal("oakum: %s: %p %s", what, p, why);
+    return SIZE_MAX;
 }
 
 OAKI_EXPORT size_t malloc_usable_size(void *p)
 {
     size_t n;
     if (p && OAKI_UNLIKELY(!is_ours(p)) && oaki_others_size(p, &n)) return n;
-    return p ? size_of(p, "malloc_usable_size") : 0;
+    n = p ? size_of(p, "malloc_usable_size") : 0;
+    return n == SIZE_MAX ? 0 : n;
 }
 
 /* Whether realloc may leave a block in place: it is large enough, and not much too large. A large
@@ -367,6 +366,7 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
     if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, SIZE_MAX, "realloc"))
         return errno = EINVAL, NULL;
     size_t have = size_of(p, "realloc");
+    if (OAKI_UNLIKELY(have == SIZE_MAX)) return errno = EINVAL, NULL;
     if (n <= PTRDIFF_MAX && fits(p, have, n)) {
         oaki_note_again(p, n, caller);
         return p;

@@ -7,7 +7,9 @@
 #include "tests/threads.h"
 
 #include <check.h>
+#include <errno.h>
 #include <oakum/zone.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +86,119 @@ START_TEST(what_goes_with_its_zone_is_looked_at)
     oaki_guard_report();
     ck_assert_uint_eq(told, 1);
     ck_assert_int_eq(last.error, _i ? OAKI_GUARD_WRITTEN : OAKI_GUARD_START);
+}
+END_TEST
+
+/* More than can wait to be reported: the others are found again. */
+START_TEST(all_of_many_are_told)
+{
+    enum { BROKEN = 3000 };
+    static char *p[BROKEN];
+    for (int i = 0; i < BROKEN; i++) p[i] = oak_alloc_pinned(40);
+    for (int i = 0; i < BROKEN; i++) p[i][40] = 1; /* p is static: that is stored */
+    oaki_guard_check("a test");
+    ck_assert_uint_eq(told, BROKEN);
+    ck_assert_uint_eq(oaki_guard_found(), BROKEN);
+    oaki_guard_check("a test");
+    ck_assert_uint_eq(told, BROKEN);
+}
+END_TEST
+
+static AO_t others_object;
+
+/* The report of a collection has no call's stack, and comes at its end. */
+START_TEST(a_collection_reports_what_it_finds)
+{
+    char *p = oak_alloc_pinned(100);
+    AO_store(&others_object, (AO_t)p); /* so the compiler can't leave out the write */
+    p[100] = 1;
+    oak_collect();
+    ck_assert_uint_eq(told, 1);
+    ck_assert_str_eq(last.call, "a collection");
+    ck_assert_int_eq(last.finder, 0);
+    ck_assert_int_eq((unsigned char)p[100], OAKI_GUARD_PATTERN);
+}
+END_TEST
+
+static void *free_the_others(void *arg)
+{
+    char *p = (char *)AO_load(&others_object);
+    (void)arg;
+    (void)oaki_guard_examine(p, 99, "free");
+    return NULL;
+}
+
+/* Each error of a call is reported by its thread. */
+START_TEST(a_call_is_reported_by_its_thread)
+{
+    char *p = oak_alloc_pinned(100);
+    pthread_t t;
+    AO_store(&others_object, (AO_t)p);
+    ck_assert_int_eq(pthread_create(&t, NULL, free_the_others, NULL), 0);
+    ck_assert_int_eq(pthread_join(t, NULL), 0);
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_ne(last.finder, 0);
+    ck_assert_int_ne(last.finder, oaki_thread_self()->tid);
+    (void)oaki_guard_examine(p, 99, "free");
+    ck_assert_uint_eq(told, 2);
+    ck_assert_int_eq(last.finder, oaki_thread_self()->tid);
+}
+END_TEST
+
+/* The guard is started when runs and spans have free slots without gaps. */
+START_TEST(free_slots_from_before_the_start_are_not_used)
+{
+    char *before[700];
+    test_heap_start(test_config());
+    for (size_t i = 0; i < 700; i++) before[i] = oak_alloc_pinned(120);
+    for (size_t i = 0; i < 700; i += 3) oak_free(before[i]);
+    ck_assert(oaki_guard_start(no_site, note));
+    told = 0;
+    for (size_t i = 0; i < 2000; i++) {
+        size_t asked = 0;
+        char *p = oak_alloc_pinned(104);
+        ck_assert(oaki_guard_size(p, &asked));
+        ck_assert_uint_eq(asked, 104);
+    }
+    for (size_t i = 1; i < 700; i += 3) oak_free(before[i]);
+    oak_collect();
+    for (size_t i = 2; i < 700; i += 3) oak_free(before[i]);
+    for (size_t i = 0; i < 2000; i++) {
+        size_t asked;
+        ck_assert(oaki_guard_size(oak_alloc_pinned(104), &asked));
+    }
+    test_assert_sound();
+    ck_assert_uint_eq(told, 0);
+}
+END_TEST
+
+static const char *wild_object(unsigned which)
+{
+    static char data[16];
+    static oak_zone *z;
+    if (which == 0) return data;
+    if (which == 1) return (const char *)oaki_the_heap.base + 8; /* in front of all */
+    z = oak_zone_new(NULL);
+    const char *p = oak_zone_alloc(z, 100);
+    ck_assert_int_eq(oak_zone_discard(z), 0);
+    return p;
+}
+
+/* With `continue`, what is no object at all is told, and left alone. */
+START_TEST(a_wild_pointer_is_told_and_left)
+{
+    char *p = (char *)(uintptr_t)wild_object((unsigned)_i);
+    oak_free(p);
+    ck_assert_uint_eq(told, 1);
+    ck_assert_int_eq(last.error, OAKI_GUARD_WILD);
+    ck_assert_ptr_eq(last.object, p);
+    ck_assert_int_eq(last.finder, oaki_thread_self()->tid);
+    errno = 0;
+    ck_assert_ptr_null(oak_realloc(p, 10));
+    ck_assert_int_eq(errno, EINVAL);
+    ck_assert(!oak_try_resize(p, 10));
+    ck_assert_uint_eq(told, 3);
+    ck_assert_uint_eq(oaki_guard_found(), 3);
 }
 END_TEST
 
@@ -210,8 +325,15 @@ Suite *suite_runtime_guard_looks(void)
     tcase_add_loop_test(c, what_leaves_the_queue_is_looked_at, 0, 3);
     tcase_add_test(c, what_a_sweep_frees_is_looked_at);
     tcase_add_loop_test(c, what_goes_with_its_zone_is_looked_at, 0, 2);
+    tcase_add_test(c, all_of_many_are_told);
+    tcase_add_test(c, a_collection_reports_what_it_finds);
+    tcase_add_test(c, a_call_is_reported_by_its_thread);
+    tcase_add_loop_test(c, a_wild_pointer_is_told_and_left, 0, 3);
     tcase_add_test(c, sites_are_those_of_the_calls);
     tcase_add_test(c, what_was_told_is_told_once);
+    suite_add_tcase(s, c);
+    c = tcase_create("start");
+    tcase_add_test(c, free_slots_from_before_the_start_are_not_used);
     suite_add_tcase(s, c);
     c = tcase_create("pages");
     tcase_add_checked_fixture(c, start_pages, NULL);
