@@ -21,25 +21,44 @@
 #define POISON 0xdb
 #define BATCH 16 /* guarded objects freed for good at a time */
 
+static const char inside[] = "points into an object";
+
+/* Why no object begins at p; NULL: one does. */
+static const char *why_bad(const void *p)
+{
+    if (!oaki_heap_contains(p)) return "is not a pointer into Oakum's heap";
+    size_t off = oaki_heap_offset(p), slot = oaki_slot_offset(off);
+    if (slot == SIZE_MAX) return "points to free memory";
+    const oaki_span *s = oaki_span_of_offset(off);
+    if (oaki_zone_is_gone(s->zone)) return "lies in a zone that was discarded";
+    bool unused = s->list == OAKI_LIST_CACHED && oaki_zones_hold_back(s, p);
+    if (unused || !oaki_object_base(p))
+        return slot == off ? "is not in a live object: was it freed already?"
+                           : "is not in a live object";
+    return slot == off ? NULL : inside;
+}
+
 /* The span of the object that should begin at p. Fatal if none does. */
 static oaki_span *object_at(const void *p, const char *what)
 {
-    if (!oaki_heap_contains(p))
-        oak_fatal("oakum: %s: %p is not a pointer into Oakum's heap", what, p);
-    size_t off = oaki_heap_offset(p), slot = oaki_slot_offset(off);
-    if (slot == SIZE_MAX) oak_fatal("oakum: %s: %p points to free memory", what, p);
-    const oaki_span *s = oaki_span_of_offset(off);
-    if (oaki_zone_is_gone(s->zone))
-        oak_fatal("oakum: %s: %p lies in a zone that was discarded", what, p);
-    bool unused = s->list == OAKI_LIST_CACHED && oaki_zones_hold_back(s, p);
-    if (unused || !oaki_object_base(p)) {
-        const char *again = slot == off ? ": was it freed already?" : "";
-        oak_fatal("oakum: %s: %p is not in a live object%s", what, p, again);
-    }
-    if (slot != off)
-        oak_fatal("oakum: %s: %p points into an object, %zu bytes past its start %p", what, p,
-                  off - slot, (void *)(oaki_the_heap.base + slot));
-    return oaki_span_of_offset(off);
+    const char *why = why_bad(p);
+    size_t off = oaki_heap_offset(p);
+    if (OAKI_LIKELY(!why)) return oaki_span_of_offset(off);
+    if (why != inside) oak_fatal("oakum: %s: %p %s", what, p, why);
+    size_t slot = oaki_slot_offset(off);
+    oak_fatal("oakum: %s: %p %s, %zu bytes past its start %p", what, p, why, off - slot,
+              (void *)(oaki_the_heap.base + slot));
+}
+
+/* The guard is on: is p no object? That is reported, and the call must do nothing. */
+static bool is_bad(const void *p, const char *what)
+{
+    if (oaki_guard_examine(p, SIZE_MAX, what)) return true;
+    oaki_thread *t = oaki_enter();
+    if (!t) return false;
+    const char *why = oaki_plain_span(p) ? NULL : why_bad(p);
+    oaki_leave(t);
+    return why && oaki_guard_wild(p, what, why);
 }
 
 static void count_free(const oaki_span *s, size_t bytes)
@@ -147,7 +166,7 @@ void oak_free(void *p)
 {
     if (!p) return;
     oaki_thread *t = oaki_enter();
-    if (!t) oak_fatal("oakum: oak_free: %p: this thread can't be attached: out of memory", p);
+    if (!t) return; /* without memory to attach the thread: the collector frees it */
     oaki_span *s = oaki_plain_span(p);
     if (OAKI_LIKELY(s != NULL)) {
         if (OAKI_LIKELY(!keep_freed(s, p))) free_small(s, p);
@@ -156,7 +175,7 @@ void oak_free(void *p)
     }
     if (OAKI_UNLIKELY(oaki_guard.on)) {
         oaki_leave(t);
-        if (oaki_guard_examine(p, SIZE_MAX, "free")) return; /* reported */
+        if (is_bad(p, "free")) return;
         t = oaki_enter();
     }
     s = object_at(p, "oak_free");
@@ -219,10 +238,11 @@ static bool is_to_stay(const oaki_span *s, size_t n)
     return n > OAKI_SMALL_MAX && (n >= s->size / 2 || !oaki_large_is_read(s));
 }
 
+/* NULL with ENOMEM: the thread can't be attached. */
 static oaki_span *checked_object(void *p, const char *what)
 {
     oaki_thread *t = oaki_enter();
-    if (!t) oak_fatal("oakum: %s: %p: this thread can't be attached: out of memory", what, p);
+    if (!t) return errno = ENOMEM, NULL;
     oaki_span *s = oaki_plain_span(p);
     if (OAKI_UNLIKELY(!s)) s = object_at(p, what);
     oaki_leave(t);
@@ -236,15 +256,16 @@ void *oak_realloc(void *p, size_t n)
         oak_free(p);
         return NULL;
     }
-    if (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, SIZE_MAX, "oak_realloc"))
+    if (OAKI_UNLIKELY(oaki_guard.on) && is_bad(p, "oak_realloc"))
         return errno = EINVAL, NULL;
     oaki_span *s = checked_object(p, "oak_realloc");
+    if (OAKI_UNLIKELY(!s)) return NULL;
     size_t have = s->size;
     if (OAKI_UNLIKELY(s->guarded)) (void)oaki_guard_size(p, &have);
     else if (is_to_stay(s, n)) return cut(s, p, n), p;
     uint32_t type = s->kind == OAKI_TYPED ? oaki_type_id_at(oaki_heap_offset(p)) : 0;
     int saved = errno;
-    void *q = OAKI_BESIDE(p, oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type));
+    void *q = OAKI_IN_ZONE_OF(p, oaki_alloc_kind(n, 1, (oaki_kind)s->kind, type));
     if (!q && (s->guarded || n > s->size || n <= OAKI_SMALL_MAX)) return NULL;
     if (!q) { /* without a mark it would have been resized in place */
         cut(s, p, n);
@@ -259,9 +280,10 @@ void *oak_realloc(void *p, size_t n)
 bool oak_try_resize(void *p, size_t n)
 {
     size_t asked;
-    if (!p || (OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, SIZE_MAX, "oak_try_resize")))
+    if (!p || (OAKI_UNLIKELY(oaki_guard.on) && is_bad(p, "oak_try_resize")))
         return false;
     oaki_span *s = checked_object(p, "oak_try_resize");
+    if (OAKI_UNLIKELY(!s)) return false;
     if (OAKI_UNLIKELY(s->guarded)) return oaki_guard_size(p, &asked) && n == asked;
     if (n > s->size) return false;
     cut(s, p, n);

@@ -51,7 +51,8 @@ OAK_API void *oak_realloc(void *p, size_t n);
 OAK_API bool oak_try_resize(void *p, size_t n);
 
 /** Free an object now. Optional, except for pinned objects. Drops its finalizers and clears its
- * weak references. NULL is allowed.
+ * weak references. NULL is allowed. Does nothing if the thread is not attached, and there is no
+ * memory for that.
  *
  * Fatal for interior pointers, free objects, objects of a discarded zone until their place is used
  * again, and foreign pointers. A double free goes unnoticed once the slot belongs to another object
@@ -128,10 +129,11 @@ OAK_API size_t oak_set_memory_limit(size_t bytes);
  * run on another thread. It fails at once while collections are disabled, and when the request
  * alone exceeds the limit.
  *
- * One exception bounds the cost of a full heap. After 16 failures in a row, a thread's allocations
- * may fail without a collection. This lasts at most four times the last pause, and at most as many
- * allocations as have failed before. It also ends when a page's worth of memory has been freed, or
- * when the thread calls oak_collect. Then failures are exact again. */
+ * One exception bounds the cost of a full heap. After 16 failures in a row at one limit, a thread's
+ * allocations may fail without a collection. This lasts at most four times the last pause, and at
+ * most as many allocations as have failed before. It also ends when a page's worth of memory has
+ * been freed, or when the thread calls oak_collect. Then failures are exact again. When the last 64
+ * collections, of any threads, have made no room, the next one waits four times their pause. */
 OAK_API size_t oak_set_heap_max(size_t bytes);
 
 /** Sweep, and return all free pages to the system at once. Without the call they are returned when
@@ -174,7 +176,9 @@ typedef struct oak_memstats {
     uint64_t next_gc;
     uint64_t last_gc;         /* nanoseconds since 1970 */
     uint64_t pause_total_ns;
-    uint64_t pause_ns[256];   /* a ring of the last pauses; the newest at (num_gc + 255) % 256 */
+    /* rings of the last cycles, the newest at (num_gc + 255) % 256: the sum of each one's pauses,
+     * and its end */
+    uint64_t pause_ns[256];
     uint64_t pause_end[256];  /* nanoseconds since 1970 */
     uint32_t num_gc, num_forced_gc;
     double gc_cpu_fraction;   /* the collector's part of the CPU time available since the start */

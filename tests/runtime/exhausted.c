@@ -277,6 +277,54 @@ START_TEST(a_failing_mmap_is_a_lack_of_memory)
 }
 END_TEST
 
+/* ---- a thread that can't be attached ---- */
+
+static AO_t may_free;
+static void *to_free;
+
+static void *free_first(void *unused)
+{
+    while (!AO_load_acquire(&may_free)) oaki_os_sleep_ns(1000000);
+    if (oak_thread_attach() == 0) wrong = "the thread could be attached";
+    oak_free(to_free);
+    errno = 0;
+    if (oak_realloc(to_free, 300000) || errno != ENOMEM) wrong = "a resize that can't be";
+    if (oak_try_resize(to_free, 10)) wrong = "a resize in place that can't be";
+    return unused;
+}
+
+static void use_up_metadata(void)
+{
+    oaki_thread *t = oaki_enter();
+    for (size_t n = 1 << 16; n >= 16; n /= 2)
+        while (oaki_meta_alloc(n, OAKI_META_OTHER)) continue;
+    oaki_leave(t);
+}
+
+/* Its first call of Oakum's frees: the object is left to the collector. */
+static void free_unattached(void *unused)
+{
+    pthread_t t;
+    (void)unused;
+    start();
+    to_free = oak_alloc(100);
+    ck_assert_int_eq(pthread_create(&t, NULL, free_first, NULL), 0);
+    refuse_mappings(UINT32_MAX);
+    use_up_metadata();
+    AO_store_release(&may_free, 1);
+    ck_assert_int_eq(pthread_join(t, NULL), 0);
+    ck_assert_msg(!wrong, "%s", wrong);
+    ck_assert_uint_ge(oak_usable_size(to_free), 100);
+    oak_free(to_free);
+}
+
+START_TEST(a_thread_that_cannot_be_attached_frees_nothing)
+{
+    if (test_skip_slow()) return;
+    test_child(free_unattached, NULL);
+}
+END_TEST
+
 Suite *suite_runtime_exhausted(void)
 {
     Suite *s = suite_create("runtime_exhausted");
@@ -286,6 +334,7 @@ Suite *suite_runtime_exhausted(void)
     tcase_add_loop_test(tc, mappings_that_are_used_up_are_a_lack_of_memory, 0, 2);
     tcase_add_loop_test(tc, without_a_first_mapping_there_is_no_heap, 0, 2);
     tcase_add_test(tc, a_failing_mmap_is_a_lack_of_memory);
+    tcase_add_test(tc, a_thread_that_cannot_be_attached_frees_nothing);
     suite_add_tcase(s, tc);
     return s;
 }
