@@ -72,8 +72,9 @@ void oaki_mark_in_pause(oaki_driver *d);
 
 /* ---- pauses.c; gc_lock held, the caller's context saved ---- */
 
-/* The init pause of a concurrent cycle. false: the world could not be stopped yet. */
-bool oaki_init_pause(oaki_thread *t);
+/* The init pause of a concurrent cycle. false: the world could not be stopped yet, or a minor cycle
+ * may no longer begin. */
+bool oaki_init_pause(oaki_thread *t, oaki_cycle_kind kind);
 
 /* Ends a cycle in one pause: the final pause of the concurrent one under way, or a whole stopped
  * one. false: the world could not be stopped yet, or the program wants no collection. */

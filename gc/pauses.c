@@ -39,7 +39,7 @@ oaki_stepped oaki_step_init_pause(oaki_driver *d)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_PHASE(INIT_PAUSE);
-    oaki_tables_reclaim(); /* flags of an aborted mark */
+    oaki_tables_reclaim(); /* records that an aborted mark has found certain */
     oaki_hooks_call(&oaki_gc.before);
     oaki_workers_begin();
     if (oaki_gc.mode == OAKI_CONCURRENT) {
@@ -184,15 +184,14 @@ oaki_stepped oaki_step_reclaim(oaki_driver *d)
 
 /* ---- pauses ---- */
 
-/* A cycle begins in this pause. Its mode is its caller's; its kind is decided here. Marks that the
- * last cycle has kept serve this one or none. */
-static void begin_cycle(oaki_cycle_mode mode, oaki_gc_why why)
+/* A cycle begins in this pause. Marks that the last cycle has kept serve this one or none. */
+static void begin_cycle(oaki_cycle_mode mode, oaki_cycle_kind kind)
 {
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    OAKI_ASSERT(mode == OAKI_STOPPED || why == OAKI_GC_DUE);
+    OAKI_ASSERT(kind == OAKI_FULL || oaki_sticky_begins());
     oaki_gc.mode = mode;
-    oaki_gc.kind = why == OAKI_GC_DUE && oaki_sticky_begins() ? OAKI_MINOR : OAKI_FULL;
+    oaki_gc.kind = kind;
     oaki_sticky_set(false);
     oaki_cycle_enter(OAKI_PHASE_INIT_PAUSE);
 }
@@ -216,20 +215,24 @@ static uint64_t prepare_pause(void)
     return at;
 }
 
-bool oaki_init_pause(oaki_thread *t)
+/* A full cycle's pages are protected by now. A minor one relies on marks that were kept, which a
+ * zone that closes meanwhile forbids. */
+bool oaki_init_pause(oaki_thread *t, oaki_cycle_kind kind)
 {
     oaki_driver d = { .thread = t, .paused = true, .why = OAKI_GC_DUE };
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_NO_MARK();
     oaki_record_begin(t, OAKI_GC_DUE, prepare_pause());
-    if (!oaki_world_stop(t)) {
+    bool stopped = oaki_world_stop(t), can = stopped && (kind == OAKI_FULL || oaki_sticky_begins());
+    if (stopped && !can) oaki_world_start(t);
+    if (!can) {
         oaki_helpers_release();
         return false;
     }
     oaki_record_stopped(t);
     oaki_gc.figures.first_begin = oaki_world_asked_ns();
     oaki_caches_flush();
-    begin_cycle(OAKI_CONCURRENT, d.why);
+    begin_cycle(OAKI_CONCURRENT, kind);
     (void)oaki_collector_step(&d);
     oaki_gc.figures.first = oaki_os_now_ns() - oaki_gc.figures.first_begin;
     oaki_world_start(t);
@@ -260,7 +263,8 @@ static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
         return;
     }
     if (oaki_is_marking()) oaki_workers_discard();
-    begin_cycle(OAKI_STOPPED, why);
+    begin_cycle(OAKI_STOPPED,
+                why == OAKI_GC_DUE && oaki_sticky_begins() ? OAKI_MINOR : OAKI_FULL);
 }
 
 bool oaki_pause_to_end(oaki_thread *t, oaki_gc_why why)

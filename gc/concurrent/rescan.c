@@ -107,7 +107,7 @@ OAKI_INLINE void rescan_pages(oak_marker *m, size_t from, size_t to, bool tagged
             rescan_slots(m, first, cls, kind == OAKI_TYPED, lo, hi, tagged);
             continue;
         }
-        OAKI_ASSERT(lo >= first);
+        OAKI_ASSERT(lo >= OAKI_ALIGN_DOWN(first, OAKI_PAGE)); /* a guarded one may begin in it */
         if (!is_marked(first)) continue;
         size_t size = oaki_object_size(first);
         hi = OAKI_MIN(to, OAKI_MAX(first + size, hi));

@@ -173,6 +173,41 @@ START_TEST(none_while_a_zone_is_being_destroyed)
 }
 END_TEST
 
+/* A zone begins to close when the driver has decided on a minor cycle, before the pause. */
+static AO_t closes_one, pauses_begun;
+static oaki_phase last_begun_in;
+
+static void close_before_the_pause(void *ctx)
+{
+    (void)ctx;
+    AO_fetch_and_add1(&pauses_begun);
+    last_begun_in = oaki_phase_now();
+    if (AO_compare_and_swap_full(&closes_one, 1, 0))
+        (void)AO_fetch_and_add1_full(&oaki_gc.closing.zones);
+}
+
+START_TEST(none_when_a_zone_closes_right_before_the_pause)
+{
+    if (!start()) return;
+    ck_assert_int_eq(oaki_gc_before_pause(close_before_the_pause, NULL), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        (void)collect(OAKI_GC_DUE);
+        ck_assert(collect(OAKI_GC_DUE));
+        ck_assert(collect_beside()); /* one would be minor */
+        test_await_idle();
+        AO_store_full(&pauses_begun, 0);
+        AO_store_full(&closes_one, 1);
+        ck_assert(!collect_beside());
+        (void)AO_fetch_and_add_full(&oaki_gc.closing.zones, (AO_t)-1);
+        ck_assert_uint_eq(AO_load(&closes_one), 0);
+        ck_assert_uint_ge(AO_load(&pauses_begun), 2);
+        ck_assert_int_ne(last_begun_in, OAKI_PHASE_IDLE); /* pages were protected first */
+        ck_assert_int_ne(last_begun_in, OAKI_PHASE_SWEEP);
+        check_old();
+    }
+}
+END_TEST
+
 /* ---- counts ---- */
 
 #define FEW_BYTES 20000 /* registers, stacks, spans that are being allocated from */
@@ -211,6 +246,7 @@ Suite *suite_gc_sticky_kept(void)
     tcase_add_test(t, none_follows_marks_that_were_given_up);
     tcase_add_test(t, none_is_kept_while_pages_are_protected);
     tcase_add_test(t, none_while_a_zone_is_being_destroyed);
+    tcase_add_test(t, none_when_a_zone_closes_right_before_the_pause);
     tcase_add_test(t, the_work_of_a_minor_cycle_is_counted);
     suite_add_tcase(s, t);
     return s;
