@@ -132,9 +132,14 @@ void oak_collect(void)
     oaki_scrub(); /* the frames below would hold words that earlier calls have left there */
     oaki_thread *t = oaki_enter();
     if (!t) return;
-    AO_fetch_and_add(&oaki_gc.totals.forced, 1);
+    AO_fetch_and_add(&oaki_gc.totals.forced, 1); /* a listener may ask for it */
     oaki_concurrent_before(t);
-    if (oaki_gc_collect(t, OAKI_GC_ASKED)) oaki_gc_sweep_all();
+    if (oaki_gc_collect(t, OAKI_GC_ASKED)) {
+        oaki_gc_sweep_all();
+        oaki_room_forget(t);
+    } else {
+        AO_fetch_and_add(&oaki_gc.totals.forced, (AO_t)-1);
+    }
     oaki_leave(t);
 }
 

@@ -13,25 +13,27 @@
  * objects that are asked for after it (gc/disclaim.c). So a refused want looks once more, and
  * collections are repeated as long as such objects go.
  *
- * A full heap must not cost one collection per failed allocation. So a thread has a patience: its
- * first PATIENCE refusals in a row each come after a collection. From then on it may be refused at
- * once, until one of these holds:
+ * A full heap must not cost one collection per failed allocation. So a thread has a patience at
+ * each limit: its first PATIENCE refusals in a row each come after a collection. From then on it
+ * may be refused at once, until one of these holds:
  *   - REST times the pause of the last vain collection has passed;
  *   - a page's worth has been freed;
  *   - as many requests were refused at once as in all before.
  * A row ends with a request that is met, or after a time without any refusal. A request's row has
  * the refusals of requests that were no larger: a table that can't grow takes no patience from its
- * entries.
+ * entries. Many threads, or limits, have many rows. So after VAIN vain collections in a row, the
+ * next one waits until REST times the pause of the last has passed.
  *
  * Where collections are off, memory freed by hand may still be out of reach: in empty spans of
  * another size, and in the caches of threads. So a stop takes a collection's place: these are
  * returned, and the wants are served. A host that frees by hand may search for garbage itself
  * before that stop.
  *
- * Owns: the list of wants; the results of the last vain collection; a thread's patience.
+ * Owns: the list of wants; the results of the last vain collections; a thread's patience.
  * Lock: room.lock, and none in a stop.
  * Bound: in a row of refusals of one size, PATIENCE + log2(refusals) requests collect, at most
- * ROUNDS times each. Further collections take at most 1/(REST + 1) of the time. */
+ * ROUNDS times each. Further collections, and all after VAIN, take at most 1/(REST + 1) of the
+ * time. */
 #include "room.h"
 
 #include "collector.h"
@@ -46,6 +48,8 @@
 
 #define PATIENCE 16
 #define REST 4
+#define VAIN 64           /* vain collections in a row, of all threads */
+#define NAP_NS 1000000u   /* of a thread that waits for the next one */
 #define DOUBTS 3  /* collections for one request that may have missed garbage */
 #define ROUNDS 16 /* collections for one request, as long as the last one made room after its end */
 #define STOP_NS UINT64_C(10000000000) /* for threads to stop, where no collection runs */
@@ -55,6 +59,7 @@ static struct {
     oaki_want *first;
     AO_t vain_end, vain_ns; /* the last collection that refused a want: its end, its pause */
     AO_t vain_freed;        /* bytes freed until then, by sweeps and by hand */
+    AO_t vain_row;          /* such collections since one met a want */
     AO_t runs_on; /* 1: a thread of the host's did not stop in time; no stop is tried again */
     const oaki_room_host *host;
 } room = { .lock = OAKI_LOCK_INIT(OAKI_RANK_ROOM) };
@@ -76,6 +81,7 @@ static void put_down(oaki_want *w)
 
 static void unlink_want(const oaki_want *w)
 {
+    OAKI_REQUIRES_LOCK_OR_STOPPED(&room.lock);
     for (oaki_want **at = &room.first; *at; at = &(*at)->next)
         if (*at == w) {
             *at = w->next;
@@ -118,7 +124,7 @@ static bool is_refused(oaki_want *w, oaki_found found)
 void oaki_room_serve(oaki_found found, uint64_t ns)
 {
     oaki_want *next, *w = room.first;
-    bool vain = false;
+    bool vain = false, met = false;
     OAKI_REQUIRES_STOPPED();
     if (OAKI_LIKELY(!w)) return;
     oaki_gc_sweep_all();
@@ -130,12 +136,21 @@ void oaki_room_serve(oaki_found found, uint64_t ns)
         else if (is_refused(w, found))
             w->answer = OAKI_WANT_REFUSED;
         vain |= w->answer == OAKI_WANT_REFUSED;
+        met |= w->answer == OAKI_WANT_GOT;
         if (w->answer != OAKI_WANT_WAITS) unlink_want(w);
     }
+    if (met) AO_store(&room.vain_row, 0);
     if (!vain) return;
+    AO_fetch_and_add1(&room.vain_row);
     AO_store(&room.vain_freed, bytes_freed());
     AO_store(&room.vain_ns, ns);
     AO_store(&room.vain_end, (AO_t)oaki_os_now_ns());
+}
+
+bool oaki_room_is_wanted(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    return room.first != NULL;
 }
 
 /* ---- patience ---- */
@@ -154,18 +169,58 @@ static unsigned size_of(const oaki_want *w)
     return OAKI_MIN(size, OAKI_PATIENCE_SIZES - 1u);
 }
 
-static bool is_spent(oaki_patience *p, const oaki_want *w, uint64_t now)
+static uint64_t rest_ns(void)
 {
-    uint32_t zone = w->thread->mcache->zone->id;
-    uint64_t rest = REST * (uint64_t)AO_load(&room.vain_ns), refused = 0, at_once = 0;
-    if (p->zone != zone || now - p->last_ns > PATIENCE * rest) *p = (oaki_patience){ .zone = zone };
+    return REST * (uint64_t)AO_load(&room.vain_ns);
+}
+
+/* Has the last vain collection ended so short a time ago that another would be one, too? */
+static bool is_resting(uint64_t now)
+{
+    if (now - AO_load(&room.vain_end) > rest_ns()) return false;
+    return bytes_freed() - AO_load(&room.vain_freed) < OAKI_PAGE;
+}
+
+/* The row at the limit that refuses the want; the row used last goes when there is no place. */
+static oaki_patience *row_of(const oaki_want *w, uint64_t now)
+{
+    const oak_zone *z = w->thread->mcache->zone;
+    size_t held = AO_load(&z->pages), limit = AO_load(&z->limit);
+    uint32_t zone = z->id && (held > limit || w->pages > limit - held) ? z->id : 0;
+    oaki_patience *row = w->thread->patience, *p = row;
+    for (unsigned i = 0; i < OAKI_PATIENCE_LIMITS; i++) {
+        if (row[i].last_ns && row[i].zone == zone && now - row[i].last_ns <= PATIENCE * rest_ns())
+            return &row[i];
+        if (row[i].last_ns < p->last_ns) p = &row[i];
+    }
+    *p = (oaki_patience){ .zone = zone };
+    return p;
+}
+
+static bool is_spent(const oaki_patience *p, const oaki_want *w, uint64_t now)
+{
+    uint64_t refused = 0, at_once = 0;
     for (unsigned i = 0; i <= size_of(w); i++) {
         refused += p->of[i].refused;
         at_once += p->of[i].at_once;
     }
-    if (refused < PATIENCE || at_once >= refused - at_once) return false;
-    if (now - AO_load(&room.vain_end) > rest) return false;
-    return bytes_freed() - AO_load(&room.vain_freed) < OAKI_PAGE;
+    return refused >= PATIENCE && at_once < refused - at_once && is_resting(now);
+}
+
+/* Waits for the turn to collect, where many collections were vain. true: there is room. */
+static bool wait_for_turn(oaki_thread *t, oaki_want *w)
+{
+    OAKI_REQUIRES_INSIDE();
+    for (uint64_t now; AO_load(&room.vain_row) >= VAIN; ) {
+        now = oaki_os_now_ns();
+        if (!is_resting(now)) break;
+        uint64_t left = AO_load(&room.vain_end) + rest_ns() - now;
+        oaki_leave(t);
+        oaki_os_sleep_ns(OAKI_MIN(OAKI_MAX(left, 1), NAP_NS));
+        (void)oaki_enter();
+        if (w->take(w)) return true;
+    }
+    return false;
 }
 
 /* What a collection could not do for one request, it could not have done for a larger one. */
@@ -314,23 +369,31 @@ static bool collect_for(oaki_thread *t, oaki_want *w)
 
 bool oaki_room_make(oaki_thread *t, oaki_want *w)
 {
-    oaki_patience *p = &t->patience;
     OAKI_REQUIRES_INSIDE();
     OAKI_REQUIRES_SELF(t);
     w->thread = t;
     if (is_hopeless(w) || (room.host && !room.host->waits())) return false;
     bool got = sweep_for(t, w);
     while (!got && oaki_guard.on && oaki_free_waiting(0)) got = sweep_for(t, w);
-    if (!got && is_spent(p, w, oaki_os_now_ns())) return refuse(p, w, true);
-    if (!got && !collect_for(t, w)) return refuse(p, w, false);
-    memset(p->of, 0, sizeof p->of);
+    uint64_t now = oaki_os_now_ns();
+    oaki_patience *p = row_of(w, now);
+    if (!got && is_spent(p, w, now)) return refuse(p, w, true);
+    if (!got && !wait_for_turn(t, w) && !collect_for(t, w)) return refuse(p, w, false);
+    *p = (oaki_patience){ 0 };
     return true;
+}
+
+void oaki_room_forget(oaki_thread *t)
+{
+    OAKI_REQUIRES_SELF(t);
+    memset(t->patience, 0, sizeof t->patience);
 }
 
 /* The requests of other threads belong to the parent. */
 static void after_fork(void)
 {
     oaki_want *next;
+    OAKI_REQUIRES_FORKED();
     for (oaki_want *w = room.first; w; w = next) {
         next = w->next;
         if (w->thread != oaki_thread_self()) unlink_want(w);

@@ -31,6 +31,9 @@ typedef struct oaki_want {
  * callbacks for the end of a collection. The caller sets errno. */
 bool oaki_room_make(oaki_thread *t, oaki_want *w);
 
+/* The thread has collected: its next refusals come after a collection each, as the first ones. */
+void oaki_room_forget(oaki_thread *t);
+
 /* The garbage that a mark has found, of all that existed when its last stop began. */
 typedef enum oaki_found {
     OAKI_FOUND_SOME, /* some: it was a minor collection, or had begun before */
@@ -41,6 +44,9 @@ typedef enum oaki_found {
 
 /* After the end of a mark, in its stop. ns: the length of the pause. */
 void oaki_room_serve(oaki_found found, uint64_t ns);
+
+/* In a stop: do any wants wait? */
+bool oaki_room_is_wanted(void);
 
 /* Takes the want off the list, if it is there: it will not be answered. */
 void oaki_room_withdraw(oaki_want *w);

@@ -43,10 +43,11 @@ typedef struct oaki_lateness {
 } oaki_lateness;
 
 #define OAKI_PATIENCE_SIZES 8
+#define OAKI_PATIENCE_LIMITS 4
 
-/* Refusals of memory in a row, in one zone (room.c). */
+/* Refusals of memory in a row, at one limit (room.c). */
 typedef struct oaki_patience {
-    uint32_t zone;
+    uint32_t zone; /* whose limit it is; 0: the heap's, or the system's */
     struct {
         /* In a row; of those, without a collection since the last one. */
         unsigned refused, at_once;
@@ -65,7 +66,7 @@ typedef struct oaki_thread {
     bool finalizes;                   /* (self) it runs finalizers */
     oaki_held held;                   /* (self) what it calls later */
     unsigned notifies;                /* (self) calls of oak_finalizer_notify's function */
-    oaki_patience patience;           /* (self) */
+    oaki_patience patience[OAKI_PATIENCE_LIMITS]; /* (self) at the limits that it met last */
     /* (self) not 0: the handler only sets stop_pending; see OAKI_IN_RUNTIME */
     unsigned int in_runtime;
     unsigned int stop_pending;        /* (self) it must park on its way out */
@@ -341,6 +342,10 @@ bool oaki_fork_is_held(void); /* by the calling thread */
  * comes in between. t may be NULL. Meanwhile it counts as stopped, its context saved. */
 void oaki_loader_begin(oaki_thread *t);
 void oaki_loader_end(oaki_thread *t);
+
+/* dl_iterate_phdr between the two. Any thread, any state; fn may not fork. */
+struct dl_phdr_info;
+int oaki_loader_each(int (*fn)(struct dl_phdr_info *info, size_t size, void *ctx), void *ctx);
 
 /* No stop halts a helper. So each of its small quanta on the heap goes between begin and end, for
  * one helper at a time. Neither a stop nor a fork comes in between. */

@@ -7,6 +7,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <oakum/zone.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ Suite *suite_gc_limit_full(void);
 #define BLOCKS 128
 #define PATIENCE 16 /* collections for a row of refusals, to begin with */
 #define REST 4      /* then the world runs so many times as long as it stood */
+#define VAIN 64     /* vain collections of all threads, before the next waits */
 #define CALLS 20000
 
 static void *block[BLOCKS], *rest[16384]; /* all that is held */
@@ -130,6 +132,64 @@ START_TEST(rows_of_several_threads_share_them)
 }
 END_TEST
 
+/* The refusals of a thread at several limits: each has a row of its own. */
+START_TEST(limits_in_turn_share_no_row)
+{
+    static void **kept;
+    oak_zone *z[3] = { oak_zone_new(NULL), oak_zone_new(&(oak_zone_options){ .limit = 65536 }),
+                       oak_zone_new(&(oak_zone_options){ .limit = 65536 }) };
+    let_go(0);
+    for (size_t i = 1; i < 3; i++)
+        for (void **x; (x = oak_zone_alloc(z[i], 64)) != NULL; kept = x) *x = kept;
+    fill_rest();
+    oak_memstats before = test_stats();
+    uint64_t begun = oaki_os_now_ns();
+    for (size_t i = 0; i < 3000; i++) {
+        ck_assert_ptr_null(oak_alloc(64));
+        for (size_t k = 0; k < 3; k++) ck_assert_ptr_null(oak_zone_alloc(z[k], 64));
+    }
+    uint64_t ns = oaki_os_now_ns() - begun;
+    size_t n = test_stats().num_gc - before.num_gc, most = most_collections(3, 6000, &before, ns);
+    printf("at three limits in %.1f ms: %zu collections, at most %zu\n", (double)ns / 1e6, n, most);
+    ck_assert_uint_le(n, most);
+}
+END_TEST
+
+static void *fail_once(void *arg)
+{
+    (void)arg;
+    ck_assert_ptr_null(oak_alloc(64));
+    return NULL;
+}
+
+/* Each has patience, but collections that are vain take a part of the time only. */
+START_TEST(threads_that_come_and_go_share_the_time)
+{
+    size_t threads = 400;
+    oak_memstats before = test_stats();
+    uint64_t begun = oaki_os_now_ns();
+    for (size_t i = 0; i < threads; i++) test_join(test_start(fail_once, NULL));
+    uint64_t ns = oaki_os_now_ns() - begun;
+    oak_memstats s = test_stats();
+    size_t n = s.num_gc - before.num_gc;
+    uint64_t stood = s.pause_total_ns - before.pause_total_ns;
+    printf("%zu threads in %.1f ms: %zu collections of %.1f ms\n", threads, (double)ns / 1e6, n,
+           (double)stood / 1e6);
+    ck_assert_uint_gt(n, VAIN);
+    ck_assert_uint_le(stood, ns / (REST / 2 + 1) + stood * VAIN / n);
+}
+END_TEST
+
+/* One that waits for its turn gets what is let go of meanwhile. */
+START_TEST(who_waits_for_a_turn_gets_what_is_let_go_of)
+{
+    for (size_t i = 0; i < VAIN + 10; i++) test_join(test_start(fail_once, NULL));
+    let_go(0);
+    ck_assert(add_block(0));
+    check_rest();
+}
+END_TEST
+
 /* ---- letting go ---- */
 
 START_TEST(what_is_let_go_of_after_a_refusal_serves_the_next_request)
@@ -155,8 +215,8 @@ END_TEST
 START_TEST(after_a_long_row_a_collection_that_is_asked_for_helps_at_once)
 {
     (void)refusals(1000);
-    let_go(0);
     oak_collect();
+    let_go(0);
     ck_assert(add_block(0));
 }
 END_TEST
@@ -288,6 +348,9 @@ Suite *suite_gc_limit_full(void)
     tcase_add_test(c, rows_of_several_threads_share_them);
     tcase_add_test(c, what_is_let_go_of_after_a_refusal_serves_the_next_request);
     tcase_add_test(c, so_it_does_after_the_last_refusal_of_a_threads_patience);
+    tcase_add_test(c, limits_in_turn_share_no_row);
+    tcase_add_test(c, threads_that_come_and_go_share_the_time);
+    tcase_add_test(c, who_waits_for_a_turn_gets_what_is_let_go_of);
     tcase_add_test(c, after_a_long_row_a_collection_that_is_asked_for_helps_at_once);
     tcase_add_test(c, after_a_long_row_it_takes_no_longer_than_that_row_did);
     tcase_add_test(c, after_a_long_row_what_is_freed_by_hand_serves_any_class);
