@@ -5,10 +5,9 @@
  * (meta_builtin.c). The other is an arena of jemalloc (meta_jemalloc.c), an option for the
  * configuration of a shared library.
  *
- * Never called while the world is stopped, as a stopped thread of the host may hold a lock of
- * jemalloc. A collection takes the metadata it needs before the stop. Call it inside
- * oaki_enter/oaki_leave, or on a runtime thread that is never stopped. Memory is 16-aligned, and
- * not zeroed unless said. */
+ * Call it inside oaki_enter/oaki_leave, or on a runtime thread that is never stopped. With the
+ * world stopped it is called only for requests that are answered in the stop (room.c). A collection
+ * takes the metadata it needs before. Memory is 16-aligned, and not zeroed unless said. */
 #ifndef OAKI_META_H
 #define OAKI_META_H
 

@@ -5,6 +5,8 @@
  * Owns: the arena, and its address space, including jemalloc's own bookkeeping. jemalloc gets the
  * space through the hooks below, and keeps it. No thread cache is used, and free pages go back to
  * the system at once. So `held` is the memory handed out, in whole slabs, plus the bookkeeping.
+ * A stopped thread of the program may hold a lock of jemalloc. So with the world stopped, blocks
+ * are pages of the system's, and blocks of jemalloc's that are freed wait for the next call.
  * Lock: jemalloc's own. mapped and resident need none, so they may be called in a stopped world.
  * jemalloc registers its fork handlers when it is loaded, before Oakum does. So in a fork Oakum's
  * locks are taken first, as elsewhere. */
@@ -12,6 +14,7 @@
 
 #ifdef OAKI_META_JEMALLOC
 
+#include "contract.h"
 #include "os.h"
 #include "print.h"
 
@@ -32,7 +35,15 @@ static unsigned arena;
 static char name[32];
 static range ranges[RANGES];
 static AO_t ranges_n;
-static AO_t held; /* bytes in use by jemalloc, not purged */
+static AO_t held; /* bytes in use by jemalloc, not purged, and those of pages for stops */
+
+/* A block that was freed in a stop. */
+typedef struct late {
+    struct late *next;
+    size_t n;
+} late;
+
+static AO_t freed_late;
 
 static void *range_carve(range *r, size_t size, size_t align)
 {
@@ -188,19 +199,78 @@ static int flags(void)
     return (int)MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
 }
 
+static bool is_jemallocs(const void *p)
+{
+    for (size_t i = AO_load_acquire(&ranges_n); i-- > 0;) {
+        uintptr_t start = AO_load_acquire(&ranges[i].start);
+        if (start && (uintptr_t)p - start < ranges[i].size) return true;
+    }
+    return false;
+}
+
+static size_t whole_pages(size_t n)
+{
+    return OAKI_ALIGN_UP(n, oaki_os_page_size());
+}
+
+static void *alloc_pages(size_t n)
+{
+    void *p = oaki_os_map(whole_pages(n));
+    if (p) oaki_count_add(&held, whole_pages(n));
+    return p;
+}
+
+static void free_late(void)
+{
+    OAKI_REQUIRES_RUNNING();
+    AO_t first;
+    do first = AO_load_acquire(&freed_late);
+    while (first && !AO_compare_and_swap_full(&freed_late, first, 0));
+    for (late *l = (late *)first, *next; l; l = next) {
+        next = l->next;
+        sdallocx(l, l->n, flags());
+    }
+}
+
+static void *je_alloc_by(size_t n, int more)
+{
+    if (OAKI_UNLIKELY(oaki_world_stopped())) return alloc_pages(n);
+    if (OAKI_UNLIKELY(AO_load(&freed_late) != 0)) free_late();
+    return mallocx(OAKI_MAX(n, ALIGN), flags() | more);
+}
+
 static void *je_alloc(size_t n)
 {
-    return mallocx(OAKI_MAX(n, ALIGN), flags());
+    return je_alloc_by(n, 0);
 }
 
 static void *je_zalloc(size_t n)
 {
-    return mallocx(OAKI_MAX(n, ALIGN), flags() | MALLOCX_ZERO);
+    return je_alloc_by(n, MALLOCX_ZERO);
+}
+
+static void free_in_a_stop(void *p, size_t n)
+{
+    late *l = p;
+    AO_t next;
+    l->n = n;
+    do {
+        next = AO_load(&freed_late);
+        l->next = (late *)next;
+    } while (!AO_compare_and_swap_full(&freed_late, next, (AO_t)l));
 }
 
 static void je_free(void *p, size_t n)
 {
-    sdallocx(p, OAKI_MAX(n, ALIGN), flags());
+    size_t size = OAKI_MAX(n, ALIGN);
+    if (OAKI_UNLIKELY(!is_jemallocs(p))) {
+        oaki_os_release(p, whole_pages(n));
+        oaki_count_sub(&held, whole_pages(n));
+    } else if (OAKI_UNLIKELY(oaki_world_stopped())) {
+        free_in_a_stop(p, size);
+    } else {
+        sdallocx(p, size, flags());
+    }
 }
 
 static size_t je_rounded(size_t n)

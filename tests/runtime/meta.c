@@ -1,11 +1,14 @@
 /* meta.c - tests of the metadata allocator, whichever back end this program was built with:
  * check_oakum has the built-in one, check_jemalloc the other. Random work is checked against what
  * was written, and the accounts against what is held. */
+#include "runtime/collector.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
+#include "runtime/thread.h"
 
 #include <check.h>
 #include <errno.h>
+#include <oakum/oakum.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -351,6 +354,37 @@ START_TEST(a_long_run_is_taken_from_the_one_empty_region)
 END_TEST
 #endif
 
+/* Requests at a limit are answered in the stop. A block of either time may go in the other. */
+START_TEST(blocks_come_and_go_in_a_stop)
+{
+    static const size_t sizes[] = { 1, 100, 5000, 300000 };
+    enum { SIZES = sizeof sizes / sizeof *sizes };
+    char *before[SIZES], *within[SIZES];
+    ck_assert_int_eq(oak_init(NULL), 0);
+    oaki_gc_stop_end(oaki_gc_stop_begin()); /* this thread's records are made */
+    size_t used = all_in_use(), mapped = oaki_meta_mapped();
+    for (int round = 0; round < 20; round++) {
+        oaki_thread *t = oaki_enter();
+        for (size_t i = 0; i < SIZES; i++) before[i] = oaki_meta_zalloc(sizes[i], OAKI_META_GC);
+        oaki_leave(t);
+        t = oaki_gc_stop_begin();
+        for (size_t i = 0; i < SIZES; i++) {
+            within[i] = oaki_meta_zalloc(sizes[i], OAKI_META_GC);
+            ck_assert_ptr_nonnull(within[i]);
+            ck_assert(within[i][0] == 0 && within[i][sizes[i] - 1] == 0);
+            memset(within[i], 1, sizes[i]);
+            oaki_meta_free(before[i], sizes[i], OAKI_META_GC);
+        }
+        oaki_gc_stop_end(t);
+        t = oaki_enter();
+        for (size_t i = 0; i < SIZES; i++) oaki_meta_free(within[i], sizes[i], OAKI_META_GC);
+        oaki_leave(t);
+        ck_assert_uint_eq(all_in_use(), used);
+    }
+    ck_assert_uint_le(oaki_meta_mapped(), mapped + (2 << 20));
+}
+END_TEST
+
 START_TEST(no_memory_is_a_value)
 {
     errno = 0;
@@ -458,6 +492,7 @@ Suite *suite_runtime_meta(void)
         tcase_add_test(tc, a_large_table_moves_when_it_grows);
     }
 #endif
+    tcase_add_test(tc, blocks_come_and_go_in_a_stop);
     tcase_add_test(tc, no_memory_is_a_value);
     tcase_add_test(tc, a_table_grows_by_doubling);
     tcase_add_test(tc, a_forked_child_can_allocate);
