@@ -2,6 +2,7 @@
  *
  * Owns: nothing. Bound: O(objects * segments). */
 #include "object.h"
+#include "runtime/thread.h"
 #include <elf.h>
 #include <errno.h>
 #include <limits.h>
@@ -81,7 +82,7 @@ static int add(struct dl_phdr_info *info, size_t size, void *arg)
 int oaki_objects_read(oaki_objects *out)
 {
     *out = (oaki_objects){ .n = 0 };
-    if (dl_iterate_phdr(add, out) == 0) return 0;
+    if (oaki_loader_each(add, out) == 0) return 0;
     oaki_objects_free(out);
     errno = ENOMEM;
     return -1;
@@ -119,5 +120,5 @@ static int look_for_linker(struct dl_phdr_info *info, size_t size, void *unused)
 
 bool oaki_objects_are_linked(void)
 {
-    return dl_iterate_phdr(look_for_linker, NULL) == 2;
+    return oaki_loader_each(look_for_linker, NULL) == 2;
 }

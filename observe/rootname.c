@@ -61,7 +61,7 @@ static void name_tls(const oaki_root_found *f, oak_root_info *out)
 {
     tls_query q = { .addr = (uintptr_t)f->address, .tp = (uintptr_t)f->tp };
     if (!q.tp) return;
-    dl_iterate_phdr(look_in_module, &q);
+    (void)oaki_loader_each(look_in_module, &q);
     if (!q.found) return;
     out->offset = q.offset;
     oaki_name_of_tls(q.file, q.offset, out->where, sizeof out->where, &out->offset);

@@ -169,7 +169,7 @@ void oaki_code_map_read(oaki_code_map *m)
 {
     m->n = 0;
     oaki_stack_find_own();
-    dl_iterate_phdr(read_code, m);
+    (void)oaki_loader_each(read_code, m);
 }
 
 static bool behind_call(uintptr_t pc, uintptr_t lo)

@@ -126,9 +126,7 @@ static void refresh(void)
 {
     bool first = true;
     if (!AO_int_compare_and_swap_full(&table.writing, 0, 1)) return; /* another thread does it */
-    oaki_loader_begin(NULL);
-    (void)dl_iterate_phdr(read_object, &first);
-    oaki_loader_end(NULL);
+    (void)oaki_loader_each(read_object, &first);
     if (!first) AO_fetch_and_add1_full(&table.seq);
     AO_int_store_release(&table.writing, 0);
 }
@@ -229,7 +227,7 @@ static void find_program(void)
 {
     uintptr_t base = 0;
     if (program.hi) return;
-    if (dl_iterate_phdr(look_at_program, &base) == 1) look_for_frames(base);
+    if (oaki_loader_each(look_at_program, &base) == 1) look_for_frames(base);
 }
 
 int oaki_unwind_find_init(bool by_loader)

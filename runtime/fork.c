@@ -32,6 +32,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <link.h>
 #include <signal.h>
 
 unsigned int oaki_fork_gate;
@@ -154,6 +155,17 @@ void oaki_loader_end(oaki_thread *t)
 {
     count_out(&forking.asking);
     if (t) oaki_stop_unblock(t);
+}
+
+/* A handler that has interrupted the runtime or a fork can't wait. */
+int oaki_loader_each(int (*fn)(struct dl_phdr_info *info, size_t size, void *ctx), void *ctx)
+{
+    const oaki_thread *t = oaki_thread_self();
+    bool waits = !oaki_fork_is_ours() && (!t || t->in_runtime == 0);
+    if (waits) oaki_loader_begin(NULL);
+    int result = dl_iterate_phdr(fn, ctx);
+    if (waits) oaki_loader_end(NULL);
+    return result;
 }
 
 /* ---- helpers ---- */

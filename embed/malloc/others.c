@@ -18,6 +18,7 @@
 #include "preload.h"
 #include "runtime/os.h"
 #include "runtime/probe.h"
+#include <errno.h>
 #include <link.h>
 #include <string.h>
 
@@ -45,7 +46,7 @@ typedef struct symbols {
     uintptr_t base;
     const ElfW(Sym) *symbol;
     const char *string;
-    const uint32_t *hash;
+    const uint32_t *hash, *old_hash; /* GNU's table, or the older one alone */
 } symbols;
 
 /* The address in an entry of the dynamic section. The loader has added the base, except for the
@@ -66,8 +67,9 @@ static bool read_symbols(const struct dl_phdr_info *o, symbols *out)
         if (d->d_tag == DT_SYMTAB) out->symbol = at(out->base, d->d_un.d_ptr);
         if (d->d_tag == DT_STRTAB) out->string = at(out->base, d->d_un.d_ptr);
         if (d->d_tag == DT_GNU_HASH) out->hash = at(out->base, d->d_un.d_ptr);
+        if (d->d_tag == DT_HASH) out->old_hash = at(out->base, d->d_un.d_ptr);
     }
-    return out->symbol && out->string && out->hash;
+    return out->symbol && out->string && (out->hash || out->old_hash);
 }
 
 static uint32_t hash_of(const char *name)
@@ -77,9 +79,24 @@ static uint32_t hash_of(const char *name)
     return h;
 }
 
+static bool is_it(const symbols *s, const ElfW(Sym) *y, const char *name)
+{
+    return y->st_shndx != SHN_UNDEF && ELF64_ST_TYPE(y->st_info) == STT_FUNC &&
+           strcmp(s->string + y->st_name, name) == 0;
+}
+
+/* Of --hash-style=sysv, whose table has the number of symbols. */
+static void *find_among_all(const symbols *s, const char *name)
+{
+    for (uint32_t i = 0; i < s->old_hash[1]; i++)
+        if (is_it(s, &s->symbol[i], name)) return (void *)(s->base + s->symbol[i].st_value);
+    return NULL;
+}
+
 /* A function that the object defines, or NULL. */
 static void *find(const symbols *s, const char *name)
 {
+    if (!s->hash) return find_among_all(s, name);
     uint32_t buckets = s->hash[0], first = s->hash[1], words = s->hash[2], h = hash_of(name);
     const uint32_t *bucket = s->hash + 4 + words * (sizeof(ElfW(Addr)) / sizeof(uint32_t));
     const uint32_t *chain = bucket + buckets;
@@ -87,9 +104,7 @@ static void *find(const symbols *s, const char *name)
     for (uint32_t i = bucket[h % buckets];; i++) {
         const ElfW(Sym) *y = &s->symbol[i];
         uint32_t other = chain[i - first];
-        if ((other | 1) == (h | 1) && y->st_shndx != SHN_UNDEF &&
-            ELF64_ST_TYPE(y->st_info) == STT_FUNC && strcmp(s->string + y->st_name, name) == 0)
-            return (void *)(s->base + y->st_value);
+        if ((other | 1) == (h | 1) && is_it(s, y, name)) return (void *)(s->base + y->st_value);
         if (other & 1) return NULL;
     }
 }
@@ -147,13 +162,16 @@ static int look(struct dl_phdr_info *o, size_t size, void *ctx)
 
 /* ---- the owner of a block ---- */
 
-static bool jemalloc_owns(void *fn, const void *p)
+/* jemalloc before 5.1 can't be asked: then it is one of the others. */
+static bool jemalloc_owns(allocator *a, const void *p)
 {
     int (*mallctl)(const char *name, void *old, size_t *oldlen, void *new, size_t newlen);
     unsigned arena;
     size_t n = sizeof arena;
-    *(void **)&mallctl = fn;
-    return mallctl("arenas.lookup", &arena, &n, &p, sizeof p) == 0;
+    *(void **)&mallctl = a->owns;
+    int e = mallctl("arenas.lookup", &arena, &n, &p, sizeof p);
+    if (e == ENOENT) a->kind = OTHER;
+    return e == 0;
 }
 
 static bool tcmalloc_owns(void *fn, const void *p)
@@ -198,10 +216,10 @@ static bool is_on_stack(const char *p)
     return p >= sp - 4096 && p < hi;
 }
 
-static bool owns(const allocator *a, const search *q)
+static bool owns(allocator *a, const search *q)
 {
     switch (a->kind) {
-    case JEMALLOC: return jemalloc_owns(a->owns, q->p);
+    case JEMALLOC: return jemalloc_owns(a, q->p);
     case TCMALLOC: return tcmalloc_owns(a->owns, q->p);
     case MIMALLOC: return mimalloc_owns(a->owns, q->p);
     case LIBC: return !q->in_object && !is_on_stack(q->p) && libc_owns(q->p);
@@ -214,11 +232,11 @@ static bool owns(const allocator *a, const search *q)
 static bool find_owner(void *p, allocator *out)
 {
     search q = { .p = p };
-    (void)dl_iterate_phdr(look, &q);
+    (void)oaki_loader_each(look, &q);
     for (kind k = JEMALLOC; k <= OTHER; k++)
         for (size_t i = 0; i < MOST; i++) {
             *out = q.of[i];
-            if (out->free && out->kind == k && owns(out, &q)) return true;
+            if (out->free && out->kind == k && owns(&q.of[i], &q)) return true;
         }
     return false;
 }
