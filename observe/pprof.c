@@ -362,7 +362,7 @@ static void mapping_out(writer *w, size_t i)
 
 static int write_profile(writer *w, const oak_profile *p)
 {
-    oaki_os_random(&w->seed, sizeof w->seed);
+    oaki_os_seed(&w->seed, sizeof w->seed);
     w->z = oaki_gzip_new(write_out, w);
     if (!w->z) return ENOMEM;
     if (list_mappings(w) == 0) {

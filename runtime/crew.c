@@ -54,13 +54,14 @@ static __thread oaki_seat *mine __attribute__((tls_model("initial-exec")));
 
 /* ---- is it gone? ---- */
 
-/* Where a filter refuses the signal, /proc tells. After the end of a thread (name) its id may be
- * another one's by now, of another name. */
+/* Where a filter refuses the signal, /proc tells; where /proc is missing, the signal does. After
+ * the end of a thread (name) its id may be another one's by now, of another name. */
 static bool is_gone(int tid, const char *name)
 {
     oaki_task task;
-    if (syscall(SYS_tgkill, oaki_os_pid(), tid, 0) != 0 && errno == ESRCH) return true;
-    if (!oaki_task_read(tid, &task)) return oaki_task_none(errno);
+    bool refused = syscall(SYS_tgkill, oaki_os_pid(), tid, 0) != 0;
+    if (refused && errno == ESRCH) return true;
+    if (!oaki_task_read(tid, &task)) return refused && oaki_task_none(errno);
     return oaki_task_is_dead(&task) || (name && strcmp(task.name, name) != 0);
 }
 
@@ -195,6 +196,13 @@ static size_t leaving(void)
             n++;
     }
     return n;
+}
+
+void oaki_crew_dismiss(void)
+{
+    AO_int_store(&ending, END_ALL);
+    AO_nop_full();
+    (void)call(true);
 }
 
 bool oaki_crew_end(bool all, uint64_t patience_ns)

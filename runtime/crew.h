@@ -1,5 +1,5 @@
-/* crew.h - the registry of the threads that Oakum starts: each has a seat, ends when it is told to,
- * and is waited for.
+/* crew.h - the registry of the threads that Oakum starts: each has a seat, ends when it is asked
+ * to, and is waited for.
  *
  * A thread of the crew waits by oaki_crew_wait and naps by oaki_crew_nap. When one of them returns
  * false, the thread notes that it is no more, and returns from its function. */
@@ -32,6 +32,8 @@ bool oaki_crew_has_me(void); /* is the calling thread one of the crew? */
  * caller is no thread of the crew, attached or not, and outside of oaki_enter. */
 bool oaki_crew_end(bool all, uint64_t patience_ns);
 void oaki_crew_resume(void); /* threads may be started again */
+/* Asks all to end, and waits for none. By a thread of the crew. */
+void oaki_crew_dismiss(void);
 
 /* A thread of the program detaches in its last round of key destructors. oaki_crew_end also waits
  * until it has left Oakum's code. */

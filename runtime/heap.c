@@ -69,7 +69,7 @@ static int start(const oak_config *cfg)
         return -1;
     }
     init_locks(h);
-    oaki_os_random(&h->sampler.random, sizeof h->sampler.random);
+    oaki_os_seed(&h->sampler.random, sizeof h->sampler.random);
     oaki_sizeclass_init();
     AO_store(&h->heap_max, h->config.heap_max);
     AO_store(&h->memory_limit, h->config.memory_limit);

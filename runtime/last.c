@@ -4,7 +4,8 @@
  * ever, with all signals blocked. So a watcher starts when an attached thread exits, the main
  * thread is gone, and only threads that Oakum has started are attached. It samples the process's
  * threads until only helpers are left: their names begin with "oakum/". Then it calls exit(0), as
- * libc would have done.
+ * libc would have done. Without /proc, as after chroot, threads can't be seen. There all helpers
+ * end, so that libc ends the process with its last thread.
  *
  * Owns: the watcher, one at a time. Lock: none. */
 #include "crew.h"
@@ -56,18 +57,27 @@ static bool only_helpers_left(void)
     return only;
 }
 
+static bool can_see(void)
+{
+    return access("/proc/self/task", F_OK) == 0 || errno != ENOENT;
+}
+
 static void *watch(void *arg)
 {
-    while (life_of(oaki_os_pid()) != GONE || !only_helpers_left())
+    bool sees = can_see();
+    while (sees && (life_of(oaki_os_pid()) != GONE || !only_helpers_left()))
         if (!oaki_crew_nap(LOOK_NS)) {
             AO_int_store(&watching, 0);
             return arg;
         }
-    exit(0);
+    if (sees) exit(0);
+    oaki_crew_dismiss();
+    return arg;
 }
 
 static void after_fork(void)
 {
+    OAKI_REQUIRES_FORKED();
     AO_int_store(&watching, 0);
 }
 

@@ -52,6 +52,8 @@ bool oaki_os_alone(void);                         /* the process certainly has o
 /* Random bytes. false where the system gives none: the bytes differ from process to process, but
  * can be guessed. */
 bool oaki_os_random(void *out, size_t n);
+/* The same for seeds. It does not wait where the system has none yet, as early in its boot. */
+void oaki_os_seed(void *out, size_t n);
 void oaki_os_sleep_ns(uint64_t ns);
 void oaki_os_sleep_exactly_ns(uint64_t ns); /* without the up to 50 us of slack */
 void oaki_os_yield(void);

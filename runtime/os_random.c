@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/auxv.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -52,13 +53,13 @@ static size_t read_random(char *p, size_t n)
 }
 
 /* A filter may forbid getrandom, and Linux before 3.17 lacks it. */
-bool oaki_os_random(void *out, size_t n)
+static bool fill(void *out, size_t n, unsigned flags)
 {
     int saved = errno;
     char *p = out;
     size_t at = 0;
     while (at < n) {
-        long got = syscall(SYS_getrandom, p + at, n - at, 0);
+        long got = syscall(SYS_getrandom, p + at, n - at, flags);
         if (got < 0 && errno != EINTR) break;
         if (got > 0) at += (size_t)got;
     }
@@ -66,4 +67,14 @@ bool oaki_os_random(void *out, size_t n)
     if (at < n) guess(p + at, n - at);
     errno = saved;
     return at == n;
+}
+
+bool oaki_os_random(void *out, size_t n)
+{
+    return fill(out, n, 0);
+}
+
+void oaki_os_seed(void *out, size_t n)
+{
+    (void)fill(out, n, GRND_NONBLOCK);
 }

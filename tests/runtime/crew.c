@@ -3,9 +3,11 @@
 #include "runtime/crew.h"
 #include "runtime/heap.h"
 #include "runtime/mappings.h"
+#include "tests/heap.h"
 #include "tests/threads.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 Suite *suite_runtime_crew(void);
 
@@ -60,6 +62,30 @@ START_TEST(all_end_when_they_are_told_to)
     oaki_crew_resume();
     spawn(waits, false);
     test_wait(&begun, 6);
+}
+END_TEST
+
+/* After chroot the system tells of threads by tgkill alone. */
+static void end_without_proc(void *unused)
+{
+    (void)unused;
+    ck_assert_int_eq(oak_thread_attach(), 0);
+    ck_assert_int_eq(chroot("/usr/lib"), 0);
+    ck_assert_int_ne(access("/proc/self", F_OK), 0);
+    for (AO_t i = 0; i < 50; i++) {
+        spawn(waits, false);
+        spawn(naps, true);
+        test_wait(&begun, 2 * i + 2);
+        ck_assert(oaki_crew_end(true, FOR_EVER));
+        ck_assert_uint_eq(AO_load(&ended), 2 * i + 2);
+        oaki_crew_resume();
+    }
+}
+
+START_TEST(without_proc_they_end_too)
+{
+    if (test_skip(geteuid() != 0, "chroot needs root")) return;
+    test_child(end_without_proc, NULL);
 }
 END_TEST
 
@@ -174,6 +200,7 @@ Suite *suite_runtime_crew(void)
     Suite *s = suite_create("runtime_crew");
     TCase *t = tcase_create("threads");
     tcase_add_test(t, all_end_when_they_are_told_to);
+    tcase_add_test(t, without_proc_they_end_too);
     tcase_add_test(t, none_is_missed_as_it_starts);
     tcase_add_test(t, the_attached_end_first);
     tcase_add_test(t, one_that_does_not_end_is_told_of);

@@ -119,6 +119,40 @@ static void leave_one_that_forks(void)
     pthread_exit(NULL);
 }
 
+/* There, only libc's own count of threads tells which is the last one. */
+static void leave_alone_without_proc(void)
+{
+    start_helpers();
+    if (chroot("/usr/lib") != 0 || access("/proc/self", F_OK) == 0) _exit(9);
+    pthread_exit(NULL);
+}
+
+static void *outlive_without_proc(void *main_thread)
+{
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    if (chroot("/usr/lib") != 0) _exit(9);
+    oak_collect();
+    usleep(200000);
+    return NULL;
+}
+
+static void leave_a_thread_without_proc(void)
+{
+    static pthread_t self, other;
+    start_helpers();
+    self = pthread_self();
+    if (pthread_create(&other, NULL, outlive_without_proc, &self) != 0) _exit(3);
+    pthread_exit(NULL);
+}
+
+START_TEST(nor_do_they_without_proc)
+{
+    if (test_skip(geteuid() != 0, "chroot needs root")) return;
+    ck_assert_int_eq(test_status_of(_i ? leave_a_thread_without_proc : leave_alone_without_proc),
+                     0);
+}
+END_TEST
+
 START_TEST(helpers_do_not_keep_a_process)
 {
     ck_assert_int_eq(test_status_of(leave_alone), 0);
@@ -157,6 +191,7 @@ Suite *suite_runtime_last(void)
     TCase *c = tcase_create("exit");
     tcase_set_timeout(c, 20);
     tcase_add_test(c, helpers_do_not_keep_a_process);
+    tcase_add_loop_test(c, nor_do_they_without_proc, 0, 2);
     tcase_add_test(c, nor_does_the_finalizers_thread);
     tcase_add_test(c, helpers_do_not_keep_a_child_either);
     tcase_add_test(c, a_thread_of_the_programs_does);
