@@ -16,6 +16,7 @@
  * loaded after start-up, a copy of the data is scanned. The kernel makes the copy, and it ends
  * where the memory is gone. */
 #include "dlroots.h"
+#include "contain.h"
 
 #include "heap.h"
 #include "meta.h"
@@ -192,7 +193,9 @@ static bool is_let_in(const struct dl_phdr_info *info, const ElfW(Phdr) * p, con
 {
     oaki_roots_filter *filter = (oaki_roots_filter *)r->to->filter;
     void *lo = (void *)(info->dlpi_addr + p->p_vaddr);
-    return !filter || filter(info->dlpi_name, lo, p->p_memsz) != 0;
+    bool let = true;
+    if (filter) OAKI_CALL_INSIDE(let = filter(info->dlpi_name, lo, p->p_memsz) != 0);
+    return let;
 }
 
 static int read_object(struct dl_phdr_info *info, size_t size, void *ctx)

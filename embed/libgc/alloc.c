@@ -30,6 +30,13 @@ lgc_reuse *lgc_reuse_new(void)
     return t->kept;
 }
 
+void lgc_reuse_empty(void)
+{
+    OAKI_REQUIRES_STOPPED();
+    for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
+        if (t->kept) memset(t->kept, 0, sizeof(lgc_reuse));
+}
+
 /* ---- the slow path ---- */
 
 /* Allocate. Large unscanned objects are not zeroed, as in libgc. */

@@ -7,12 +7,14 @@
  * Lock: the callbacks run under gc_lock; those between the stop and the start event also with the
  * world stopped. */
 #include "libgc.h"
+#include "reuse.h"
 
 #include "gc/plan.h"
 #include "gc/settings.h"
 #include "runtime/contain.h"
 #include "runtime/os.h"
 #include "runtime/phase.h"
+#include "runtime/room.h"
 #include <oakum/gc.h>
 
 #define LITTLE_US 1000 /* of GC_collect_a_little */
@@ -52,6 +54,7 @@ static struct {
     int percent;       /* the percentage that is set */
     size_t least;      /* the least room that is set */
     AO_t heap_told;    /* size at the last GC_on_heap_resize */
+    size_t seen;       /* cycles, for oaki_gc_begins */
 } self = { .scanned = 100, .share = 100 };
 
 /* ---- in a cycle ---- */
@@ -59,7 +62,7 @@ static struct {
 static void tell(GC_EventType event)
 {
     GC_on_collection_event_proc fn = lgc.on_event;
-    if (fn) fn(event);
+    if (fn) OAKI_CALL_INSIDE(fn(event));
 }
 
 static bool is_off(void)
@@ -115,14 +118,13 @@ static void tell_threads(GC_EventType event)
     if (!fn) return;
     for (oaki_thread *t = oaki_the_heap.threads; t; t = t->next)
         if (t != oaki_thread_self() && AO_int_load(&t->state) == OAKI_THREAD_STOPPED)
-            fn(event, (void *)t->pthread);
+            OAKI_CALL_INSIDE(fn(event, (void *)t->pthread));
 }
 
 static void stopped(void *ctx)
 {
-    (void)ctx;
-    static size_t seen;
-    if (!oaki_gc_begins(&seen, false)) return;
+    if (!oaki_gc_begins(ctx, false)) return;
+    if (oaki_room_is_wanted()) lgc_reuse_empty();
     tell_threads(GC_EVENT_THREAD_SUSPENDED);
     tell(GC_EVENT_POST_STOP_WORLD);
     tell(GC_EVENT_MARK_START);
@@ -136,11 +138,12 @@ static void tell_heap_size(void)
     size_t now = GC_get_heap_size(), told = AO_load(&self.heap_told);
     GC_on_heap_resize_proc fn = GC_on_heap_resize;
     AO_store(&self.heap_told, now);
-    if (fn && now != told) fn(now);
+    if (fn && now != told) OAKI_CALL_INSIDE(fn(now));
 }
 
 static void tell_outside(void)
 {
+    OAKI_NO_CANCEL; /* the function may write */
     if (!GC_on_heap_resize || oaki_gc_exclude() != 0) return;
     tell_heap_size();
     oaki_gc_release();
@@ -280,7 +283,7 @@ void lgc_collect_init(void)
     oaki_gc_set_prefer_stops(true);
     oaki_gc_off_while(is_off);
     oaki_gc_unless(vetoed);
-    if (oaki_gc_before_pause(start, NULL) != 0 || oaki_gc_at_cycle(stopped, NULL) != 0 ||
+    if (oaki_gc_before_pause(start, NULL) != 0 || oaki_gc_at_cycle(stopped, &self.seen) != 0 ||
         oaki_gc_after_mark(marked, NULL) != 0 || oaki_gc_on_cycle(over, NULL) != 0)
         lgc_start_fails("not enough memory");
 }

@@ -11,8 +11,10 @@
  *
  * Owns: the thread's table, oaki_thread.kept. It is not in thread-local storage, as a dlopen'ed
  * library gets only some hundred bytes of that. The table ends when the thread detaches; its
- * objects are left to the collector. Lock: none. Bound: a double free by this thread is found in
- * LGC_REUSE_DEPTH steps. An object in another thread's table is not noticed. */
+ * objects are left to the collector. A collection that allocations at a limit wait for empties all
+ * tables, so a slot below n may be NULL. Lock: none; others change it in a stop. Bound: a double
+ * free by this thread is found in LGC_REUSE_DEPTH steps. An object in another thread's table is not
+ * noticed. */
 #ifndef LIBGC_REUSE_H
 #define LIBGC_REUSE_H
 
@@ -32,6 +34,9 @@ typedef struct lgc_reuse {
 /* Make the calling thread's table. NULL without memory. */
 lgc_reuse *lgc_reuse_new(void);
 
+/* World stopped, before the mark: the objects of all tables are left to it. */
+void lgc_reuse_empty(void);
+
 /* Take an object of this kind and class, or NULL. It is zero, unless it is of the unscanned kind.
  */
 OAKI_INLINE void *lgc_reuse_take(oaki_kind kind, unsigned cls)
@@ -39,9 +44,10 @@ OAKI_INLINE void *lgc_reuse_take(oaki_kind kind, unsigned cls)
     const oaki_thread *t = oaki_tls_thread;
     lgc_reuse *r = t ? t->kept : NULL;
     if (!r || cls >= LGC_REUSE_CLASSES || r->n[kind][cls] == 0) return NULL;
-    char **slot = &r->slot[kind][cls][r->n[kind][cls] - 1], *p = *slot;
+    unsigned n = r->n[kind][cls] - 1u; /* a stop may set it to 0 from here on */
+    char **slot = &r->slot[kind][cls][n], *p = *slot;
     *slot = NULL;
-    r->n[kind][cls]--;
+    r->n[kind][cls] = (uint8_t)n;
     return p;
 }
 

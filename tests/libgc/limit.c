@@ -143,7 +143,9 @@ static NOINLINE void drop(mutator *m, size_t i)
 static NOINLINE bool store(mutator *m, size_t i, unsigned what, size_t n)
 {
     held[m->number][i] = allocate(what, n);
-    m->by_hand[i] = held[m->number][i] && (what == 2 || what == 3);
+    bool plain = what < 2 || what == 4 || what == 5 || what == 9;
+    bool may_free = plain && draw(&m->random) % 3 == 0; /* into the thread's table, if small */
+    m->by_hand[i] = held[m->number][i] && (what == 2 || what == 3 || may_free);
     return held[m->number][i] != NULL;
 }
 
@@ -167,7 +169,7 @@ static void count(bool done, size_t n, unsigned what)
 static void turn(mutator *m)
 {
     size_t i = draw(&m->random) % SLOTS, top = account.largest;
-    for (size_t k = draw(&m->random) % 5; k > 0 && top > 32; k--) top /= 2;
+    for (size_t k = draw(&m->random) % 18; k > 0 && top > 32; k--) top /= 2;
     size_t n = 16 + draw(&m->random) % (top - 15);
     unsigned what = (unsigned)(draw(&m->random) % 16);
     if (what == 15 && !held[m->number][i]) what = 0;
