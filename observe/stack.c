@@ -3,6 +3,7 @@
  * Owns: struct self: written by the first call of oaki_stack_find_own, and constant from then on.
  * Bound: O(frames), and one search of a table for each of Oakum's own. */
 #include "stack.h"
+#include "cancel.h"
 #include "runtime/contract.h"
 #include "runtime/meta.h"
 #include "runtime/thread.h"
@@ -123,6 +124,7 @@ static void init(void)
 void oaki_stack_init(void)
 {
     OAKI_REQUIRES_OUTSIDE();
+    OAKI_NO_CANCEL; /* files are read */
     (void)pthread_once(&self.once, init);
 }
 

@@ -266,6 +266,11 @@ void oaki_serve_start(void)
         return;
     }
     oak_debug_serve_url(text, sizeof text);
+    char *token = o.token ? NULL : strstr(text, "?token=");
+    if (token && !oaki_tell_is_private()) {
+        *token = '\0';
+        oaki_say("oakum: others can read the log, so it has no token: set OAKUM_DEBUG_TOKEN");
+    }
     oaki_say("oakum: the debug server is at %s", text);
     if (oak_debug_serve_error(text, sizeof text) > 0)
         oaki_say("oakum: 'oakum top PID' won't find it: %s", text);

@@ -7,7 +7,7 @@
  * Owns: the table, an open-addressed set of extents by their start. Lock: `holder`, a spin lock
  * whose value is the process id of its holder. A forked child takes over a lock that its parent
  * holds. At worst the child's table then lacks an extent that another thread was about to add. The
- * holder blocks all signals: in a stop or a handler it would keep the lock from who needs it.
+ * holder blocks all signals: in a stop or a handler it would keep others from the lock.
  * Bound: O(1) expected. */
 #include "preload.h"
 #include "runtime/os.h"

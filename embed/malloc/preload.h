@@ -50,12 +50,16 @@
 #define OAKI_LIBC_NAME(name)                                                                       \
     OAKI_EXPORT OAKI_COPY(name) extern __typeof__(name) __libc_##name __attribute__((alias(#name)))
 
+/* Has the thread a filter of its own on system calls? (seal.c) */
+enum { OAKI_SEALED_UNKNOWN, OAKI_SEALED_NOT, OAKI_SEALED };
+
 /* The state of the calling thread. */
 typedef struct oaki_mine {
     unsigned quiet; /* depth of oaki_quiet_begin: allocations are not the program's */
     bool busy;      /* the thread starts the heap or attaches: malloc uses the side range */
     bool was_attached;
     bool no_cache;  /* make no cache: the thread has one, or must not have one */
+    unsigned char sealed; /* OAKI_SEALED... */
     struct oaki_cache *cache; /* or oaki_cache_none */
     size_t asked;   /* requested bytes, while malloc allocates from the heap; else 0 */
     const void *caller; /* return address of malloc, likewise */
@@ -168,7 +172,8 @@ oaki_extent *oaki_own_sorted(size_t *n, size_t *mapped);
     X(exit) X(pthread_create) X(thrd_create) X(prlimit) X(pthread_sigmask) X(sighold)              \
     X(sigaction) X(signal) X(bsd_signal) X(ssignal) X(sysv_signal) X(__sysv_signal) X(sigset)      \
     X(sigignore) X(sigaltstack) X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(signalfd)              \
-    X(sigsuspend) X(ppoll) X(__ppoll_chk) X(pselect) X(epoll_pwait) X(epoll_pwait2) X(dlopen)
+    X(sigsuspend) X(ppoll) X(__ppoll_chk) X(pselect) X(epoll_pwait) X(epoll_pwait2) X(dlopen)      \
+    X(syscall)
 
 #define OAKI_REAL_INDEX(name) OAKI_REAL_##name,
 enum { OAKI_EACH_REAL(OAKI_REAL_INDEX) OAKI_REALS };

@@ -1,16 +1,20 @@
 /* seal.c - detects programs that forbid themselves system calls with seccomp. A report forks and
  * opens files, so it could kill such a program, with a wrong exit status.
  *
- * The kernel has a count of a process's filters. A container's filters are there from the start, so
- * the check is whether the count has risen. Where it can't be read, as after chroot or without free
- * descriptors, prctl still says whether there are filters at all.
+ * prctl and syscall are intercepted, so that no call is needed to know of a filter: any call may be
+ * the one that it forbids. A filter is its thread's, and that of the threads that it starts later.
+ * Of a thread whose start was not seen it is not known.
  *
- * In seccomp's strict mode even prctl is forbidden, so entering the mode is intercepted. From then
- * on no allocation is recorded, either: the unwinder makes system calls for code that it doesn't
- * know.
+ * A filter that was set in another way shows by the kernel's count of a thread's filters. A
+ * container's filters are there from the start, so the check is whether the count has risen. Where
+ * it can't be read, as after chroot or without free descriptors, prctl still says whether there are
+ * filters at all.
  *
- * Owns: struct self: written by the first thread at the start, and by a thread that enters the
- * strict mode. */
+ * From the beginning of seccomp's strict mode on, no allocation is recorded, either: the unwinder
+ * makes system calls for code that it doesn't know.
+ *
+ * Owns: struct self: written by the first thread at the start, and by threads that set filters;
+ * oaki_my.sealed. Lock: none. */
 #include "preload.h"
 #include "runtime/task.h"
 #include "tell.h"
@@ -26,7 +30,19 @@
 static struct {
     long filters;        /* at the start; -1: not known */
     unsigned int strict; /* AO_int */
+    unsigned int any, all; /* AO_int: 1: a thread has set a filter; for all threads */
 } self;
+
+/* Before oaki_seal_start. */
+static long first_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+    return OAKI_REAL(syscall)(number, a, b, c, d, e, f);
+}
+
+/* libc's. This and the next are named by the code of `syscall`. */
+OAKI_HIDDEN __typeof__(&first_syscall) oaki_libc_syscall = first_syscall;
+OAKI_HIDDEN long oaki_syscall_seccomp(long number, unsigned long operation, unsigned long flags,
+                                      unsigned long arg);
 
 /* The number of filters; -1: not known. */
 static long count_filters(void)
@@ -38,7 +54,9 @@ static long count_filters(void)
 
 void oaki_seal_start(void)
 {
+    oaki_libc_syscall = (__typeof__(oaki_libc_syscall))OAKI_REAL(syscall);
     self.filters = count_filters();
+    oaki_my.sealed = OAKI_SEALED_NOT;
 }
 
 bool oaki_sealed_strictly(void)
@@ -52,12 +70,29 @@ const char *oaki_sealed(void)
         "oakum: the program has forbidden itself system calls: no report\n";
     static const char unknown[] =
         "oakum: the program may have forbidden itself system calls: no report\n";
-    if (oaki_sealed_strictly()) return sealed;
+    if (oaki_sealed_strictly() || AO_int_load(&self.all)) return sealed;
+    if (oaki_my.sealed == OAKI_SEALED) return sealed;
+    if (AO_int_load(&self.any) && oaki_my.sealed == OAKI_SEALED_UNKNOWN) return unknown;
     if (self.filters < 0) return NULL;
     long now = count_filters();
     if (now >= 0) return now == self.filters ? NULL : sealed;
     if (syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0) == 0) return NULL;
     return self.filters == 0 ? sealed : unknown;
+}
+
+/* Noted in advance, as the next call may be forbidden; a call that fails changes nothing. A child
+ * of vfork has its parent's variables. */
+static long set_filter(long number, const unsigned long a[5], bool all)
+{
+    unsigned char was = oaki_my.sealed;
+    bool own = oaki_is_own_thread();
+    if (own) oaki_my.sealed = OAKI_SEALED;
+    if (own) AO_int_store(&self.any, 1);
+    long result = oaki_libc_syscall(number, (long)a[0], (long)a[1], (long)a[2], (long)a[3],
+                                    (long)a[4], 0);
+    if (result != 0) oaki_my.sealed = was;
+    if (result == 0 && own && all) AO_int_store(&self.all, 1);
+    return result;
 }
 
 OAKI_EXPORT int prctl(int option, ...)
@@ -68,8 +103,52 @@ OAKI_EXPORT int prctl(int option, ...)
     for (int i = 0; i < 4; i++) a[i] = va_arg(ap, unsigned long);
     va_end(ap);
     bool strict = option == PR_SET_SECCOMP && a[0] == SECCOMP_MODE_STRICT;
+    if (option == PR_SET_SECCOMP && !strict)
+        return (int)set_filter(
+            SYS_prctl, (unsigned long[5]){ (unsigned long)option, a[0], a[1], a[2], a[3] }, false);
     if (strict) oaki_tell_seal();
     int result = (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
     if (strict && result == 0) AO_int_store(&self.strict, 1);
     return result;
 }
+
+__attribute__((used)) long oaki_syscall_seccomp(long number, unsigned long operation,
+                                                unsigned long flags, unsigned long arg)
+{
+    if (operation != SECCOMP_SET_MODE_FILTER)
+        return oaki_libc_syscall(number, (long)operation, (long)flags, (long)arg, 0, 0, 0);
+    return set_filter(number, (unsigned long[5]){ operation, flags, arg },
+                      (flags & SECCOMP_FILTER_FLAG_TSYNC) != 0);
+}
+
+/* libc's function, but for seccomp: the caller's frame and stack are as libc's function wants
+ * them. */
+#if defined(__x86_64__)
+__asm__(".pushsection .text\n"
+        ".globl syscall\n"
+        ".type syscall, @function\n"
+        "syscall:\n"
+        " .cfi_startproc\n"
+        " cmpq $317, %rdi\n" /* SYS_seccomp */
+        " je oaki_syscall_seccomp\n"
+        " jmpq *oaki_libc_syscall(%rip)\n"
+        " .cfi_endproc\n"
+        ".size syscall, .-syscall\n"
+        ".popsection\n");
+_Static_assert(SYS_seccomp == 317, "the number of seccomp");
+#elif defined(__aarch64__)
+__asm__(".pushsection .text\n"
+        ".globl syscall\n"
+        ".type syscall, %function\n"
+        "syscall:\n"
+        " .cfi_startproc\n"
+        " cmp x0, #277\n" /* SYS_seccomp */
+        " b.eq oaki_syscall_seccomp\n"
+        " adrp x16, oaki_libc_syscall\n"
+        " ldr x16, [x16, :lo12:oaki_libc_syscall]\n"
+        " br x16\n"
+        " .cfi_endproc\n"
+        ".size syscall, .-syscall\n"
+        ".popsection\n");
+_Static_assert(SYS_seccomp == 277, "the number of seccomp");
+#endif

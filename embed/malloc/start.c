@@ -9,6 +9,7 @@
  * the report's pause interrupts their sleep; they wait for the reporting thread.
  *
  * Owns: oaki_wanted, oaki_started, struct self. Lock: none: one thread starts, one ends. */
+#include "observe/cancel.h"
 #include "cache.h"
 #include "preload.h"
 #include "report.h"
@@ -192,16 +193,16 @@ static void leave_it_to_reporter(void)
 static int end(int status, const char *own_sp)
 {
     const oaki_asked *w = &oaki_wanted;
+    OAKI_NO_CANCEL; /* nobody would go on with the report */
     if (!self.observes || (!w->leaks && !w->profile && !w->growth_ms && !w->check)) return status;
     leave_it_to_reporter();
     /* Checked before oaki_sealed, whose own system calls may be forbidden. */
-    if (AO_int_load(&self.reported)) return status;
+    if (AO_int_load(&self.reported) || !oaki_is_process()) return status;
     const char *why = oaki_sealed();
     if (why) {
         oaki_tell_plainly(why);
         return status;
     }
-    if (!oaki_is_process()) return status;
     reports = AO_int_compare_and_swap_full(&self.reported, NOT_YET, BY_A_THREAD);
     leave_it_to_reporter();
     if (!reports) return status;

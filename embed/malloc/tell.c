@@ -19,10 +19,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* A FIFO without a reader is no destination, and waited for by nobody. */
+#define OPEN_FLAGS (O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 #define NAME_MOST 4096              /* bytes of a file's name, with its NUL */
 #define NAME_ROOM (NAME_MOST + 4096) /* and of a line with it */
 
@@ -31,6 +34,8 @@ static struct {
     oaki_fd_file file; /* of standard error at the start */
     char name[256];
     bool is_plain;           /* standard error was that file when the strict mode began */
+    bool is_sized;           /* it is a file whose size RLIMIT_FSIZE may limit */
+    AO_t most;               /* RLIMIT_FSIZE */
     unsigned int complained; /* AO_int: an error of the log was reported */
 } self = { .fd = -1 };
 
@@ -39,8 +44,18 @@ static bool is_it(int fd)
     return oaki_fd_is(fd, &self.file);
 }
 
+void oaki_tell_limit(rlim_t most)
+{
+    AO_store(&self.most, (AO_t)most);
+}
+
 void oaki_tell_start(void)
 {
+    struct rlimit l = { .rlim_cur = RLIM_INFINITY };
+    struct stat st;
+    (void)getrlimit(RLIMIT_FSIZE, &l);
+    oaki_tell_limit(l.rlim_cur);
+    self.is_sized = fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode);
     if (!oaki_fd_note(STDERR_FILENO, &self.file)) return;
     self.fd = oaki_fd_copy_high(STDERR_FILENO);
     ssize_t n = readlink("/proc/self/fd/2", self.name, sizeof self.name - 1);
@@ -78,7 +93,8 @@ static int open_log(void)
     char *name = name_room();
     if (!name) return -1;
     oaki_tell_name(oaki_wanted.log, name, NAME_MOST);
-    int fd = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    int mode = oaki_wanted.serve ? 0600 : 0666; /* the address may have a token */
+    int fd = open(name, OPEN_FLAGS | O_CREAT, mode);
     int saved = errno;
     oaki_os_release(name, NAME_ROOM);
     errno = saved;
@@ -108,7 +124,7 @@ static int find_other(bool *close_it)
     if (is_it(self.fd)) return self.fd;
     if (is_it(STDERR_FILENO)) return STDERR_FILENO;
     *close_it = true;
-    fd = self.name[0] ? open(self.name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY) : -1;
+    fd = self.name[0] ? open(self.name, OPEN_FLAGS) : -1;
     if (is_it(fd)) return fd;
     if (fd >= 0) close(fd);
     return -1;
@@ -154,9 +170,21 @@ void oaki_tell_seal(void)
     self.is_plain = is_it(STDERR_FILENO);
 }
 
-/* Only the system call write may be allowed here. */
+bool oaki_tell_is_private(void)
+{
+    struct stat st;
+    OAKI_NO_CANCEL;
+    int fd = oaki_wanted.log ? open_log() : -1;
+    bool open_to_others = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+                          (st.st_mode & (S_IRGRP | S_IROTH)) != 0;
+    if (fd >= 0) close(fd);
+    return !open_to_others;
+}
+
+/* Only the system call write may be allowed here. It must not bring SIGXFSZ. */
 void oaki_tell_plainly(const char *text)
 {
+    if (self.is_sized && (rlim_t)AO_load(&self.most) != RLIM_INFINITY) return;
     if (oaki_sealed_strictly() ? self.is_plain : is_it(STDERR_FILENO))
         (void)syscall(SYS_write, STDERR_FILENO, text, strlen(text));
 }

@@ -22,12 +22,14 @@ typedef struct first {
         thrd_start_t c11;
     } fn;
     void *arg;
+    unsigned char sealed; /* of the thread that starts it */
 } first;
 
 static void *run(void *p)
 {
     first f = *(first *)p;
     oaki_side_free(p);
+    oaki_my.sealed = f.sealed;
     (void)oaki_can_enter();
     return f.fn.posix(f.arg);
 }
@@ -36,6 +38,7 @@ static int run_c11(void *p)
 {
     first f = *(first *)p;
     oaki_side_free(p);
+    oaki_my.sealed = f.sealed;
     (void)oaki_can_enter();
     return f.fn.c11(f.arg);
 }
@@ -46,6 +49,7 @@ static void *run_own(void *p)
 {
     first f = *(first *)p;
     oaki_side_free(p);
+    oaki_my.sealed = f.sealed;
     oaki_my.quiet = 1;
     oaki_my.was_attached = true;
     return f.fn.posix(f.arg);
@@ -57,7 +61,7 @@ OAKI_EXPORT int pthread_create(pthread_t *id, const pthread_attr_t *attr, void *
     if (!oaki_wanted.tracks && !oaki_my.quiet) return OAKI_REAL(pthread_create)(id, attr, fn, arg);
     first *f = oaki_side_alloc(sizeof *f, 1);
     if (!f) return EAGAIN;
-    *f = (first){ .fn.posix = fn, .arg = arg };
+    *f = (first){ .fn.posix = fn, .arg = arg, .sealed = oaki_my.sealed };
     int e = OAKI_REAL(pthread_create)(id, attr, oaki_my.quiet ? run_own : run, f);
     if (e != 0) oaki_side_free(f);
     return e;
@@ -68,7 +72,7 @@ OAKI_EXPORT int thrd_create(thrd_t *id, thrd_start_t fn, void *arg)
     if (!oaki_wanted.tracks) return OAKI_REAL(thrd_create)(id, fn, arg);
     first *f = oaki_side_alloc(sizeof *f, 1);
     if (!f) return thrd_nomem;
-    *f = (first){ .fn.c11 = fn, .arg = arg };
+    *f = (first){ .fn.c11 = fn, .arg = arg, .sealed = oaki_my.sealed };
     int e = OAKI_REAL(thrd_create)(id, run_c11, f);
     if (e != thrd_success) oaki_side_free(f);
     return e;

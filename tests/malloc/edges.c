@@ -1,33 +1,17 @@
 /* edges - what programs do that is wrong or unusual: edges WHAT. */
+#include "forbid.h"
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-static void lose(size_t n)
-{
-    char *p = malloc(n);
-    if (!p) abort();
-    memset(p, 1, n);
-}
-
-/* Where no later call's frame happens to keep the pointer. */
-static __attribute__((noinline)) void leak(void)
-{
-    for (int i = 0; i < 10; i++) lose(1000);
-}
 
 static void free_twice(void)
 {
@@ -104,20 +88,6 @@ static void hidden(void)
     char **page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (int i = 0; i < 10; i++) page[i] = malloc(2000);
     page[10] = (char *)malloc(500) + 100;
-}
-
-/* 4,000 times 256 KiB that nothing refers to, and some that something does. */
-static void waste(void)
-{
-    static char *kept[100];
-    for (int i = 0; i < 4000; i++) {
-        char *p = malloc(256 << 10);
-        if (!p) abort();
-        memset(p, i, 256 << 10);
-        if (i % 40 == 0) kept[i / 40] = p;
-    }
-    for (int i = 0; i < 100; i++)
-        if (kept[i][100] != (char)(i * 40)) abort();
 }
 
 /* And most of the 1,000 MiB are never there together. */
@@ -224,82 +194,6 @@ static void on_time(void)
     if (timer_settime(timer, 0, &each, NULL) != 0) exit(6);
     for (int i = 0; i < 20; i++)
         if (read(tick_pipe[0], &byte, 1) != 1) i--;
-}
-
-/* From here on nothing but read, write and the end of the thread. */
-static void seal(void)
-{
-    leak();
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) exit(6);
-    free(malloc(100));
-    syscall(SYS_exit, 4);
-}
-
-/* And here one call. */
-static void forbid(unsigned call, unsigned flags)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { sizeof code / sizeof code[0], code };
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) exit(6);
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program) != 0) exit(6);
-}
-
-static void forbid_fork(unsigned flags)
-{
-    leak();
-    forbid(SYS_clone, flags);
-}
-
-/* All threads, Oakum's among them. */
-static void forbid_all(void)
-{
-    forbid_fork(SECCOMP_FILTER_FLAG_TSYNC);
-}
-
-static void filter(void)
-{
-    forbid_all();
-    exit(4);
-}
-
-/* Of a child, which has nothing to report, and so is not to ask whether it may. */
-static void filter_child(void)
-{
-    int status = 0;
-    pid_t child = fork();
-    if (child == 0) {
-        forbid(SYS_openat, 0);
-        _exit(7);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child) exit(6);
-    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 6);
-}
-
-/* A collection is due, and a report; it would fork. */
-static void filter_waste(void)
-{
-    forbid_all();
-    waste();
-}
-
-static void *waste_forbidden(void *arg)
-{
-    forbid_fork(0);
-    waste();
-    return arg;
-}
-
-/* Of a thread that has forbidden it only to itself. */
-static void filter_thread(void)
-{
-    pthread_t id;
-    if (pthread_create(&id, NULL, waste_forbidden, NULL) != 0) exit(6);
-    pthread_join(id, NULL);
 }
 
 static void filter_signal(void)
@@ -524,10 +418,7 @@ int main(int argc, char **argv)
                   { "grow", grow },             { "signal", await_signal },
                   { "signal-only", await_signal_only },
                   { "signal-child", await_in_child }, { "grow-child", grow_in_child },
-                  { "seal", seal },             { "filter", filter },
-                  { "filter-child", filter_child },
-                  { "filter-waste", filter_waste }, { "filter-signal", filter_signal },
-                  { "filter-thread", filter_thread },
+                  { "filter-signal", filter_signal },
                   { "no-files", no_files },     { "elsewhere", elsewhere },
                   { "outlived", outlived },     { "woken", wake_up },
                   { "woken-exit", wake_and_exit }, { "woken-leave", wake_and_leave },
