@@ -171,6 +171,7 @@ static void quit_loop(void)
 static void at_exit(void)
 {
     struct timespec until;
+    OAKI_NO_CANCEL; /* the lock would stay held */
     if (run.pid != oaki_os_pid()) return;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += EXIT_WAIT_S;

@@ -252,6 +252,18 @@ extern OAKI_HIDDEN oaki_serve_patience oaki_serve_patiences;
 
 /* In a child: closes the descriptors of the parent's server. */
 void oaki_serve_loop_child(void);
+
+/* ---- serve_accept.c, for the loop's thread ---- */
+
+/* Is no place free for a client over TCP, or of the Unix socket (local)? */
+bool oaki_accept_is_full(bool local);
+/* Accepts those who wait, as long as there are places. */
+void oaki_accept_all(int listen_fd, bool local);
+/* Has accept failed a moment ago? The listeners are left alone then. */
+bool oaki_accept_rests(void);
+
+/* ---- serve_loop.c ---- */
+
 /* For the loop's thread. */
 oaki_client *oaki_client_of(struct MHD_Connection *c);
 void oaki_client_enter(oaki_client *c, oaki_client_phase phase);

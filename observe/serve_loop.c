@@ -36,7 +36,6 @@ oaki_serve_patience oaki_serve_patiences = { 15 * SECOND, 30 * SECOND, SECOND, 5
 static oaki_server *const self = &oaki_the_server;
 static bool awake; /* the loop can be woken */
 static bool broken; /* libmicrohttpd has failed, or lost its descriptors */
-static uint64_t refused_ns; /* when accept last failed; 0: never */
 
 int oaki_serve_thread_start(pthread_t *id, void *(*fn)(void *), void *arg)
 {
@@ -222,69 +221,6 @@ static void look_ahead(char *buf)
 
 /* ---- accepting ---- */
 
-static oaki_client *free_client(void)
-{
-    for (unsigned i = 0; i < self->max_clients; i++)
-        if (self->clients[i].fd < 0) return &self->clients[i];
-    return NULL;
-}
-
-/* Over the Unix socket only this user and root are served, even if the mode of its file was
- * changed. */
-static void note_peer(oaki_client *c, bool local)
-{
-    uid_t uid;
-    c->local = local;
-    c->stranger = local && !(oaki_socket_peer(c->fd, &uid) && (uid == self->user || uid == 0));
-}
-
-/* No waiting client can be accepted: there is no free descriptor, or no memory. Reported once. The
- * listeners, which stay readable, are left out of poll for a moment, so that the loop doesn't
- * spin. */
-static void refuse(int error)
-{
-    static bool said;
-    if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ECONNABORTED) return;
-    refused_ns = oaki_os_now_ns();
-    if (!said)
-        oaki_log("oakum: debug server: clients wait, as none can be accepted: %s\n",
-                 oaki_error_text(error));
-    said = true;
-}
-
-static bool refuses(void)
-{
-    return refused_ns && oaki_os_now_ns() - refused_ns < LOOK_MS * UINT64_C(1000000);
-}
-
-/* Forks are held meanwhile: a child knows all descriptors that it must close. */
-static oaki_client *accept_one(int listen_fd, bool local)
-{
-    oaki_fd_file file;
-    oaki_client *c = free_client();
-    if (!c) return NULL;
-    oaki_fork_hold();
-    int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) refuse(errno);
-    if (fd >= 0 && !oaki_fd_note(fd, &file)) {
-        close(fd);
-        fd = -1;
-    }
-    if (fd >= 0) {
-        *c = (oaki_client){ .fd = fd, .file = file };
-        note_peer(c, local);
-        self->nclients++;
-    }
-    oaki_fork_release();
-    return fd >= 0 ? c : NULL;
-}
-
-static void accept_all(int listen_fd, bool local)
-{
-    for (oaki_client *c; (c = accept_one(listen_fd, local)) != NULL;)
-        oaki_client_enter(c, OAKI_CLIENT_READING);
-}
-
 /* Puts the clients that have sent nothing yet into `out`. */
 static nfds_t silent_ones(struct pollfd *out)
 {
@@ -355,13 +291,13 @@ static void look_at_clocks(uint64_t now)
     }
 }
 
-/* Called while a client waits for a place. If none is free, cuts the slowest client. */
-static void make_way(uint64_t now)
+/* A client waits for a place, and none is free for it: cuts the slowest client. */
+static void make_way(uint64_t now, bool local)
 {
     oaki_client *slowest = NULL;
     for (unsigned i = 0; i < self->max_clients; i++) {
         oaki_client *c = &self->clients[i];
-        if (c->fd < 0) return;
+        if (c->fd < 0 || (c->local && !local)) continue;
         if (c->closing || c->cut || c->phase == OAKI_CLIENT_WORKING) continue;
         if (now - c->since < short_patience_with(c)) continue;
         if (!slowest || c->since < slowest->since) slowest = c;
@@ -427,8 +363,15 @@ static int epoll_fd(void)
     return fd;
 }
 
+static bool waits(int listen_fd)
+{
+    struct pollfd one = { .fd = listen_fd, .events = POLLIN };
+    return poll(&one, 1, 0) > 0;
+}
+
 /* Waits until there is something to do. With no place free, waiting clients are not accepted, only
- * detected. If the descriptors may be others' now, nothing more is done with them. */
+ * detected. Those of the Unix socket, which is last, come first. If the descriptors may be others'
+ * now, nothing more is done with them. */
 static void wait_and_accept(int epoll)
 {
     static struct pollfd fds[2 + OAKI_SERVE_CLIENTS_MAX + OAKI_SERVE_LISTENERS]; /* of one thread */
@@ -436,22 +379,24 @@ static void wait_and_accept(int epoll)
     fds[1] = (struct pollfd){ .fd = epoll, .events = POLLIN };
     nfds_t silent = silent_ones(&fds[2]), n = self->listener.n;
     struct pollfd *listeners = &fds[2 + silent];
-    bool full = self->nclients >= self->max_clients, skip = full || refuses();
-    for (unsigned i = 0; i < n; i++)
-        listeners[i] = (struct pollfd){ .fd = self->listener.fd[i], .events = POLLIN };
-    int ready = poll(fds, 2 + silent + (skip ? 0 : n), timeout_of());
+    bool skip = oaki_accept_rests();
+    for (unsigned i = 0; i < n; i++) {
+        bool out = skip || oaki_accept_is_full(i >= self->listener.tcp);
+        listeners[i] = (struct pollfd){ .fd = out ? -1 : self->listener.fd[i], .events = POLLIN };
+    }
+    int ready = poll(fds, 2 + silent + n, timeout_of());
     /* EINVAL: the limit of descriptors is below their number here; it may be raised again */
     if (ready < 0 && errno != EINTR) oaki_os_sleep_ns(LOOK_MS * UINT64_C(1000000));
     broken |= !oaki_listen_is_whole(&self->listener);
     if (ready < 0 || broken) return;
     for (nfds_t i = 0; i < silent; i++)
         if (fds[2 + i].revents) tell(client_with(fds[2 + i].fd));
-    if (full && poll(listeners, n, 0) > 0) {
-        make_way(oaki_os_now_ns());
-        return;
+    for (nfds_t i = n; i-- > 0 && !skip;) {
+        bool local = i >= self->listener.tcp;
+        if (listeners[i].revents) oaki_accept_all(self->listener.fd[i], local);
+        else if (listeners[i].fd < 0 && waits(self->listener.fd[i]))
+            make_way(oaki_os_now_ns(), local);
     }
-    for (unsigned i = 0; i < n && !skip; i++)
-        if (listeners[i].revents) accept_all(self->listener.fd[i], i >= self->listener.tcp);
 }
 
 static void stop_it(void *daemon)

@@ -90,13 +90,22 @@ static int connect_to_socket(void)
     return fd;
 }
 
-int http_connect(void)
+static int with_limit(int fd)
 {
     struct timeval limit = { 20, 0 };
-    int fd = http_port > 0 ? connect_to_port() : connect_to_socket();
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     return fd;
+}
+
+int http_connect(void)
+{
+    return with_limit(http_port > 0 ? connect_to_port() : connect_to_socket());
+}
+
+int http_connect_local(void)
+{
+    return with_limit(connect_to_socket());
 }
 
 /* A stop's signal interrupts what has a time limit. */

@@ -25,6 +25,7 @@ const char *http_socket(void); /* the path of the Unix socket, which there is al
 size_t http_descriptors(void);
 
 int http_connect(void);                  /* a socket; reads on it end after 20 s */
+int http_connect_local(void);            /* the same, of the Unix socket */
 void http_send(int fd, const char *text);
 /* The next answer on the socket: as long as its Content-Length says, none for a HEAD. */
 http_answer http_receive(int fd, bool head);

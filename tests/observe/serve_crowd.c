@@ -105,6 +105,23 @@ START_TEST(nobody_looks_for_who_has_gone)
 }
 END_TEST
 
+/* Clients over TCP, who may be anybody, leave places to the Unix socket. */
+START_TEST(a_crowd_at_the_port_keeps_nobody_out_of_the_socket)
+{
+    if (!start(0, _i ? 4 : 16)) return;
+    for (int i = 0; i < CROWD; i++) crowd[i] = http_connect();
+    for (int i = 0; i < 5; i++) {
+        int fd = http_connect_local();
+        http_send(fd, "GET /debug/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        http_answer a = http_receive(fd, false);
+        ck_assert_int_eq(a.status, 200);
+        free(a.head);
+        free(a.body);
+        close(fd);
+    }
+}
+END_TEST
+
 /* ---- who sends no more ---- */
 
 /* Some sandboxes know nothing of it. */
@@ -247,6 +264,7 @@ Suite *suite_observe_serve_crowd(void)
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, who_asks_why_keeps_nobody_out, 0, 2);
     tcase_add_loop_test(c, there_is_room_in_a_small_one_too, 0, 2);
+    tcase_add_loop_test(c, a_crowd_at_the_port_keeps_nobody_out_of_the_socket, 0, 2);
     tcase_add_loop_test(c, nobody_looks_for_who_has_gone, 0, 2);
     tcase_add_loop_test(c, who_sends_no_more_gets_the_answer, 0, 2);
     tcase_add_loop_test(c, who_has_gone_is_told_from_who_sends_no_more, 0, 3);
