@@ -215,6 +215,7 @@ static void run_program(const program *p, const job *j, said *s, injected *resul
         die("programs can't be traced here");
     s->status = result->status;
     s->hangs = result->hangs;
+    s->onwards = in.onwards;
     /* a line that is only interrupted can still be said */
     s->muted = result->muted && (in.onwards || (in.error != EINTR && in.error != EAGAIN));
     if (serves) memcpy(s->answers, a.answers, sizeof s->answers);

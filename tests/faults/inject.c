@@ -246,6 +246,14 @@ static bool abort_connection(pid_t pid, struct user_regs_struct *regs)
     return true;
 }
 
+/* The system closes the descriptor whatever error it returns. */
+static void fail_close(pid_t pid, struct user_regs_struct *regs)
+{
+    if (!to_next_stop(pid, regs)) return;
+    regs->rax = (unsigned long long)-run.in->error;
+    (void)ptrace(PTRACE_SETREGS, pid, 0, regs);
+}
+
 static void fail_call(pid_t pid, struct user_regs_struct *regs)
 {
     if (run.in->error == ECONNABORTED) {
@@ -256,6 +264,10 @@ static void fail_call(pid_t pid, struct user_regs_struct *regs)
     run.out->muted |= is_said(pid, regs);
     if (regs->orig_rax == SYS_brk) {
         fail_brk(pid, regs);
+        return;
+    }
+    if (regs->orig_rax == SYS_close && run.in->error != EBADF) {
+        fail_close(pid, regs);
         return;
     }
     regs->orig_rax = (unsigned long long)-1;

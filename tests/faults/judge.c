@@ -151,15 +151,27 @@ static unsigned answers_of(const said *s, asker_answer answer)
     return n;
 }
 
+/* After one failed call the server goes on: a question after the first refused one gets its
+ * answer. */
+static bool goes_on(const said *s)
+{
+    int i = 0;
+    while (s->answers[i] != ASKER_REFUSED) i++;
+    if (s->onwards || i == ASKER_QUESTIONS - 1) return true;
+    while (i < ASKER_QUESTIONS && s->answers[i] != ASKER_RIGHT) i++;
+    return i < ASKER_QUESTIONS;
+}
+
 /* A client that gets no answer is told by the end of its connection; one that gets neither hangs,
- * unless the server has said on standard error why clients wait.
+ * unless each call fails, and the server has said on standard error why clients wait.
  * Where the program itself is right and the server isn't, that is told, too. */
 static outcome judge_server(const said *s, outcome program)
 {
     if (answers_of(s, ASKER_WRONG)) return WRONG;
-    if (answers_of(s, ASKER_LATE)) return strstr(s->err, "clients wait") ? TOLD : HANGS;
+    if (answers_of(s, ASKER_LATE))
+        return s->onwards && strstr(s->err, "clients wait") ? TOLD : HANGS;
     if (program != RIGHT || answers_of(s, ASKER_RIGHT) == ASKER_QUESTIONS) return program;
-    return answers_of(s, ASKER_REFUSED) ? TOLD : SILENT;
+    return answers_of(s, ASKER_REFUSED) && goes_on(s) ? TOLD : told(s);
 }
 
 outcome judge(judge_kind kind, const said *usual, const said *s)

@@ -22,6 +22,7 @@ typedef enum outcome {
 typedef struct said {
     int status;
     bool hangs, muted; /* as in struct injected */
+    bool onwards;      /* each further call has failed, too */
     unsigned char answers[ASKER_QUESTIONS]; /* asker_answer of each, of a program that serves */
     char out[JUDGE_TEXT], err[JUDGE_TEXT];
 } said;
