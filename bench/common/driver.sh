@@ -131,13 +131,14 @@ add()
     titles="$titles$(quote "$1=$2")"
 }
 
-# run_suite TABLE: build the runner with the table of this suite, and run what was built.
+# run_suite TABLE: build the runner with the table of this suite, and run what was built. The figures
+# go to $out/$name.txt too, a line for each: benchmark, figure, peer, value.
 run_suite()
 {
     # shellcheck disable=SC2086 # cc and cflags are words
     $cc $cflags -I"$srcdir" "$common/run.c" "$common/count.c" "$common/report.c" \
         "$common/report_json.c" "$srcdir/observe/json.c" "$1" -o "$out/run-$name" -lm
-    eval "\"\$out/run-\$name\" --dir \"\$out\" $quoted $titles"
+    eval "\"\$out/run-\$name\" --dir \"\$out\" --plain \"\$out/\$name.txt\" $quoted $titles"
 }
 
 mkdir -p "$out"
