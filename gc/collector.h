@@ -110,7 +110,7 @@ typedef struct oaki_concurrent {
     AO_t unprotect;         /* 1: pages that the last cycle left protected are to be released */
     oaki_progress released; /* the progress of that */
     AO_t final_refused;     /* the stage is READY, and the program has refused the pause */
-    AO_t naps;              /* tries since then */
+    AO_t naps;              /* refused tries of all cycles; each eighth one is a round */
     AO_t worked_ns;         /* processor time of all threads since the last cycle was over */
     AO_t worked_before_ns;  /* the part of it before this mark */
     AO_t done;              /* words traced by this mark */

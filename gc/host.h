@@ -39,7 +39,7 @@ typedef struct oaki_host_noted {
 } oaki_host_noted;
 
 /* Hooks, the rules for words, and with verify=1 objects that hooks marked unscanned, or unmarked
- * (host.c); and what finalizer.c is told. */
+ * (host.c); and the settings of finalizers. */
 typedef struct oaki_host {
     AO_t off;    /* bool (*)(void), or 0 */
     AO_t unless; /* bool (*)(oaki_gc_why), or 0 */

@@ -4,7 +4,7 @@
 
 #include "runtime/lock.h"
 
-/* Cycles since the clock last told both times apart: sums. */
+/* Sums over the cycles since the clock last had a difference for both times. */
 typedef struct oaki_share {
     unsigned cycles;
     double bytes, ran, took; /* allocated; ns of processors of the program, of the collector */
@@ -52,8 +52,8 @@ void oaki_pace_marked(size_t live, size_t unknown, size_t roots, bool minor);
 
 /* After a cycle: when it ended and how long the collector worked; and the same in processor
  * time, of the process and of the collector. `bytes` were allocated since the cycle before. A
- * collection that the program asks for does not count towards the collector's half, and tells
- * nothing of shares. */
+ * collection that the program asks for does not count towards the collector's half, nor towards
+ * shares. */
 void oaki_pace_cycle(uint64_t end_ns, uint64_t took_ns, uint64_t end_cpu, uint64_t took_cpu,
                      size_t bytes, bool asked);
 

@@ -537,8 +537,8 @@ static bool is_needed(void)
     return !oaki_cost_known() || limits_are_old();
 }
 
-/* Where address space is limited, a thread's stack is too much for what needs none: the probe ends
- * without a figure, and limits take some reads. Only mending has a thread there. */
+/* Where address space is limited, a thread's stack costs too much. There the probe ends without a
+ * figure, the caller reads the limits, and only mending gets a thread. */
 static bool needs_no_thread(void)
 {
     if (!oaki_os_limited()) return false;

@@ -105,7 +105,7 @@ void oaki_plan_processors(unsigned n);
 void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen);
 /* A full mark has traced so many words, and marked so many bytes, in `cpu_ns` of processors. */
 void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t cpu_ns);
-/* A minor mark. It tells whether tracked pages are slow, and nothing of full ones. */
+/* A minor mark. It shows whether tracked pages are slow, but not the speed of full marks. */
 void oaki_plan_note_minor(size_t words, uint64_t cpu_ns);
 /* In a pause of clock_ns, so many workers marked, and the process had cpu_ns of processors. */
 void oaki_plan_note_share(uint64_t clock_ns, uint64_t cpu_ns, unsigned workers);

@@ -106,6 +106,7 @@ bool oaki_gc_sweep_span(oaki_span *s, bool keep)
 {
     OAKI_REQUIRES_INSIDE();
     OAKI_REQUIRES_NO_MARK();
+    OAKI_REQUIRES_LOCKS_BELOW(OAKI_RANK_ZONES);
     OAKI_ASSERT(s->list == OAKI_LIST_NONE && s->cls != 0);
     OAKI_ASSERT(s->swept != (uint32_t)AO_load(&oaki_the_heap.cycle)); /* once a cycle */
     oaki_heap *h = &oaki_the_heap;

@@ -1,8 +1,8 @@
 /* tuning.h - the constants of pacing, of the concurrent mark, and of the marker's loops.
  *
- * Sizes of data structures are not here. Constants of runtime/, which includes nothing of gc/, lie
- * in its files. Each has its unit, what it trades, and after "Measured:" what chose it, on the
- * machine of docs/measurements/pause.md. The others are estimates, or bounds. */
+ * Sizes of data structures are not here, nor constants of runtime/. Each has its unit, its trade,
+ * and after "Measured:" what chose it, on the machine of docs/measurements/pause.md. The others are
+ * estimates or bounds. */
 #ifndef OAKI_TUNING_H
 #define OAKI_TUNING_H
 
@@ -53,8 +53,7 @@
 #define OAKI_TUNE_CHEAP_GROWTH 8
 
 /* Times the cost per byte seen in a pause: a concurrent mark that costs more replaces it. Lower,
- * and a heap alternates between the modes, as marks cost more or less with the number of
- * workers. */
+ * and a heap alternates between the modes, as a mark's cost depends on the number of workers. */
 #define OAKI_TUNE_CHANGED 4
 
 /* ---- what the host's costs decide (plan.c) ---- */
@@ -79,15 +78,16 @@
 
 /* Bytes live, from which the host is measured: in a smaller heap nothing is decided by it. */
 #define OAKI_TUNE_HOST_FROM OAKI_TUNE_STICKY_FROM
-#define OAKI_TUNE_PROBES 3 /* after which a class of costs is certain, if the last two agree */
+/* Probes, after which a class of costs is certain if two agree. Each takes some milliseconds. */
+#define OAKI_TUNE_PROBES 3
 
-/* ns between two readings of the limits of control groups. */
+/* ns between two readings of control groups' limits: system calls against obeying a change late. */
 #define OAKI_TUNE_LIMITS_NS UINT64_C(10000000000)
 
 /* Part of a control group's memory limit, 1/n, that is left for other memory of the process. */
 #define OAKI_TUNE_GROUP_LIMIT_LESS 8
 
-/* Words traced, below which a mark tells nothing of the cost of a word. */
+/* Words traced, below which a mark is no measure of the cost of a word. */
 #define OAKI_TUNE_MEANINGFUL_WORDS ((size_t)1 << 20)
 
 /* A mark is slow that costs so many times what a word has cost at least; and so many ns, where that
@@ -100,7 +100,7 @@
 /* Times: the least cost of a word is forgotten by so much in a cycle, as heaps change. */
 #define OAKI_TUNE_FORGET 1.05
 
-/* ns of a pause that tells what share of processors its workers had; that share, 1/n; and pauses in
+/* ns of a pause that shows what share of processors its workers had; that share, 1/n; and pauses in
  * a row with less before half as many workers mark. Longer marks against drains that wait for a
  * worker without a processor. */
 #define OAKI_TUNE_SHARE_NS UINT64_C(1000000)
@@ -354,7 +354,7 @@
  * with it. */
 #define OAKI_TUNE_TURN_NS 50000u
 
-/* ns that a driver waits where another one has the phase in its pause. */
+/* ns that a driver waits for another's pause: system calls against time lost after the pause. */
 #define OAKI_TUNE_DRIVER_WAIT_NS 50000u
 
 /* Bytes of the range that a quantum protects or releases, and with a budget. Calls of the system
@@ -497,7 +497,7 @@
  * of a drain. */
 #define OAKI_TUNE_DRAIN_EVERY 512
 
-/* Slots and free pages that a step of a heap walk visits in its pause. */
+/* Slots and free pages that a step of a heap walk visits. The pause against their number. */
 #define OAKI_TUNE_WALK_BATCH 4096
 
 /* ---- finalizers and listeners (finalrun.c, finalall.c, zone.c, event.c) ---- */

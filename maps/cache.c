@@ -4,6 +4,7 @@
  * Owner of caches, invariants and lock: cache.h. */
 #include "cache.h"
 
+#include "runtime/contract.h"
 #include "runtime/os.h"
 #include "runtime/zone.h"
 #include <errno.h>
@@ -31,7 +32,7 @@ uint64_t oaki_cache_now(const oak_cache *c)
 static bool make_wheel(oak_cache *c, uint64_t now)
 {
     if (oaki_cache_wheel(c)) return true;
-    oaki_wheel *w = OAKI_BESIDE(c, oak_alloc_noscan(sizeof *w));
+    oaki_wheel *w = OAKI_IN_ZONE_OF(c, oak_alloc_noscan(sizeof *w));
     if (!w) return false;
     oaki_wheel_init(w, now);
     AO_store_release(&c->wheel, (AO_t)w);
@@ -131,8 +132,8 @@ static bool insert(oak_cache *c, const what *p)
     size_t size = c->in.type.key_size;
     bool scanned = oaki_cache_scans_keys(c);
     size_t room = sizeof(node) + (scanned ? sizeof(void *) : size);
-    node *n = OAKI_BESIDE(c, oak_alloc_noscan(room));
-    void *key = n && scanned ? OAKI_BESIDE(c, oak_alloc(size)) : n ? n->key : NULL;
+    node *n = OAKI_IN_ZONE_OF(c, oak_alloc_noscan(room));
+    void *key = n && scanned ? OAKI_IN_ZONE_OF(c, oak_alloc(size)) : n ? n->key : NULL;
     slot *s = key ? oak_map_put(c->in.map, p->key) : NULL;
     if (!s) return false;
     memcpy(key, p->key, size);
@@ -299,6 +300,7 @@ static void left_each(oaki_cache_call *call)
  * this thread, all within a callback, go on. */
 static void after_fork(void)
 {
+    OAKI_REQUIRES_FORKED();
     AO_fetch_and_add1(&forks);
     for (const oaki_cache_call *call = calls; call; call = call->outer) {
         call->cache->walks = NULL;

@@ -360,16 +360,20 @@ static void undo(oak_classic_map *m, oaki_bmap *old, oaki_bmap *const heads[2], 
 
 /* ---- the steps of a write ---- */
 
+static bool is_evacuated(const oak_classic_map *m, size_t old)
+{
+    return oaki_classic_evacuated(oaki_classic_bucket(m->type, m->oldbuckets, old));
+}
+
 /* Steps over evacuated buckets, at most MARK_STEPS. Past the last one the growth is done. */
 static void advance_mark(oak_classic_map *m, size_t nold)
 {
     OAKI_ASSERT(m->nevacuate < nold);
-    OAKI_ASSERT(oaki_classic_evacuated(oaki_classic_bucket(m->type, m->oldbuckets, m->nevacuate)));
+    OAKI_ASSERT(is_evacuated(m, m->nevacuate));
     m->nevacuate++;
     size_t stop = OAKI_MIN(m->nevacuate + MARK_STEPS, nold);
-    while (m->nevacuate != stop &&
-           oaki_classic_evacuated(oaki_classic_bucket(m->type, m->oldbuckets, m->nevacuate)))
-        m->nevacuate++;
+    while (m->nevacuate != stop && is_evacuated(m, m->nevacuate)) m->nevacuate++;
+    OAKI_ASSERT(is_evacuated(m, m->nevacuate - 1));
     if (m->nevacuate == nold) {
         m->oldbuckets = NULL;
         if (m->extra) m->extra->oldoverflow = NULL;

@@ -29,7 +29,7 @@ OAKI_INLINE void oaki_held_end(oaki_thread *t)
  * back. NULL without memory. */
 #define OAKI_PART(owner, call) __extension__({        \
         oaki_thread *oaki_holder = oaki_held_begin(); \
-        void *oaki_part = OAKI_BESIDE(owner, call);   \
+        void *oaki_part = OAKI_IN_ZONE_OF(owner, call);   \
         oaki_held_end(oaki_holder);                   \
         oaki_part;                                    \
     })

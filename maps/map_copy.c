@@ -29,7 +29,7 @@ static bool copy_header(oak_map *c, const oak_map *m)
     c->bits = m->bits;
     c->moves = m->moves;
     if (!m->more) return true;
-    struct oak_map_more_ *more = OAKI_BESIDE(c, oak_alloc_noscan(sizeof *more));
+    struct oak_map_more_ *more = OAKI_IN_ZONE_OF(c, oak_alloc_noscan(sizeof *more));
     if (!more) return false;
     *more = *m->more;
     more->growths = more->shrinks = more->reseeds = 0;

@@ -36,6 +36,7 @@ enum {
 static struct {
     AO_t first; /* oak_pool *: all that hold objects */
     AO_t ready; /* the list is a root, and turn is called */
+    size_t seen; /* cycles, for oaki_gc_begins */
 } pools;
 
 /* ---- in a collection's stop, before the mark ---- */
@@ -59,9 +60,7 @@ static oaki_magazine *put_aside(oak_pool *p, oaki_magazine *m, oaki_magazine *as
  * minor one doesn't free. */
 static void turn(void *ctx)
 {
-    (void)ctx;
-    static size_t seen;
-    if (!oaki_gc_begins(&seen, true)) return;
+    if (!oaki_gc_begins(ctx, true)) return;
     oak_pool *p = (oak_pool *)AO_load(&pools.first), *kept = NULL;
     for (oak_pool *next; p; p = next) {
         OAKI_ASSERT(AO_load(&p->listed));
@@ -192,7 +191,7 @@ static OAKI_NOINLINE oaki_magazine *refill(oak_pool *p, const oaki_thread *t, oa
 static bool get_ready(void)
 {
     if (AO_load_acquire(&pools.ready)) return true;
-    if (oak_root_add(&pools.first, sizeof pools.first) != 0 || oaki_gc_at_cycle(turn, NULL) != 0)
+    if (oak_root_add(&pools.first, sizeof pools.first) != 0 || oaki_gc_at_cycle(turn, &pools.seen) != 0)
         return false;
     AO_store_release(&pools.ready, 1);
     return true;
@@ -275,7 +274,7 @@ static bool put(oak_pool *p, void *obj)
         oaki_leave(t);
         if (OAKI_LIKELY(done == DONE)) return true;
         if (done == PUT_TWICE) oaki_pool_put_twice(p, obj);
-        spare = OAKI_BESIDE(p, oak_alloc_aligned(LINE, sizeof *spare));
+        spare = OAKI_IN_ZONE_OF(p, oak_alloc_aligned(LINE, sizeof *spare));
         if (!spare) return false;
     }
 }

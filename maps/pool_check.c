@@ -45,7 +45,7 @@ void oaki_pool_note_new(oak_pool *p, const void *obj)
 {
     size_t size = OAKI_MIN(oak_usable_size(obj), MODEL);
     if (AO_load(&p->model) || size == 0) return;
-    void *copy = OAKI_BESIDE(p, oak_alloc_noscan(size));
+    void *copy = OAKI_IN_ZONE_OF(p, oak_alloc_noscan(size));
     if (!copy) return;
     memcpy(copy, obj, size);
     (void)AO_compare_and_swap_release(&p->model, 0, (AO_t)copy);

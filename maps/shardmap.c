@@ -152,7 +152,7 @@ bool oak_shardmap_delete(oak_shardmap *m, const void *key)
 static void *slot_for(const oak_shardmap *m, shard *s, const void *key)
 {
     OAKI_REQUIRES_LOCK(&s->lock.lock);
-    if (!s->map && (s->map = OAKI_BESIDE(m, oak_map_new(m->part, m->hint))) != NULL)
+    if (!s->map && (s->map = OAKI_IN_ZONE_OF(m, oak_map_new(m->part, m->hint))) != NULL)
         oaki_map_make_part(s->map);
     return s->map ? oak_map_put(s->map, key) : NULL;
 }

@@ -52,7 +52,7 @@ int oak_weakkey_put(oak_weakkey *m, void *key, void *value)
         oak_ephemeron *e = oaki_weakmap_find(&m->w, &key);
         if (e && alive(e))
             oak_ephemeron_set(e, value);
-        else if ((e = OAKI_BESIDE(m, oak_ephemeron_new(key, value))) != NULL)
+        else if ((e = OAKI_IN_ZONE_OF(m, oak_ephemeron_new(key, value))) != NULL)
             result = oaki_weakmap_set(&m->w, &key, e);
         else
             result = -1;

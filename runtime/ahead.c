@@ -162,6 +162,7 @@ static void *thread(void *arg)
 
 static void after_fork(void)
 {
+    OAKI_REQUIRES_FORKED();
     AO_int_store(&ahead.started, 0);
     AO_int_store(&ahead.led, 0);
     AO_store(&ahead.wanted, 0);

@@ -1,6 +1,7 @@
 /* collector.h - the interface of a collector to the runtime; gc/ implements it.
  *
- * Unless said otherwise, functions are called inside oaki_enter, with no lock held. */
+ * Unless said otherwise, functions are called inside oaki_enter, with no lock of OAKI_RANK_ZONES or
+ * a higher rank held. */
 #ifndef OAKI_COLLECTOR_H
 #define OAKI_COLLECTOR_H
 
@@ -43,7 +44,7 @@ size_t oaki_gc_disclaimed(void);
  * proportion to the allocated bytes, and collects if due. */
 void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);
 
-/* Sweeps one span that is off its list, with no lock held: A = A & M, and the counts. With keep, a
+/* Sweeps one span that is off its list: A = A & M, and the counts. With keep, a
  * span without live objects stays, empty. Without keep, its pages are freed and false is returned.
  * No other thread uses the span meanwhile. */
 bool oaki_gc_sweep_span(struct oaki_span *s, bool keep);

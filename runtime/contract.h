@@ -21,6 +21,9 @@
 #define OAKI_REQUIRES_LOCK(l) OAKI_ASSERT(oaki_lock_is_mine(l))
 /* The calling thread holds the lock, or the world is stopped, and then no other thread can. */
 #define OAKI_REQUIRES_LOCK_OR_STOPPED(l) OAKI_ASSERT(oaki_lock_is_mine(l) || oaki_world_stopped())
+/* The calling thread holds no lock of this rank or a higher one, so the function may take one. */
+#define OAKI_REQUIRES_LOCKS_BELOW(rank) \
+    OAKI_ASSERT(!oaki_lock_holds_one(rank, OAKI_RANK_META_REGION))
 /* The calling thread holds no lock of the runtime. */
 #define OAKI_REQUIRES_NO_LOCK() oaki_lock_assert_none_held()
 

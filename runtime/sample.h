@@ -24,8 +24,8 @@ typedef struct oaki_sample_hooks {
     /* The calling thread has allocated obj, of `bytes`, with a sampled byte in it at this rate.
      * Called outside of oaki_enter. Keeps errno. */
     void (*note)(void *obj, size_t bytes, size_t rate);
-    /* Called inside oaki_enter with no lock held, for an object in a span with sampled ones. The
-     * object is about to be freed by hand, or has a new size. */
+    /* Called inside oaki_enter, with no lock of OAKI_RANK_OBSERVE or a higher rank held, for an
+     * object in a span with sampled ones. It is about to be freed by hand, or has a new size. */
     void (*freed)(void *obj);
     void (*resized)(void *obj, size_t bytes);
 } oaki_sample_hooks;

@@ -206,6 +206,7 @@ static void *scavenger(void *arg)
 
 static void after_fork(void)
 {
+    OAKI_REQUIRES_FORKED();
     AO_int_store(&decay.started, 0);
     AO_int_store(&decay.asleep, 0);
 }

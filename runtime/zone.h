@@ -116,7 +116,7 @@ bool oaki_zones_hold_back(const oaki_span *s, const void *p);
 
 /* The result of a call that makes a part of owner, run in the zone of owner. NULL without
  * memory. */
-#define OAKI_BESIDE(owner, call) __extension__({                \
+#define OAKI_IN_ZONE_OF(owner, call) __extension__({                \
         int oaki_away = oaki_zone_go(owner);                    \
         void *oaki_made = oaki_away < 0 ? NULL : (call);        \
         if (oaki_away > 0) oaki_zone_back();                    \

@@ -196,6 +196,7 @@ static void *thread_main(void *arg)
 
 static void after_fork(void)
 {
+    OAKI_REQUIRES_FORKED();
     AO_int_store(&reaper.started, 0);
 }
 

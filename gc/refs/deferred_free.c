@@ -22,7 +22,7 @@
 static struct {
     oaki_lock lock;
     oaki_objtable objects;
-} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_FREED) };
+} self = { .lock = OAKI_LOCK_INIT(OAKI_RANK_DEFERRED) };
 
 static void note(void *obj)
 {
@@ -34,6 +34,7 @@ static void note(void *obj)
 bool oaki_gc_defer_free(void *obj)
 {
     OAKI_REQUIRES_INSIDE();
+    OAKI_REQUIRES_LOCKS_BELOW(OAKI_RANK_ZONES);
     bool keep = oaki_is_marking();
     if (!keep && AO_load(&oaki_the_heap.ndeferred) == 0) return false;
     oaki_lock_acquire(&self.lock);
@@ -162,7 +163,7 @@ static void forget_disclaim(char *obj)
     else oaki_span_set_type(obj, 0);
 }
 
-/* An old object may have all of its bits, and what comes to its place is to have none. */
+/* An old object may have all of its mark bits; the next object in its place has none. */
 void oaki_deferred_wipe(void)
 {
     OAKI_REQUIRES_STOPPED();
@@ -183,7 +184,7 @@ const char *oaki_deferred_check(void)
     oaki_lock_acquire(&self.lock);
     const char *rule = oaki_objtable_check(&self.objects);
     if (!rule && self.objects.records.len != AO_load(&oaki_the_heap.ndeferred))
-        rule = "freed: ndeferred counts the objects that are kept";
+        rule = "deferred frees: ndeferred counts the objects that are kept";
     oaki_lock_release(&self.lock);
     return rule;
 }

@@ -101,7 +101,7 @@ static OAKI_NOINLINE size_t run_all(size_t most, bool on_thread)
            run_one(r.since))
         n++;
     end_run(&r);
-    if (n > 0) oaki_scrub(); /* or these frames would keep what they refer to still */
+    if (n > 0) oaki_scrub(); /* or words of these frames would keep objects alive */
     return n;
 }
 

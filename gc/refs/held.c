@@ -54,7 +54,7 @@ bool oaki_drop(void *obj)
     return i != OAKI_RECORD_NONE;
 }
 
-/* Also from inside the runtime, as what the host is called for by a collection may ask. */
+/* Also from inside the runtime: a collection calls functions of the host, which may ask. */
 bool oaki_is_held(const void *obj)
 {
     if (!oaki_special_possible(obj)) return false;

@@ -132,7 +132,7 @@ static int reserve(sort *s)
 
 /* ---- records ---- */
 
-/* The spans of what oak_free has to ask here for. */
+/* oak_free asks here for the objects of spans that are noted. */
 static void note(const void *p)
 {
     if (!in_heap(p)) return;

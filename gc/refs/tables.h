@@ -47,6 +47,6 @@ void oaki_tables_reclaim(void); /* everything; gc_lock, inside oaki_enter or in 
 void oaki_tables_forget_zone(uint32_t zone);
 void oaki_tables_trim(void);    /* takes finalizer_lock */
 bool oaki_tables_any_flagged(void); /* debug builds; the collector alone calls it */
-const char *oaki_tables_check(void); /* between two cycles, or in an init pause */
+const char *oaki_tables_check(void); /* in RECLAIM, when nothing is flagged any more */
 
 #endif

@@ -82,7 +82,7 @@ static void record_clear(uint32_t i)
 static oak_weak *record_add(char *obj, char *p, oak_weak *w)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
-    OAKI_ASSERT(p >= obj);
+    OAKI_ASSERT(oaki_slot_offset(oaki_heap_offset(p)) == oaki_heap_offset(obj));
     uint32_t first = oaki_objtable_first(&self.table, obj);
     oak_weak *old = find(obj);
     if (old && p == obj) return old;

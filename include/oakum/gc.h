@@ -70,7 +70,7 @@ typedef struct oak_host {
 
 /** Read costs, limits and decisions into *out. Limits of control groups are read anew. If the costs
  * were never measured, or are doubted, the call measures them, which takes about 3 to 9 ms and 4
- * MiB. Otherwise a thread of Oakum's measures them once the heap has 8 MiB of live objects. The
+ * MiB. Without this call, a thread of Oakum's measures them when 8 MiB of objects are live. The
  * variable OAKUM_HOST sets costs and limits in place of a measurement:
  * write_ns=12000,fresh_ns=900,cpus=1,memory=64M. out may be NULL. Any thread. */
 OAK_API void oak_host_read(oak_host *out);
@@ -226,8 +226,8 @@ enum {
     OAK_FINALIZER_ORDERED = 0,
     OAK_FINALIZER_NO_ORDER = 1,    /* once the program can't reach the object */
     OAK_FINALIZER_IGNORE_SELF = 2, /* as ordered, but the object's pointers to itself don't count */
-    /* as ordered, and once no object with an unordered finalizer reaches the object. Ordered
-     * finalizers wait for unordered ones, too, except in another collector's interface on Oakum */
+    /* as ordered, and once no object with an unordered finalizer reaches the object. With
+     * libgc.so.1, ordered finalizers don't wait for those of this order */
     OAK_FINALIZER_UNREACHABLE = 3
 };
 

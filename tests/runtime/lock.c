@@ -187,10 +187,10 @@ static void own_thread_takes(void *lock)
 
 START_TEST(an_own_thread_outside_takes_no_lock_in_debug_builds)
 {
-    oaki_lock l = OAKI_LOCK_INIT(OAKI_RANK_FREED);
+    oaki_lock l = OAKI_LOCK_INIT(OAKI_RANK_DEFERRED);
     char what[64];
     snprintf(what, sizeof what, "of rank %d taken by an own thread that is outside",
-             OAKI_RANK_FREED);
+             OAKI_RANK_DEFERRED);
     expect_abort(own_thread_takes, &l, what);
 }
 END_TEST
