@@ -191,7 +191,8 @@ static OAKI_NOINLINE oaki_magazine *refill(oak_pool *p, const oaki_thread *t, oa
 static bool get_ready(void)
 {
     if (AO_load_acquire(&pools.ready)) return true;
-    if (oak_root_add(&pools.first, sizeof pools.first) != 0 || oaki_gc_at_cycle(turn, &pools.seen) != 0)
+    if (oak_root_add(&pools.first, sizeof pools.first) != 0 ||
+        oaki_gc_at_cycle(turn, &pools.seen) != 0)
         return false;
     AO_store_release(&pools.ready, 1);
     return true;

@@ -380,7 +380,7 @@ size_t test_threads_named(const char *name)
     size_t n = 0;
     oaki_task task;
     DIR *d = opendir("/proc/self/task");
-    ck_assert_ptr_nonnull(d);
+    if (!d) return SIZE_MAX; /* no assertion: in a child, Check's lock may be held for ever */
     for (struct dirent *e; (e = readdir(d)) != NULL;)
         n += oaki_task_read(atoi(e->d_name), &task) && strcmp(task.name, name) == 0;
     closedir(d);

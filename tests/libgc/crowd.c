@@ -81,6 +81,7 @@ void test_maximum(void)
     pthread_t id[THREADS];
     const char *text = getenv("GC_MAXIMUM_HEAP_SIZE");
     size_t limit = text ? (size_t)atol(text) << 20 : 0;
+    bool ours = dlsym(RTLD_DEFAULT, "oak_version") != NULL; /* libgc's may leave next to nothing */
     GC_set_warn_proc(GC_ignore_warn_proc);
     GC_allow_register_threads();
     pthread_barrier_init(&taken, NULL, THREADS + 1);
@@ -92,7 +93,7 @@ void test_maximum(void)
     pthread_barrier_wait(&seen);
     for (int i = 0; i < ROUNDS; i++) {
         pthread_barrier_wait(&taken);
-        look_at(limit, i == 0 ? limit / 2 : limit / 16);
+        look_at(limit, i == 0 ? limit / 2 : ours ? limit / 16 : 0);
         pthread_barrier_wait(&seen);
         collect();
         pthread_barrier_wait(&seen);
