@@ -1,12 +1,17 @@
 /* serve.h - the inside of the debug server: its files and threads.
  *
- * serve.c starting and stopping, forks, the program's exit serve_listen.c addresses of TCP, and
- * their sockets serve_socket.c the Unix socket and its folder serve_token.c the token of TCP, and
- * the cookie serve_loop.c the thread for all input and output, and all calls of libmicrohttpd
- * serve_peer.c whether a client has gone serve_http.c requests: refusals, routes, the answer's
- * headers serve_work.c the two threads that make answers which read the heap serve_routes.c the
- * list of addresses serve_json.c, serve_profile.c, serve_trace.c, serve_why.c, metrics.c the
- * answers reading.c readings of the heap: one for all requests within a second
+ *   serve.c         starting and stopping, forks, the program's exit
+ *   serve_listen.c  addresses of TCP, and their sockets
+ *   serve_socket.c  the Unix socket and its folder
+ *   serve_token.c   the token of TCP, and the cookie
+ *   serve_accept.c  who gets a place
+ *   serve_loop.c    the thread for all input and output, and all calls of libmicrohttpd
+ *   serve_peer.c    whether a client has gone
+ *   serve_http.c    requests: refusals, routes, the answer's headers
+ *   serve_work.c    the two threads that make answers which read the heap
+ *   serve_routes.c  the list of addresses
+ *   serve_json.c, serve_profile.c, serve_trace.c, serve_why.c, metrics.c: the answers
+ *   reading.c       readings of the heap: one for all requests within a second
  *
  * The loop's thread never touches the heap and is not attached, so no pause stops it. Workers are
  * attached, and in a blocking region while they hold the lock of the queues. So a stopped worker

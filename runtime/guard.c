@@ -224,6 +224,12 @@ static bool check_record(const record *r, look by)
     return noted;
 }
 
+/* The record is about to go: what can't be noted is at least counted. */
+static void check_last(const record *r, look by)
+{
+    if (!check_record(r, by)) oaki_guard_found_count();
+}
+
 /* ---- allocating ---- */
 
 static void note(void *p, size_t n, uint32_t site)
@@ -364,7 +370,7 @@ static void *leave_queue(void)
     if (!r || !r->freed_tid) return NULL;
     OAKI_ASSERT(self.bytes >= oaki_guard_cost(off));
     self.bytes -= oaki_guard_cost(off);
-    (void)check_record(r, nobody("the end of its quarantine"));
+    check_last(r, nobody("the end of its quarantine"));
     forget(r);
     return lies_in_dead_zone(off) ? NULL : (void *)(uintptr_t)address(off);
 }
@@ -380,7 +386,7 @@ bool oaki_guard_freed(void *p, bool keep, uint32_t site)
         waits = true;
         (void)found(r, OAKI_GUARD_FREED, 0, 0, me("free")); /* by two threads at once */
     } else if (r) {
-        (void)check_record(r, me("free"));
+        check_last(r, me("free"));
         waits = !keep && cost <= OAKI_GUARD_QUEUE / 4 && oaki_offqueue_reserve(&self.queue);
         if (waits) {
             r->freed_tid = oaki_tls_thread->tid;
@@ -504,7 +510,7 @@ bool oaki_guard_touched(const void *p, oaki_guard_finding *out)
     r.site = r.freed_site = UINT32_MAX;
     (void)read_in_handler(r.off, &r);
     *out = (oaki_guard_finding){ .error = OAKI_GUARD_TOUCHED, .call = "the processor",
-                                 .finder = me("").finder,
+                                 .finder = oaki_thread_self() ? me("").finder : -1,
                                  .object = (const char *)address(r.off), .size = r.size,
                                  .at = (const char *)p - (const char *)address(r.off),
                                  .site = r.site, .freed_site = r.freed_site,
@@ -536,7 +542,7 @@ static void forget_in(const oaki_span *s, dies *does, look by)
         if (!oaki_bit_get(oaki_the_heap.alloc, off) || !does(off)) continue;
         record *r = find(off);
         if (!r) continue;
-        (void)check_record(r, by);
+        check_last(r, by);
         if (r->freed_tid) self.bytes -= oaki_guard_cost(off);
         forget(r);
     }

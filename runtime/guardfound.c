@@ -11,7 +11,7 @@
 #include "meta.h"
 #include <string.h>
 
-#define MOST 1024 /* errors that wait; the objects of further ones are found again */
+#define MOST 1024 /* errors that wait; a look at all objects finds further ones again */
 
 static struct {
     oaki_guard_finding *waiting;
@@ -21,8 +21,10 @@ static struct {
 
 bool oaki_guard_found_start(void)
 {
+    oaki_thread *t = oaki_thread_self() ? oaki_enter() : NULL;
     if (!self.waiting)
         self.waiting = oaki_meta_zalloc(MOST * sizeof *self.waiting, OAKI_META_OTHER);
+    if (t) oaki_leave(t);
     return self.waiting != NULL;
 }
 

@@ -4,8 +4,9 @@
  * ever, with all signals blocked. So a watcher starts when an attached thread exits, the main
  * thread is gone, and only threads that Oakum has started are attached. It samples the process's
  * threads until only helpers are left: their names begin with "oakum/". Then it calls exit(0), as
- * libc would have done. Without /proc, as after chroot, threads can't be seen. There all helpers
- * end, so that libc ends the process with its last thread.
+ * libc would have done. Without /proc, as after chroot, threads can't be seen. There the crew ends,
+ * so that libc ends the process with its last thread. A debug server or leak detector that runs
+ * keeps it.
  *
  * Owns: the watcher, one at a time. Lock: none. */
 #include "crew.h"
@@ -62,15 +63,15 @@ static bool can_see(void)
     return access("/proc/self/task", F_OK) == 0 || errno != ENOENT;
 }
 
+/* The program may leave /proc at any time. */
 static void *watch(void *arg)
 {
-    bool sees = can_see();
-    while (sees && (life_of(oaki_os_pid()) != GONE || !only_helpers_left()))
-        if (!oaki_crew_nap(LOOK_NS)) {
-            AO_int_store(&watching, 0);
-            return arg;
-        }
-    if (sees) exit(0);
+    while (can_see()) {
+        if (life_of(oaki_os_pid()) == GONE && only_helpers_left() && can_see()) exit(0);
+        if (oaki_crew_nap(LOOK_NS)) continue;
+        AO_int_store(&watching, 0);
+        return arg;
+    }
     oaki_crew_dismiss();
     return arg;
 }

@@ -59,7 +59,7 @@ static struct {
     oaki_want *first;
     AO_t vain_end, vain_ns; /* the last collection that refused a want: its end, its pause */
     AO_t vain_freed;        /* bytes freed until then, by sweeps and by hand */
-    AO_t vain_row;          /* such collections since one met a want */
+    AO_t vain_row;          /* such collections since a want was met */
     AO_t runs_on; /* 1: a thread of the host's did not stop in time; no stop is tried again */
     const oaki_room_host *host;
 } room = { .lock = OAKI_LOCK_INIT(OAKI_RANK_ROOM) };
@@ -181,13 +181,18 @@ static bool is_resting(uint64_t now)
     return bytes_freed() - AO_load(&room.vain_freed) < OAKI_PAGE;
 }
 
-/* The row at the limit that refuses the want; the row used last goes when there is no place. */
-static oaki_patience *row_of(const oaki_want *w, uint64_t now)
+/* The zone whose limit refuses the want; 0: the heap's does, or the system's. */
+static uint32_t limit_of(const oaki_want *w)
 {
     const oak_zone *z = w->thread->mcache->zone;
     size_t held = AO_load(&z->pages), limit = AO_load(&z->limit);
-    uint32_t zone = z->id && (held > limit || w->pages > limit - held) ? z->id : 0;
-    oaki_patience *row = w->thread->patience, *p = row;
+    return z->id && (held > limit || w->pages > limit - held) ? z->id : 0;
+}
+
+/* The row at a limit; if there is no place, the one that was used the longest time ago goes. */
+static oaki_patience *row_of(oaki_thread *t, uint32_t zone, uint64_t now)
+{
+    oaki_patience *row = t->patience, *p = row;
     for (unsigned i = 0; i < OAKI_PATIENCE_LIMITS; i++) {
         if (row[i].last_ns && row[i].zone == zone && now - row[i].last_ns <= PATIENCE * rest_ns())
             return &row[i];
@@ -211,7 +216,7 @@ static bool is_spent(const oaki_patience *p, const oaki_want *w, uint64_t now)
 static bool wait_for_turn(oaki_thread *t, oaki_want *w)
 {
     OAKI_REQUIRES_INSIDE();
-    for (uint64_t now; AO_load(&room.vain_row) >= VAIN; ) {
+    for (uint64_t now; AO_load(&room.vain_row) >= VAIN && !oaki_gc_is_off();) {
         now = oaki_os_now_ns();
         if (!is_resting(now)) break;
         uint64_t left = AO_load(&room.vain_end) + rest_ns() - now;
@@ -372,14 +377,17 @@ bool oaki_room_make(oaki_thread *t, oaki_want *w)
     OAKI_REQUIRES_INSIDE();
     OAKI_REQUIRES_SELF(t);
     w->thread = t;
+    uint32_t limit = limit_of(w);
     if (is_hopeless(w) || (room.host && !room.host->waits())) return false;
     bool got = sweep_for(t, w);
     while (!got && oaki_guard.on && oaki_free_waiting(0)) got = sweep_for(t, w);
     uint64_t now = oaki_os_now_ns();
-    oaki_patience *p = row_of(w, now);
-    if (!got && is_spent(p, w, now)) return refuse(p, w, true);
-    if (!got && !wait_for_turn(t, w) && !collect_for(t, w)) return refuse(p, w, false);
-    *p = (oaki_patience){ 0 };
+    if (!got && is_spent(row_of(t, limit, now), w, now))
+        return refuse(row_of(t, limit, now), w, true);
+    if (!got && !wait_for_turn(t, w) && !collect_for(t, w))
+        return refuse(row_of(t, limit, oaki_os_now_ns()), w, false);
+    *row_of(t, limit, now) = (oaki_patience){ 0 };
+    AO_store(&room.vain_row, 0);
     return true;
 }
 
@@ -394,10 +402,12 @@ static void after_fork(void)
 {
     oaki_want *next;
     OAKI_REQUIRES_FORKED();
+    oaki_lock_acquire(&room.lock);
     for (oaki_want *w = room.first; w; w = next) {
         next = w->next;
         if (w->thread != oaki_thread_self()) unlink_want(w);
     }
+    oaki_lock_release(&room.lock);
     AO_store(&room.runs_on, 0); /* such a thread is not in the child */
 }
 

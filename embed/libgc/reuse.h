@@ -27,7 +27,7 @@
 #define LGC_REUSE_DEPTH 16
 
 typedef struct lgc_reuse {
-    uint8_t n[2][LGC_REUSE_CLASSES]; /* by OAKI_SCAN or OAKI_NOSCAN, and size class */
+    unsigned char n[2][LGC_REUSE_CLASSES]; /* AO_char; by kind, and size class */
     char *slot[2][LGC_REUSE_CLASSES][LGC_REUSE_DEPTH];
 } lgc_reuse;
 
@@ -43,11 +43,12 @@ OAKI_INLINE void *lgc_reuse_take(oaki_kind kind, unsigned cls)
 {
     const oaki_thread *t = oaki_tls_thread;
     lgc_reuse *r = t ? t->kept : NULL;
-    if (!r || cls >= LGC_REUSE_CLASSES || r->n[kind][cls] == 0) return NULL;
-    unsigned n = r->n[kind][cls] - 1u; /* a stop may set it to 0 from here on */
-    char **slot = &r->slot[kind][cls][n], *p = *slot;
+    if (!r || cls >= LGC_REUSE_CLASSES) return NULL;
+    unsigned n = AO_char_load(&r->n[kind][cls]); /* read once: a stop may set it to 0 */
+    if (n == 0) return NULL;
+    char **slot = &r->slot[kind][cls][n - 1], *p = *slot;
     *slot = NULL;
-    r->n[kind][cls] = (uint8_t)n;
+    AO_char_store(&r->n[kind][cls], (unsigned char)(n - 1));
     return p;
 }
 
@@ -60,7 +61,7 @@ OAKI_INLINE bool lgc_reuse_give(const oaki_span *s, char *p)
     if (kind > OAKI_NOSCAN || cls >= LGC_REUSE_CLASSES) return false;
     lgc_reuse *r = OAKI_LIKELY(t && t->kept) ? t->kept : lgc_reuse_new();
     if (!r) return false;
-    unsigned n = r->n[kind][cls];
+    unsigned n = AO_char_load(&r->n[kind][cls]);
     char **slot = r->slot[kind][cls];
     for (unsigned i = 0; i < n; i++)
         if (OAKI_UNLIKELY(slot[i] == p))
@@ -68,7 +69,7 @@ OAKI_INLINE bool lgc_reuse_give(const oaki_span *s, char *p)
     if (n == LGC_REUSE_DEPTH) return false;
     if (kind == OAKI_SCAN) memset(p, 0, s->size);
     slot[n] = p;
-    r->n[kind][cls] = (uint8_t)(n + 1);
+    AO_char_store(&r->n[kind][cls], (unsigned char)(n + 1));
     return true;
 }
 

@@ -225,10 +225,10 @@ static void *open_deep(const char *file, int mode)
     int saved = errno;
     binding b = { .from = handle };
     image libc = { .within = (uintptr_t)dlsym(RTLD_NEXT, "gnu_get_libc_version") };
-    if (own_exports(&b) && dl_iterate_phdr(find_image, &libc)) {
+    if (own_exports(&b) && oaki_loader_each(find_image, &libc)) {
         b.libc = libc.lo;
         b.libc_end = libc.hi;
-        (void)dl_iterate_phdr(visit, &b);
+        (void)oaki_loader_each(visit, &b);
     }
     errno = saved;
     return handle;

@@ -34,7 +34,8 @@ OAKI_EXPORT int prlimit(pid_t pid, enum __rlimit_resource what, const struct rli
     int e = OAKI_REAL(prlimit)(pid, what, new, old);
     bool own = pid == 0 || pid == oaki_os_pid();
     if (e == 0 && own && what == RLIMIT_AS && new) give_back(new);
-    if (e == 0 && own && what == RLIMIT_FSIZE && new) oaki_tell_limit(new->rlim_cur);
+    if (e == 0 && own && what == RLIMIT_FSIZE && new && oaki_is_own_thread())
+        oaki_tell_limit(new->rlim_cur);
     return e;
 }
 

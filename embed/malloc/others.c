@@ -9,8 +9,8 @@
  * allocator only one thing is known: its memory is neither on the caller's stack nor part of a
  * loaded object. A pointer that no allocator can have returned is an error of the program.
  *
- * Symbols are read from the objects' own tables (DT_GNU_HASH): dlsym may call malloc, and may wait
- * for a thread that is inside of dlopen.
+ * Symbols are read from the objects' own tables (DT_GNU_HASH, or DT_HASH): dlsym may call malloc,
+ * and may wait for a thread that is inside of dlopen.
  *
  * Owns: the table of allocators. Lock: the loader's, which dl_iterate_phdr holds; none while an
  * allocator is called. Bound: O(loaded objects). When these change, some 30 look-ups for each. */

@@ -190,6 +190,7 @@ void oaki_seal_start(void);
 /* If the program has forbidden itself system calls since oaki_seal_start, a line that says so. A
  * report might then kill the program. Otherwise NULL. */
 const char *oaki_sealed(void);
+const char *oaki_sealed_as_noted(void); /* by what is noted alone: without a system call */
 bool oaki_sealed_strictly(void); /* only read, write and the thread's end are allowed */
 
 /* ---- advice.c ---- */

@@ -64,15 +64,22 @@ bool oaki_sealed_strictly(void)
     return AO_int_load(&self.strict) != 0;
 }
 
-const char *oaki_sealed(void)
+static const char sealed[] = "oakum: the program has forbidden itself system calls: no report\n";
+static const char unknown[] =
+    "oakum: the program may have forbidden itself system calls: no report\n";
+
+const char *oaki_sealed_as_noted(void)
 {
-    static const char sealed[] =
-        "oakum: the program has forbidden itself system calls: no report\n";
-    static const char unknown[] =
-        "oakum: the program may have forbidden itself system calls: no report\n";
     if (oaki_sealed_strictly() || AO_int_load(&self.all)) return sealed;
     if (oaki_my.sealed == OAKI_SEALED) return sealed;
-    if (AO_int_load(&self.any) && oaki_my.sealed == OAKI_SEALED_UNKNOWN) return unknown;
+    bool maybe = AO_int_load(&self.any) && oaki_my.sealed == OAKI_SEALED_UNKNOWN;
+    return maybe ? unknown : NULL;
+}
+
+const char *oaki_sealed(void)
+{
+    const char *noted = oaki_sealed_as_noted();
+    if (noted) return noted;
     if (self.filters < 0) return NULL;
     long now = count_filters();
     if (now >= 0) return now == self.filters ? NULL : sealed;
@@ -82,16 +89,28 @@ const char *oaki_sealed(void)
 
 /* Noted in advance, as the next call may be forbidden; a call that fails changes nothing. A child
  * of vfork has its parent's variables. */
-static long set_filter(long number, const unsigned long a[5], bool all)
+static long set_filter(long number, const unsigned long a[5], unsigned long flags)
 {
     unsigned char was = oaki_my.sealed;
     bool own = oaki_is_own_thread();
+    if (own) oaki_tell_seal();
     if (own) oaki_my.sealed = OAKI_SEALED;
     if (own) AO_int_store(&self.any, 1);
     long result = oaki_libc_syscall(number, (long)a[0], (long)a[1], (long)a[2], (long)a[3],
                                     (long)a[4], 0);
-    if (result != 0) oaki_my.sealed = was;
-    if (result == 0 && own && all) AO_int_store(&self.all, 1);
+    bool set = result == 0 || (result > 0 && (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER));
+    if (!set) oaki_my.sealed = was;
+    if (set && own && (flags & SECCOMP_FILTER_FLAG_TSYNC)) AO_int_store(&self.all, 1);
+    return result;
+}
+
+static long set_strict(long number, const unsigned long a[5])
+{
+    bool own = oaki_is_own_thread();
+    if (own) oaki_tell_seal();
+    long result = oaki_libc_syscall(number, (long)a[0], (long)a[1], (long)a[2], (long)a[3],
+                                    (long)a[4], 0);
+    if (own && result == 0) AO_int_store(&self.strict, 1);
     return result;
 }
 
@@ -102,23 +121,22 @@ OAKI_EXPORT int prctl(int option, ...)
     va_start(ap, option);
     for (int i = 0; i < 4; i++) a[i] = va_arg(ap, unsigned long);
     va_end(ap);
-    bool strict = option == PR_SET_SECCOMP && a[0] == SECCOMP_MODE_STRICT;
-    if (option == PR_SET_SECCOMP && !strict)
+    bool seals = option == PR_SET_SECCOMP, strict = seals && a[0] == SECCOMP_MODE_STRICT;
+    if (seals && !strict)
         return (int)set_filter(
-            SYS_prctl, (unsigned long[5]){ (unsigned long)option, a[0], a[1], a[2], a[3] }, false);
-    if (strict) oaki_tell_seal();
-    int result = (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
-    if (strict && result == 0) AO_int_store(&self.strict, 1);
-    return result;
+            SYS_prctl, (unsigned long[5]){ (unsigned long)option, a[0], a[1], a[2], a[3] }, 0);
+    unsigned long all[5] = { (unsigned long)option, a[0], a[1], a[2], a[3] };
+    if (strict) return (int)set_strict(SYS_prctl, all);
+    return (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
 }
 
 __attribute__((used)) long oaki_syscall_seccomp(long number, unsigned long operation,
                                                 unsigned long flags, unsigned long arg)
 {
-    if (operation != SECCOMP_SET_MODE_FILTER)
-        return oaki_libc_syscall(number, (long)operation, (long)flags, (long)arg, 0, 0, 0);
-    return set_filter(number, (unsigned long[5]){ operation, flags, arg },
-                      (flags & SECCOMP_FILTER_FLAG_TSYNC) != 0);
+    const unsigned long a[5] = { operation, flags, arg };
+    if (operation == SECCOMP_SET_MODE_STRICT) return set_strict(number, a);
+    if (operation == SECCOMP_SET_MODE_FILTER) return set_filter(number, a, flags);
+    return oaki_libc_syscall(number, (long)operation, (long)flags, (long)arg, 0, 0, 0);
 }
 
 /* libc's function, but for seccomp: the caller's frame and stack are as libc's function wants
@@ -129,6 +147,7 @@ __asm__(".pushsection .text\n"
         ".type syscall, @function\n"
         "syscall:\n"
         " .cfi_startproc\n"
+        " endbr64\n"
         " cmpq $317, %rdi\n" /* SYS_seccomp */
         " je oaki_syscall_seccomp\n"
         " jmpq *oaki_libc_syscall(%rip)\n"
@@ -142,6 +161,7 @@ __asm__(".pushsection .text\n"
         ".type syscall, %function\n"
         "syscall:\n"
         " .cfi_startproc\n"
+        " hint #34\n" /* bti c */
         " cmp x0, #277\n" /* SYS_seccomp */
         " b.eq oaki_syscall_seccomp\n"
         " adrp x16, oaki_libc_syscall\n"

@@ -196,9 +196,11 @@ static int end(int status, const char *own_sp)
     OAKI_NO_CANCEL; /* nobody would go on with the report */
     if (!self.observes || (!w->leaks && !w->profile && !w->growth_ms && !w->check)) return status;
     leave_it_to_reporter();
-    /* Checked before oaki_sealed, whose own system calls may be forbidden. */
-    if (AO_int_load(&self.reported) || !oaki_is_process()) return status;
-    const char *why = oaki_sealed();
+    /* In this order: the system calls of each step may be forbidden. */
+    if (AO_int_load(&self.reported)) return status;
+    const char *why = oaki_sealed_as_noted();
+    if (!why && !oaki_is_process()) return status;
+    if (!why) why = oaki_sealed();
     if (why) {
         oaki_tell_plainly(why);
         return status;

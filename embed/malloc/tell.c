@@ -33,7 +33,7 @@ static struct {
     int fd; /* the copy; -1: none */
     oaki_fd_file file; /* of standard error at the start */
     char name[256];
-    bool is_plain;           /* standard error was that file when the strict mode began */
+    bool is_plain;           /* standard error was that file when a filter was last set */
     bool is_sized;           /* it is a file whose size RLIMIT_FSIZE may limit */
     AO_t most;               /* RLIMIT_FSIZE */
     unsigned int complained; /* AO_int: an error of the log was reported */
@@ -185,7 +185,7 @@ bool oaki_tell_is_private(void)
 void oaki_tell_plainly(const char *text)
 {
     if (self.is_sized && (rlim_t)AO_load(&self.most) != RLIM_INFINITY) return;
-    if (oaki_sealed_strictly() ? self.is_plain : is_it(STDERR_FILENO))
+    if (oaki_sealed_as_noted() ? self.is_plain : is_it(STDERR_FILENO))
         (void)syscall(SYS_write, STDERR_FILENO, text, strlen(text));
 }
 

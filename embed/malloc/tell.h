@@ -11,7 +11,8 @@ void oaki_tell_start(void);
 /* In a child that reports nothing: closes the copy, which would keep a pipe open. */
 void oaki_tell_release(void);
 
-/* Check standard error before seccomp's strict mode begins, in which it can't be checked. */
+/* Check standard error before a filter is set, or seccomp's strict mode, in which it can't be
+ * checked. */
 void oaki_tell_seal(void);
 /* Write a text for a program that has forbidden itself system calls: by one write to standard
  * error, if that is still the same file. */
