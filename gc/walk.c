@@ -187,7 +187,7 @@ size_t oak_heap_step(oak_heap_cursor *c, oak_object *out, size_t max)
         w.left = OAKI_TUNE_WALK_BATCH;
         more = pause_and_visit(&w, &failed);
     } while (more && w.n == 0);
-    c->at = w.at;
+    c->at = w.n == 0 && !failed ? SIZE_MAX : w.at; /* the end stays the end, if the heap grows */
     if (failed) errno = ENOMEM;
     return w.n;
 }

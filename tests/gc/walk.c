@@ -221,6 +221,20 @@ START_TEST(a_program_that_goes_on_loses_and_doubles_nothing)
 }
 END_TEST
 
+START_TEST(a_walk_that_has_ended_does_not_go_on_when_the_heap_grows)
+{
+    oak_heap_cursor c = { 0 };
+    oak_object out;
+    put_all();
+    while (oak_heap_step(&c, &out, 1) > 0) continue;
+    for (int i = 0; i < 100; i++) {
+        char *p = oak_alloc_pinned(100000);
+        ck_assert_ptr_nonnull(p);
+        ck_assert_uint_eq(oak_heap_step(&c, &out, 1), 0);
+    }
+}
+END_TEST
+
 START_TEST(threads_may_allocate_meanwhile)
 {
     pthread_t id[3];
@@ -471,6 +485,7 @@ Suite *suite_gc_walk(void)
     tcase_add_test(c, false_ends_the_walk);
     tcase_add_test(c, steps_of_any_length_find_the_same);
     tcase_add_test(c, a_program_that_goes_on_loses_and_doubles_nothing);
+    tcase_add_test(c, a_walk_that_has_ended_does_not_go_on_when_the_heap_grows);
     tcase_add_test(c, threads_may_allocate_meanwhile);
     tcase_add_test(c, the_dead_come_only_where_asked_for);
     tcase_add_test(c, one_object_is_read_as_a_walk_reads_it);
