@@ -180,20 +180,6 @@ START_TEST(threads_that_come_and_go_share_the_time)
 }
 END_TEST
 
-/* A vain collection is not followed by another at once. */
-START_TEST(a_turn_is_waited_for_and_what_is_let_go_of_serves)
-{
-    for (size_t i = 0; i < VAIN + 10; i++) test_join(test_start(fail_once, NULL));
-    oak_memstats s = test_stats();
-    uint64_t begun = oaki_os_now_ns();
-    test_join(test_start(fail_once, NULL));
-    ck_assert_uint_ge(oaki_os_now_ns() - begun, s.pause_ns[(s.num_gc + 255) % 256] * REST / 2);
-    let_go(0);
-    ck_assert(add_block(0));
-    check_rest();
-}
-END_TEST
-
 /* ---- letting go ---- */
 
 START_TEST(what_is_let_go_of_after_a_refusal_serves_the_next_request)
@@ -354,7 +340,6 @@ Suite *suite_gc_limit_full(void)
     tcase_add_test(c, so_it_does_after_the_last_refusal_of_a_threads_patience);
     tcase_add_test(c, limits_in_turn_share_no_row);
     tcase_add_test(c, threads_that_come_and_go_share_the_time);
-    tcase_add_test(c, a_turn_is_waited_for_and_what_is_let_go_of_serves);
     tcase_add_test(c, after_a_long_row_a_collection_that_is_asked_for_helps_at_once);
     tcase_add_test(c, after_a_long_row_it_takes_no_longer_than_that_row_did);
     tcase_add_test(c, after_a_long_row_what_is_freed_by_hand_serves_any_class);
