@@ -75,10 +75,13 @@ bool oaki_lock_lets_leave(void)
     return !oaki_lock_holds_one(OAKI_RANK_HELPER, OAKI_RANK_META_REGION);
 }
 
+/* A stop of a thread that takes a lock of maps/ may come at any instruction here, and look. */
 static void order_push(const oaki_lock *l)
 {
     OAKI_INVARIANT(held.n < HELD_MAX, "too many locks held");
-    held.lock[held.n++] = l;
+    held.lock[held.n] = l;
+    AO_compiler_barrier();
+    held.n++;
 }
 
 /* Removes the lock from the stack. It needn't be the last one: locks may be released in any
