@@ -403,11 +403,12 @@ static int listen_to(const channel *c, pid_t pid, uint64_t deadline, oaki_image_
     uint32_t left = 0;
     ending end = { .error = EIO };
     progress p = in ? MORE : NO_ROOM;
-    bool late = false;
+    bool late = false, refused = false;
     while (p == MORE) {
         struct pollfd poll_fd = { .fd = c->fd[0], .events = POLLIN };
         int ready = poll(&poll_fd, 1, *reaped ? 0 : LOOK_MS);
-        if (is_lost(c, 0)) break;
+        refused = ready < 0 && errno == EINVAL; /* the limit of descriptors is 0 */
+        if (refused || is_lost(c, 0)) break;
         if (ready > 0) {
             ssize_t n = read(c->fd[0], in->data + in->n, sizeof in->data - in->n);
             if (n < 0 && errno == EINTR) continue;
@@ -425,7 +426,7 @@ static int listen_to(const channel *c, pid_t pid, uint64_t deadline, oaki_image_
     if (in) oaki_os_release(in, sizeof *in);
     out->extra_memory = end.extra_memory;
     if (p == NO_ROOM) return ENOMEM;
-    return p == DONE ? end.error : late ? ETIMEDOUT : EIO;
+    return p == DONE ? end.error : late ? ETIMEDOUT : refused ? EMFILE : EIO;
 }
 
 static void reap(pid_t pid, int error, bool reaped)

@@ -264,6 +264,8 @@ void oaki_serve_loop_child(void);
 bool oaki_accept_is_full(bool local);
 /* Accepts those who wait, as long as there are places. */
 void oaki_accept_all(int listen_fd, bool local);
+/* Nobody can be accepted: says so once, and rests. */
+void oaki_accept_refused(int error);
 /* Has accept failed a moment ago? The listeners are left alone then. */
 bool oaki_accept_rests(void);
 

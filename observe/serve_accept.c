@@ -53,7 +53,7 @@ static void note_peer(oaki_client *c, bool local)
 /* No waiting client can be accepted: there is no free descriptor, or no memory. Reported once. The
  * listeners, which stay readable, are left out of poll for a moment, so that the loop doesn't
  * spin. */
-static void refuse(int error)
+void oaki_accept_refused(int error)
 {
     static bool said;
     if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR || error == ECONNABORTED) return;
@@ -77,7 +77,7 @@ static oaki_client *accept_one(int listen_fd, bool local)
     if (!c) return NULL;
     oaki_fork_hold();
     int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) refuse(errno);
+    if (fd < 0) oaki_accept_refused(errno);
     if (fd >= 0 && !oaki_fd_note(fd, &file)) {
         close(fd);
         fd = -1;

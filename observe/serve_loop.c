@@ -386,7 +386,10 @@ static void wait_and_accept(int epoll)
     }
     int ready = poll(fds, 2 + silent + n, timeout_of());
     /* EINVAL: the limit of descriptors is below their number here; it may be raised again */
-    if (ready < 0 && errno != EINTR) oaki_os_sleep_ns(LOOK_MS * UINT64_C(1000000));
+    if (ready < 0 && errno != EINTR) {
+        oaki_accept_refused(errno);
+        oaki_os_sleep_ns(LOOK_MS * UINT64_C(1000000));
+    }
     broken |= !oaki_listen_is_whole(&self->listener);
     if (ready < 0 || broken) return;
     for (nfds_t i = 0; i < silent; i++)

@@ -95,7 +95,7 @@ oak_zone *oak_zone_new(const oak_zone_options *o)
     return z;
 }
 
-static void check(const oak_zone *z, const char *caller)
+void oaki_zone_check_use(const oak_zone *z, const char *caller)
 {
     if (!z) oak_fatal("oakum: %s: the zone is NULL", caller);
     if (z->state == OAKI_ZONE_FREE || z->state == OAKI_ZONE_DEAD)
@@ -105,13 +105,13 @@ static void check(const oak_zone *z, const char *caller)
 const char *oak_zone_name(const oak_zone *z)
 {
     if (!z) return "default";
-    check(z, "oak_zone_name");
+    oaki_zone_check_use(z, "oak_zone_name");
     return z->name;
 }
 
 void *oak_zone_context(const oak_zone *z)
 {
-    check(z, "oak_zone_context");
+    oaki_zone_check_use(z, "oak_zone_context");
     return z->ctx;
 }
 
@@ -173,7 +173,7 @@ void oaki_zone_count_frees(uint32_t id, size_t objects, size_t bytes)
 
 size_t oak_zone_set_limit(oak_zone *z, size_t bytes)
 {
-    check(z, "oak_zone_set_limit");
+    oaki_zone_check_use(z, "oak_zone_set_limit");
     oaki_thread *t = oaki_enter();
     if (!t) return 0;
     oaki_lock_acquire(&oaki_the_heap.zones.lock);

@@ -142,6 +142,8 @@ void oaki_zones_drop_fibers(bool (*marked)(const void *obj));
  * after all: a thread was in it at oaki_zone_check_begin, or has entered since. */
 int oaki_zone_shut(oak_zone *z, oaki_zone_state to);
 void oaki_zone_check_begin(oak_zone *z);
+/* Fatal if z is NULL, or was discarded and its record is in no other zone's use yet. */
+void oaki_zone_check_use(const oak_zone *z, const char *caller);
 bool oaki_zone_decide(oak_zone *z, oaki_zone_state to);
 
 /* In the child of a fork: reopens the zones that other threads were closing. Returns the number of

@@ -285,5 +285,6 @@ int oak_finalize_all(size_t *left)
 int oak_zone_finalize(oak_zone *z, size_t *left)
 {
     if (left) *left = 0;
+    if (z) oaki_zone_check_use(z, "oak_zone_finalize");
     return finalize(z ? z : &oaki_the_heap.zone0, left);
 }

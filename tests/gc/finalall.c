@@ -369,6 +369,20 @@ END_TEST
 
 /* ---- a zone ---- */
 
+static void finalize_what_was_discarded(void *unused)
+{
+    oak_zone *z = oak_zone_new(NULL);
+    (void)unused;
+    if (!oak_zone_alloc(z, 16) || oak_zone_discard(z) != 0) _exit(1);
+    (void)oak_zone_finalize(z, NULL);
+}
+
+START_TEST(a_discarded_zone_is_told_of)
+{
+    test_dies(finalize_what_was_discarded, NULL, "oakum: oak_zone_finalize: zone 0x");
+}
+END_TEST
+
 START_TEST(a_zone_runs_its_own)
 {
     size_t left;
@@ -507,6 +521,7 @@ Suite *suite_gc_finalall(void)
     tcase_add_test(c, they_bound_the_end_of_a_zone);
     tcase_add_loop_test(c, from_a_finalizer_it_is_refused, 0, 4);
     tcase_add_loop_test(c, from_one_that_a_collection_has_found_it_is_refused, 0, 2);
+    tcase_add_test(c, a_discarded_zone_is_told_of);
     tcase_add_test(c, a_zone_runs_its_own);
     tcase_add_test(c, a_zone_waits_for_its_own);
     tcase_add_test(c, a_thread_that_was_not_to_be_can_be_had_later);
