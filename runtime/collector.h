@@ -44,9 +44,9 @@ size_t oaki_gc_disclaimed(void);
  * proportion to the allocated bytes, and collects if due. */
 void oaki_gc_before_alloc(oaki_thread *t, size_t bytes);
 
-/* Sweeps one span that is off its list: A = A & M, and the counts. With keep, a
- * span without live objects stays, empty. Without keep, its pages are freed and false is returned.
- * No other thread uses the span meanwhile. */
+/* Sweeps one span that is off its list: A = A & M, and the counts. With keep, a span without live
+ * objects stays, empty. Without keep, its pages are freed and false is returned. No other thread
+ * uses the span meanwhile. */
 bool oaki_gc_sweep_span(struct oaki_span *s, bool keep);
 
 /* sweep_all: sweeps all unswept spans; gc_lock may be held. sweep_zone: those of a zone. */

@@ -121,7 +121,7 @@ static look nobody(const char *call)
 static look me(const char *call)
 {
     const oaki_thread *t = oaki_thread_self();
-    return (look){ .call = call, .finder = t ? t->tid : 0 };
+    return (look){ .call = call, .finder = t ? t->tid : -1 };
 }
 
 /* Notes an error. false: there is no room, so it has to be found again. */
@@ -510,7 +510,7 @@ bool oaki_guard_touched(const void *p, oaki_guard_finding *out)
     r.site = r.freed_site = UINT32_MAX;
     (void)read_in_handler(r.off, &r);
     *out = (oaki_guard_finding){ .error = OAKI_GUARD_TOUCHED, .call = "the processor",
-                                 .finder = oaki_thread_self() ? me("").finder : -1,
+                                 .finder = me("the processor").finder,
                                  .object = (const char *)address(r.off), .size = r.size,
                                  .at = (const char *)p - (const char *)address(r.off),
                                  .site = r.site, .freed_site = r.freed_site,

@@ -29,7 +29,7 @@ typedef enum oaki_rank {
     OAKI_RANK_TYPES,     /* the table of types */
     OAKI_RANK_OBSERVE,   /* sites and sampled objects */
     OAKI_RANK_MARKER,    /* worker 0 while it marks concurrently */
-    OAKI_RANK_DEFERRED,     /* deferred frees */
+    OAKI_RANK_DEFERRED,  /* deferred frees */
     OAKI_RANK_GUARD,     /* records of guarded objects */
     OAKI_RANK_BITS,      /* A and M of objects allocated while M is prepared */
     OAKI_RANK_ROOM,      /* the list of wants that found no room */

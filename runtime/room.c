@@ -382,9 +382,9 @@ bool oaki_room_make(oaki_thread *t, oaki_want *w)
     bool got = sweep_for(t, w);
     while (!got && oaki_guard.on && oaki_free_waiting(0)) got = sweep_for(t, w);
     uint64_t now = oaki_os_now_ns();
-    if (!got && is_spent(row_of(t, limit, now), w, now))
-        return refuse(row_of(t, limit, now), w, true);
-    if (!got && !wait_for_turn(t, w) && !collect_for(t, w))
+    oaki_patience *p = row_of(t, limit, now);
+    if (!got && is_spent(p, w, now)) return refuse(p, w, true);
+    if (!got && !wait_for_turn(t, w) && !collect_for(t, w)) /* functions of the program have run */
         return refuse(row_of(t, limit, oaki_os_now_ns()), w, false);
     *row_of(t, limit, now) = (oaki_patience){ 0 };
     AO_store(&room.vain_row, 0);

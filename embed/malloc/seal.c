@@ -87,6 +87,11 @@ const char *oaki_sealed(void)
     return self.filters == 0 ? sealed : unknown;
 }
 
+static long call(long number, const unsigned long a[5])
+{
+    return oaki_libc_syscall(number, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], 0);
+}
+
 /* Noted in advance, as the next call may be forbidden; a call that fails changes nothing. A child
  * of vfork has its parent's variables. */
 static long set_filter(long number, const unsigned long a[5], unsigned long flags)
@@ -96,8 +101,7 @@ static long set_filter(long number, const unsigned long a[5], unsigned long flag
     if (own) oaki_tell_seal();
     if (own) oaki_my.sealed = OAKI_SEALED;
     if (own) AO_int_store(&self.any, 1);
-    long result = oaki_libc_syscall(number, (long)a[0], (long)a[1], (long)a[2], (long)a[3],
-                                    (long)a[4], 0);
+    long result = call(number, a);
     bool set = result == 0 || (result > 0 && (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER));
     if (!set) oaki_my.sealed = was;
     if (set && own && (flags & SECCOMP_FILTER_FLAG_TSYNC)) AO_int_store(&self.all, 1);
@@ -108,26 +112,21 @@ static long set_strict(long number, const unsigned long a[5])
 {
     bool own = oaki_is_own_thread();
     if (own) oaki_tell_seal();
-    long result = oaki_libc_syscall(number, (long)a[0], (long)a[1], (long)a[2], (long)a[3],
-                                    (long)a[4], 0);
+    long result = call(number, a);
     if (own && result == 0) AO_int_store(&self.strict, 1);
     return result;
 }
 
 OAKI_EXPORT int prctl(int option, ...)
 {
-    unsigned long a[4];
+    unsigned long a[5] = { (unsigned long)option };
     va_list ap;
     va_start(ap, option);
-    for (int i = 0; i < 4; i++) a[i] = va_arg(ap, unsigned long);
+    for (int i = 1; i < 5; i++) a[i] = va_arg(ap, unsigned long);
     va_end(ap);
-    bool seals = option == PR_SET_SECCOMP, strict = seals && a[0] == SECCOMP_MODE_STRICT;
-    if (seals && !strict)
-        return (int)set_filter(
-            SYS_prctl, (unsigned long[5]){ (unsigned long)option, a[0], a[1], a[2], a[3] }, 0);
-    unsigned long all[5] = { (unsigned long)option, a[0], a[1], a[2], a[3] };
-    if (strict) return (int)set_strict(SYS_prctl, all);
-    return (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
+    if (option != PR_SET_SECCOMP) return (int)call(SYS_prctl, a);
+    if (a[1] == SECCOMP_MODE_STRICT) return (int)set_strict(SYS_prctl, a);
+    return (int)set_filter(SYS_prctl, a, 0);
 }
 
 __attribute__((used)) long oaki_syscall_seccomp(long number, unsigned long operation,
