@@ -53,7 +53,9 @@ static bool waits(uint64_t begun, uint64_t marking, uint64_t most)
     uint64_t now = oaki_os_now_ns(), ns = marking_ns();
     uint64_t marked = marking && ns >= marking ? ns - marking : 0;
     if (stalled_ns(ns, now) < OAKI_TUNE_STALLED_NS) return marked < most;
-    return oaki_pace_waits(now - begun, marked, most, OAKI_TUNE_BLIND_NS);
+    bool goes_on = oaki_pace_waits(now - begun, marked, most, OAKI_TUNE_BLIND_NS);
+    if (!goes_on && marked < most) AO_fetch_and_add1(&self->blind);
+    return goes_on;
 }
 
 static bool mark(oaki_thread *t)

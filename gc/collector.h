@@ -25,6 +25,7 @@
 #include "runtime/roots.h"
 #include "runtime/waker.h"
 #include "settings.h"
+#include "worktime.h"
 
 /* Which objects the cycle may free: all, or those allocated since the last cycle (sticky.c). */
 typedef enum oaki_cycle_kind { OAKI_FULL, OAKI_MINOR } oaki_cycle_kind;
@@ -93,6 +94,7 @@ typedef struct oaki_background {
     AO_t clock;             /* the clock of its processor time; 0: none yet */
     AO_t assisted_ns;       /* time for which mutators have marked */
     AO_t progress, progress_ns; /* what a waiting mutator saw last of the mark, and since when */
+    AO_t blind;             /* waits given up, as the mark got no processor or waits for a lock */
     AO_t reporting;         /* it calls functions of the program after a cycle */
     AO_t refusals;          /* pauses in a row that the program has refused */
     AO_t waiting;           /* mutators that are throttled */
@@ -207,6 +209,7 @@ typedef struct oaki_collector {
     oaki_settings settings;
     oaki_pace pace;
     oaki_plan plan;
+    oaki_worktime worktime;
     oaki_events events;
     oaki_host host;
     oaki_finalrun finalrun;

@@ -397,12 +397,13 @@ void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t c
 }
 
 /* There are none in a rest. What they cost is learnt anew after it. */
-void oaki_plan_note_minor(size_t words, uint64_t cpu_ns)
+void oaki_plan_note_minor(size_t words, size_t bytes, uint64_t cpu_ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_plan_rate *r = &plan->minor;
     if (words < OAKI_TUNE_MEANINGFUL_WORDS || cpu_ns == 0 || AO_load(&plan->rest) > 0) return;
     r->last = (double)cpu_ns / (double)words;
+    plan->minor_bytes_ms = (double)bytes * 1e6 / (double)cpu_ns;
     if (!is_slow(r->last, r->best)) {
         note_best(r);
         return;
@@ -421,12 +422,12 @@ unsigned oaki_plan_workers(unsigned want)
 
 /* A worker that waits for a processor in a drain keeps all others waiting: beside a neighbour, or
  * where a group's time is over. Fewer are tried, and later on as many as before. */
-void oaki_plan_note_share(uint64_t clock_ns, uint64_t cpu_ns, unsigned workers)
+void oaki_plan_note_share(uint64_t present_ns, uint64_t ran_ns, unsigned workers)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    if (clock_ns < OAKI_TUNE_SHARE_NS) return;
-    if (workers > 1 && cpu_ns < clock_ns / OAKI_TUNE_SHARE * workers) {
-        if (++plan->starved < OAKI_TUNE_STARVED) return;
+    if (present_ns < OAKI_TUNE_SHARE_NS * workers) return;
+    if (ran_ns < present_ns / OAKI_TUNE_SHARE) {
+        if (workers == 1 || ++plan->starved < OAKI_TUNE_STARVED) return;
         plan->workers_most = workers / 2;
         plan->starved = plan->fed = 0;
         return;

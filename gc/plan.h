@@ -35,6 +35,7 @@ typedef struct oaki_plan {
     oaki_plan_rate rate[2]; /* by oaki_cycle_mode */
     oaki_plan_rate minor;   /* of minor marks */
     double bytes_ms[2];     /* bytes that the last mark of a mode marked per ms of a processor */
+    double minor_bytes_ms;  /* the same, by the last minor mark */
     bool alone;             /* the last cycle had one processor */
     AO_t joined;            /* most workers in a drain of this mark */
     unsigned workers_most;  /* bound on workers, by the processor time they got; 0: none */
@@ -103,12 +104,13 @@ void oaki_plan_processors(unsigned n);
 /* A stop-the-world mark of `full` live bytes takes `ns`: measured (seen), or estimated by a
  * concurrent one. */
 void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen);
-/* A full mark has traced so many words, and marked so many bytes, in `cpu_ns` of processors. */
+/* A full mark has traced so many words, and marked so many bytes, in `cpu_ns` of processors. Time
+ * in which workers waited for work is not part of it. */
 void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t cpu_ns);
 /* A minor mark. It shows whether tracked pages are slow, but not the speed of full marks. */
-void oaki_plan_note_minor(size_t words, uint64_t cpu_ns);
-/* In a pause of clock_ns, so many workers marked, and the process had cpu_ns of processors. */
-void oaki_plan_note_share(uint64_t clock_ns, uint64_t cpu_ns, unsigned workers);
+void oaki_plan_note_minor(size_t words, size_t bytes, uint64_t cpu_ns);
+/* In drains of a pause so many workers were present for so long, all together, and ran so long. */
+void oaki_plan_note_share(uint64_t present_ns, uint64_t ran_ns, unsigned workers);
 /* Mutators had so many first writes to protected pages since the cycle before. */
 void oaki_plan_note_dirty(size_t pages);
 

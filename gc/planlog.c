@@ -45,6 +45,7 @@ void oak_host_read(oak_host *out)
     *out = (oak_host){
         .stopped_bytes = oaki_gc.plan.bytes_ms[OAKI_STOPPED],
         .concurrent_bytes = oaki_gc.plan.bytes_ms[OAKI_CONCURRENT],
+        .minor_bytes = oaki_gc.plan.minor_bytes_ms,
         .processors = oaki_heap_cpus(),
         .workers = oaki_workers_count(),
         .memory_limit = oaki_heap_soft_limit(),
@@ -88,9 +89,10 @@ void oaki_plan_log(unsigned long long cycle, unsigned plan)
     if (oaki_gc.plan.said_plan == plan + 1) return;
     oaki_gc.plan.said_plan = plan + 1;
     oaki_log("oakum: plan: after gc %llu the next is %s: %s; %u of %u processors mark; "
-             "%llu kB/ms marked in pauses, %llu concurrently\n",
+             "%llu kB/ms marked in pauses, %llu concurrently, %llu by minor marks\n",
              cycle, oaki_plan_by((oaki_plan_reason)plan) ? "concurrent" : "one pause",
              oaki_plan_text((oaki_plan_reason)plan), oaki_workers_count(), oaki_heap_cpus(),
              (unsigned long long)(oaki_gc.plan.bytes_ms[OAKI_STOPPED] / 1000),
-             (unsigned long long)(oaki_gc.plan.bytes_ms[OAKI_CONCURRENT] / 1000));
+             (unsigned long long)(oaki_gc.plan.bytes_ms[OAKI_CONCURRENT] / 1000),
+             (unsigned long long)(oaki_gc.plan.minor_bytes_ms / 1000));
 }

@@ -151,17 +151,20 @@ static void pace_concurrent(const oaki_cycle *c)
                          c->cpu + c->concurrent_cpu);
 }
 
-/* Passes the cost of this mark on to the plan. */
+/* Passes the cost of this mark on to the plan. A worker that waits for work, as beside a list, uses
+ * processor time that tells nothing of the memory's speed. */
 static void note_plan(const oaki_cycle *c)
 {
-    bool concurrent = oaki_gc.mode == OAKI_CONCURRENT;
+    const oaki_worktime *w = &oaki_gc.worktime;
+    OAKI_REQUIRES_NO_HELPER();
     /* other threads of the process have processor time in a pause, too */
     uint64_t most = oaki_cycle_pause(c) * oaki_workers_count();
     uint64_t cpu = c->concurrent_cpu + OAKI_MIN(c->cpu, most);
-    if (c->minor) oaki_plan_note_minor(c->words, cpu);
-    else oaki_plan_note_mark(concurrent, c->words, c->line.heap_live, cpu);
-    uint64_t marking = oaki_os_since(c->part[OAKI_PART_STOP], oaki_cycle_pause(c));
-    oaki_plan_note_share(marking, oaki_os_since(c->stop_cpu, c->cpu),
+    cpu = oaki_os_since(AO_load(&w->waited), cpu);
+    size_t marked = oaki_workers_bytes();
+    if (c->minor) oaki_plan_note_minor(c->words, marked, cpu);
+    else oaki_plan_note_mark(oaki_gc.mode == OAKI_CONCURRENT, c->words, marked, cpu);
+    oaki_plan_note_share(AO_load(&w->present), AO_load(&w->ran),
                          (unsigned)AO_load(&oaki_gc.plan.joined));
     if (AO_load(&oaki_the_heap.nthreads) > 1)
         oaki_cost_note(OAKI_COST_stop,

@@ -41,7 +41,7 @@ static struct {
     size_t wake_after;       /* words that worker 0 traces in a drain before it wakes helpers */
     bool called;             /* worker 0 has woken the helpers for this drain; its own */
     size_t from;             /* m->scanned at the drain's begin; its own */
-    AO_t helped;             /* ns of processors that helpers have used so far */
+    oaki_stretch since;      /* the begin of a pause's drain; its own */
     unsigned nworkers;       /* of this mark, worker 0 included */
     unsigned nhelpers;       /* threads started: the most ever wanted */
     oak_marker workers[OAKI_WORKERS_MAX];
@@ -307,19 +307,22 @@ static bool work_in_sight(void)
 /* The worker has no work left. Returns false when no worker has any, or its quantum is over. */
 static bool wait_for_work(oak_marker *m)
 {
+    uint64_t since = 0;
+    bool found = false;
     AO_int_fetch_and_add_full(&shared.idle, 1);
     OAKI_ASSERT(AO_int_load(&shared.busy) > 0);
     AO_int_fetch_and_add_full(&shared.busy, -1u);
-    for (unsigned spins = 0; !oaki_trace_is_over(m); spins++) {
+    for (unsigned spins = 0; !found && !oaki_trace_is_over(m); spins++) {
         if (work_in_sight()) {
             AO_int_fetch_and_add_full(&shared.busy, 1);
             AO_int_fetch_and_add_full(&shared.idle, -1u);
-            return true;
-        }
-        if (AO_int_load_acquire(&shared.busy) == 0) break;
-        oaki_spin_wait(spins);
+            found = true;
+        } else if (AO_int_load_acquire(&shared.busy) == 0) break;
+        else if (spins == OAKI_SPINS_UNCOUNTED) since = oaki_os_thread_cpu_ns();
+        else oaki_spin_wait(spins);
     }
-    return false;
+    if (since) oaki_worktime_waited(since);
+    return found;
 }
 
 static void mark_alone(oak_marker *m)
@@ -361,10 +364,11 @@ static void hand_over(oak_marker *m)
 
 static void help(oak_marker *m)
 {
-    uint64_t cpu = oaki_os_thread_cpu_ns();
+    oaki_stretch s = oaki_stretch_begin();
     work(m);
     if (shared.quantum) hand_over(m);
-    AO_fetch_and_add(&shared.helped, oaki_os_thread_cpu_ns() - cpu);
+    else oaki_stretch_present(s);
+    oaki_stretch_helped(s);
 }
 
 static void *helper(void *arg)
@@ -389,11 +393,13 @@ static void begin_drain(oak_marker *m, bool quantum, unsigned seats)
     shared.quantum = quantum;
     shared.seats = seats;
     shared.from = m->scanned;
+    if (!quantum) shared.since = oaki_stretch_begin();
     AO_int_store(&shared.idle, seats);
 }
 
 static void end_drain(void)
 {
+    if (!shared.quantum) oaki_stretch_present(shared.since);
     shared.called = false;
     AO_int_store(&shared.idle, 0);
     OAKI_REQUIRES_NO_HELPER();
@@ -500,18 +506,17 @@ void oaki_workers_begin(void)
     OAKI_REQUIRES_NO_HELPER();
     OAKI_ASSERT(oaki_workers_have_nothing());
     shared.wake_after = oaki_plan_wake_words();
+    oaki_worktime_begin();
     AO_store(&oaki_gc.plan.joined, 1);
-    oaki_heap *h = &oaki_the_heap;
     for (unsigned i = 0; i < shared.nworkers; i++) {
         oak_marker *m = &shared.workers[i];
-        m->base = h->base;
-        m->used = AO_load(&h->used);
-        m->bytes = m->scanned = m->redone = 0;
+        m->base = oaki_the_heap.base;
+        m->used = AO_load(&oaki_the_heap.used);
+        m->bytes = m->scanned = m->redone = m->looked = m->stray = 0;
         m->concurrent = m->rescans = false;
         m->whole = SIZE_MAX;
         AO_store(&m->until, SIZE_MAX);
         m->in_order = true;
-        m->looked = m->stray = 0;
         m->patience = OAKI_TUNE_PATIENCE;
     }
 }
@@ -530,11 +535,6 @@ unsigned oaki_workers_helping(unsigned spare)
     unsigned part = OAKI_TUNE_CONCURRENT_WORKERS;
     unsigned n = forced ? forced : (shared.nworkers + part - 1) / part + spare;
     return OAKI_MIN(n, shared.nworkers) - 1;
-}
-
-uint64_t oaki_workers_helped(void)
-{
-    return AO_load(&shared.helped);
 }
 
 size_t oaki_workers_bytes(void)

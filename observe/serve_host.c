@@ -51,6 +51,7 @@ void oaki_serve_host(oaki_request *r)
     oaki_json_put_u64(&j, "pause_goal_us", h.pause_goal_us);
     oaki_json_put_double(&j, "stopped_bytes_per_ms", h.stopped_bytes);
     oaki_json_put_double(&j, "concurrent_bytes_per_ms", h.concurrent_bytes);
+    oaki_json_put_double(&j, "minor_bytes_per_ms", h.minor_bytes);
     oaki_json_put_u64(&j, "resting", h.resting);
     oaki_json_put_bool(&j, "concurrent", h.concurrent);
     oaki_json_put_string(&j, "why", h.why);

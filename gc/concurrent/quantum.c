@@ -81,9 +81,9 @@ static void work(const oaki_stage_plan *plan, const oaki_driver *d)
     OAKI_NO_CANCEL;
     OAKI_REQUIRES_WORKER_ZERO();
     OAKI_REQUIRES_NO_HELPER();
-    uint64_t cpu = oaki_os_thread_cpu_ns(), helped = oaki_workers_helped();
+    uint64_t cpu = oaki_os_thread_cpu_ns(), helped = AO_load(&oaki_gc.worktime.helped);
     bool more = plan->quantum(&self->progress, d);
-    helped = oaki_workers_helped() - helped; /* all are at rest between two quanta */
+    helped = AO_load(&oaki_gc.worktime.helped) - helped; /* all are at rest between two quanta */
     oaki_quanta_cost(oaki_os_thread_cpu_ns() - cpu + helped);
     if (!more) oaki_stage_enter(plan->next());
 }

@@ -9,6 +9,7 @@
 #include "runtime/os.h"
 
 #define OAKI_SPINS 2000
+#define OAKI_SPINS_UNCOUNTED 64 /* of a wait whose processor time is not measured: some us */
 
 typedef unsigned int oaki_spin; /* AO_int */
 

@@ -99,7 +99,6 @@ void oaki_workers_concurrent(bool concurrent);
 /* Number of helpers for a quantum of a concurrent mark; spare: more processors that mutators
  * leave. */
 unsigned oaki_workers_helping(unsigned spare);
-uint64_t oaki_workers_helped(void); /* processor time of helpers so far, ns */
 /* Gets work from the other workers: a segment becomes top, or a range is scanned. false: there
  * is none. */
 bool oaki_worklist_steal(oak_marker *m);

@@ -54,7 +54,8 @@ typedef struct oak_host {
     size_t ask, ask_huge;         /* asking whether a page was written */
     size_t fresh, fresh_huge;     /* the first use of a fresh page */
     size_t stop, wake;            /* stopping a thread, waking one */
-    double stopped_bytes, concurrent_bytes; /* marked per ms of processor time, lately */
+    double stopped_bytes, concurrent_bytes; /* marked per ms of processor time, by the last full */
+    double minor_bytes;           /* cycle of each mode, and by the last minor one */
     unsigned processors;          /* that the process may use, within its control groups' limits */
     unsigned workers;             /* that mark together */
     size_t memory_limit;          /* the option, or by a control group's limit; 0: none */

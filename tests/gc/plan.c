@@ -457,7 +457,7 @@ END_TEST
 static void minor_of(double word_ns)
 {
     uint64_t ns = (uint64_t)(word_ns * (double)WORDS);
-    IN_A_PAUSE(oaki_plan_note_minor(WORDS, ns));
+    IN_A_PAUSE(oaki_plan_note_minor(WORDS, 80 * MB, ns));
 }
 
 /* Minor marks have a rate of their own: dirty pages cost other words than full marks. */
@@ -467,7 +467,7 @@ START_TEST(a_slow_minor_mark_ends_tracking)
     mark_of(true, 20);
     minor_of(140);
     minor_of(140);
-    IN_A_PAUSE(oaki_plan_note_minor(1000, 1000000000)); /* too few words */
+    IN_A_PAUSE(oaki_plan_note_minor(1000, MB, 1000000000)); /* too few words */
     ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
     mark_of(true, 20);
     minor_of(600);
@@ -479,8 +479,8 @@ END_TEST
 
 static void share_of(unsigned workers, uint64_t per_mille)
 {
-    uint64_t clock = 10000000;
-    IN_A_PAUSE(oaki_plan_note_share(clock, clock * workers * per_mille / 1000, workers));
+    uint64_t present = UINT64_C(10000000) * workers;
+    IN_A_PAUSE(oaki_plan_note_share(present, present * per_mille / 1000, workers));
 }
 
 static unsigned workers_of(unsigned want)
@@ -500,12 +500,14 @@ START_TEST(workers_without_processors_are_fewer)
     ck_assert_uint_eq(workers_of(8), 8);
     share_of(8, 200);
     ck_assert_uint_eq(workers_of(8), 4);
-    IN_A_PAUSE(oaki_plan_note_share(100000, 0, 4)); /* too short to tell */
-    IN_A_PAUSE(oaki_plan_note_share(100000, 0, 4));
+    IN_A_PAUSE(oaki_plan_note_share(3900000, 0, 4)); /* too short to tell */
+    IN_A_PAUSE(oaki_plan_note_share(3900000, 0, 4));
     ck_assert_uint_eq(workers_of(8), 4);
     for (int i = 0; i < 4; i++) share_of(4 >> i / 2, 100);
     ck_assert_uint_eq(workers_of(8), 1);
     ck_assert_uint_eq(workers_of(1), 1);
+    for (unsigned i = 0; i < OAKI_TUNE_FED; i++) share_of(1, 100); /* it is there still */
+    ck_assert_uint_eq(workers_of(8), 1);
     for (unsigned n = 2; n <= 8; n *= 2) { /* the neighbour has gone */
         for (unsigned i = 0; i < OAKI_TUNE_FED; i++) share_of(1, 900);
         ck_assert_uint_eq(workers_of(8), n);

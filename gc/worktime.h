@@ -1,0 +1,32 @@
+/* worktime.h - what the time of markers goes to: words, waiting for work, waiting for a processor.
+ *
+ * Owns: oaki_gc.worktime. Any marker adds; read where no helper is in a drain. */
+#ifndef OAKI_WORKTIME_H
+#define OAKI_WORKTIME_H
+
+#include "runtime/base.h"
+
+typedef struct oaki_worktime {
+    AO_t helped; /* ns of processors that helpers have used so far */
+    AO_t waited; /* of this mark: ns of processors that workers without work have used */
+    AO_t present, ran; /* of this mark's drains in pauses: ns that workers took part, and that they
+                        * had a processor; a wait for one is the difference */
+} oaki_worktime;
+
+/* A stretch of the calling marker's time. */
+typedef struct oaki_stretch {
+    uint64_t clock, cpu; /* of its begin */
+} oaki_stretch;
+
+/* A mark begins. */
+void oaki_worktime_begin(void);
+
+oaki_stretch oaki_stretch_begin(void);
+/* The calling worker's part in a drain of a pause is over. */
+void oaki_stretch_present(oaki_stretch s);
+/* A helper's part in any drain is over. */
+void oaki_stretch_helped(oaki_stretch s);
+/* The processor time of a worker's wait for work, which began at `cpu`, is over. */
+void oaki_worktime_waited(uint64_t cpu);
+
+#endif
