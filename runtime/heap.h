@@ -411,6 +411,8 @@ int oaki_scavenger_init(void);
 /* Starts the scavenger's thread if it has work: after a collection, and when pages were freed by
  * hand. Takes locks of the host. */
 void oaki_scavenger_spawn(void);
+/* As oak_scavenge, but `keep` bytes of free memory stay. Outside of oaki_enter. */
+size_t oaki_scavenge_down(size_t keep);
 /* Like oaki_pages_scavenge, called by a helper. */
 size_t oaki_scavenge_step(size_t bytes, size_t min_pages);
 /* A tick has passed: releases memory that has been free for the whole decay time. Called by the
@@ -425,5 +427,7 @@ void oaki_scavenge_for(size_t pages);
 size_t oaki_heap_over(size_t pages);
 /* Bytes in free pages that have memory behind them. */
 size_t oaki_heap_retained(void);
+/* Pages of the heap that have memory behind them, in use or free. */
+size_t oaki_heap_backed_pages(void);
 
 #endif

@@ -65,31 +65,36 @@ static void free_empty_spans(void)
     oaki_leave(t);
 }
 
-size_t oak_scavenge(void)
-{
-    size_t n, total = 0;
-    free_empty_spans();
-    do { /* in steps, as no stop can happen during one */
-        oaki_thread *t = oaki_enter();
-        if (!t) return total;
-        n = oaki_pages_scavenge(STEP, 1);
-        oaki_leave(t);
-        total += n;
-    } while (n > 0);
-    return total;
-}
-
-static size_t held_pages(void)
-{
-    const oaki_heap *h = &oaki_the_heap;
-    return AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released);
-}
-
 size_t oaki_heap_retained(void)
 {
     const oaki_heap *h = &oaki_the_heap;
     size_t n = AO_load(&h->pages_free), released = AO_load(&h->pages_released);
     return (n > released ? n - released : 0) << OAKI_PAGE_SHIFT;
+}
+
+/* In steps, as no stop can happen during one. */
+size_t oaki_scavenge_down(size_t keep)
+{
+    size_t n = 1, total = 0, have;
+    free_empty_spans();
+    for (; n > 0 && (have = oaki_heap_retained()) > keep; total += n) {
+        oaki_thread *t = oaki_enter();
+        if (!t) break;
+        n = oaki_pages_scavenge(OAKI_MIN(STEP, have - keep), 1);
+        oaki_leave(t);
+    }
+    return total;
+}
+
+size_t oak_scavenge(void)
+{
+    return oaki_scavenge_down(0);
+}
+
+size_t oaki_heap_backed_pages(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    return AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released);
 }
 
 /* ---- near the memory limit ---- */
@@ -100,7 +105,8 @@ size_t oaki_heap_over(size_t pages)
     size_t limit = oaki_heap_soft_limit(), used = AO_load(&h->used);
     if (!limit) return 0;
     size_t tables = used / OAKI_PAGE * (sizeof(oaki_pte) + sizeof(oaki_span)) + used / 64;
-    size_t all = ((held_pages() + pages) << OAKI_PAGE_SHIFT) + tables + oaki_meta_mapped();
+    size_t all = (oaki_heap_backed_pages() + pages) << OAKI_PAGE_SHIFT;
+    all += tables + oaki_meta_mapped();
     limit -= limit / NEAR;
     return all > limit ? all - limit : 0;
 }
@@ -172,7 +178,7 @@ size_t oaki_scavenge_tick(void)
 /* Is there free memory enough for a thread, or will there be when all is swept? */
 static bool is_worth_it(void)
 {
-    size_t held = held_pages() << OAKI_PAGE_SHIFT, live = AO_load(&oaki_the_heap.live);
+    size_t held = oaki_heap_backed_pages() << OAKI_PAGE_SHIFT, live = AO_load(&oaki_the_heap.live);
     return oaki_heap_retained() >= FROM || (held > live && held - live >= FROM);
 }
 

@@ -9,10 +9,7 @@
  * of no allocator, or to a free block, ends the program with one line. Before main such a pointer
  * is ignored: it may come from the loader's own malloc, which the loader uses at first.
  *
- * Memory goes back to the system when much has been freed since the last time.
- *
- * Owns: the lists of deferred frees; oaki_freed, the bytes freed since memory last went back. Lock:
- * none; all are atomic. */
+ * Owns: the lists of deferred frees. Lock: none; all are atomic. */
 #include "cache.h"
 #include "others.h"
 #include "preload.h"
@@ -24,8 +21,6 @@
 #include <oakum/heap.h>
 #include <string.h>
 
-#define COUNT_EVERY ((size_t)1 << 20)
-#define TRIM_LEAST ((size_t)32 << 20)
 #define ROOM(n) ((n) / 8) /* extra room of a large block that realloc has moved */
 
 typedef struct entry {
@@ -35,43 +30,6 @@ typedef struct entry {
 
 static AO_t put_off;     /* a list; a block's first word is the link */
 static AO_t put_off_aside; /* a list of entries */
-static AO_t oaki_freed;
-
-/* ---- memory for the system ---- */
-
-static size_t held(void)
-{
-    const oaki_heap *h = &oaki_the_heap;
-    return (AO_load(&h->pages_inuse) + AO_load(&h->pages_free) - AO_load(&h->pages_released))
-           << OAKI_PAGE_SHIFT;
-}
-
-/* Give free memory back. Outside of oaki_enter. Spans that became empty object by object are found
- * only by a check of all spans, which needs a pause. */
-static OAKI_COLD void trim(void)
-{
-    size_t freed = oaki_my.freed;
-    oaki_my.freed = 0;
-    size_t total = AO_fetch_and_add(&oaki_freed, freed) + freed, was = total;
-    if (total < TRIM_LEAST + held() / 2) return;
-    if (!AO_compare_and_swap(&oaki_freed, was, 0)) return;
-    int saved = errno;
-    (void)oak_scavenge();
-    errno = saved;
-}
-
-void oaki_freed_add(size_t bytes)
-{
-    if (OAKI_UNLIKELY((oaki_my.freed += bytes) >= COUNT_EVERY)) trim();
-}
-
-OAKI_EXPORT int malloc_trim(size_t pad)
-{
-    (void)pad;
-    if (!oaki_can_enter()) return 0;
-    AO_store(&oaki_freed, 0);
-    return oak_scavenge() > 0;
-}
 
 /* ---- freeing ---- */
 

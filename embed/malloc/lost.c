@@ -376,7 +376,7 @@ OAKI_NOINLINE void oaki_lost_grown(void)
     } else {
         oaki_quiet_begin();
         (void)collect_lost(OAKI_SAVED_SP, false);
-        (void)oak_scavenge();
+        oaki_give_back();
         oaki_quiet_end();
         expect_more();
     }

@@ -10,6 +10,7 @@
  * side.c     memory for calls that can't enter the heap
  * start.c    start-up, the options, the program's end
  * environ.c  removes the variables of `oakum run` from the environment
+ * trim.c     free memory goes back to the system
  * thread.c   attaches threads before their first instruction
  * real.c     libc's functions of the same names as this library's
  * signals.c  keeps the stop signal unblocked; alternate stacks
@@ -141,8 +142,13 @@ void oaki_free_here(oaki_thread *t, void *p, size_t off);
 /* Free n small blocks of a size class, which were checked when they came to a cache. Fatal if one
  * is free. Inside of oaki_enter. */
 void oaki_free_batch(void *const *block, size_t n, unsigned cls);
-/* So many bytes were freed: memory may go back to the system. Outside of oaki_enter. */
+
+/* ---- trim.c; outside of oaki_enter ---- */
+
+/* So many bytes were freed: memory may go back to the system. */
 void oaki_freed_add(size_t bytes);
+/* Free memory goes back, but for what is likely to be needed soon. */
+void oaki_give_back(void);
 
 /* ---- side.c ---- */
 
