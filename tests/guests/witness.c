@@ -4,6 +4,7 @@
  * allocates nothing. */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +12,23 @@
 
 #define LINE 1024
 
+/* The malloc that the program calls. In a program that isn't position-independent and takes its
+ * address, the symbol's value is an entry of the program's PLT, and its section undefined. */
+static void *bound_malloc(void)
+{
+    const ElfW(Sym) *symbol = NULL;
+    Dl_info info;
+    void *found = dlsym(RTLD_DEFAULT, "malloc");
+    if (!found || !dladdr1(found, &info, (void **)&symbol, RTLD_DL_SYMENT)) return found;
+    return symbol && symbol->st_shndx == SHN_UNDEF ? dlsym(RTLD_NEXT, "malloc") : found;
+}
+
 /* A line is one write, so that those of several processes do not mix. */
 __attribute__((constructor)) static void witness(void)
 {
-    char line[LINE], exe[LINE];
+    char line[3 * LINE], exe[LINE];
     const char *file = getenv("CHECK_GUESTS_WITNESS");
-    void *found = dlsym(RTLD_DEFAULT, "malloc");
+    void *found = bound_malloc();
     Dl_info info = { .dli_fname = "none" };
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     exe[n > 0 ? n : 0] = '\0';
