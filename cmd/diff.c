@@ -65,7 +65,7 @@ static int put_changes(const oak_snapshot *a, const oak_snapshot *b, unsigned lo
     int n = c != NULL ? oak_snapshot_diff(a, b, c, count, &total) : -1;
 
     if (n < 0) {
-        fputs("oakum diff: out of memory\n", stderr);
+        fputs("oakum diff: out of memory: try a smaller --count\n", stderr);
         free(c);
         return CMD_FAILED;
     }
@@ -129,7 +129,9 @@ int cmd_diff(int argc, char **argv)
     if (r.help) return help();
     if (names == 1 && cmd_is_server(name[0]) && !r.json) return cmd_diff_live(name[0], r.seconds);
     if (names != 2) {
-        fputs("oakum diff: wants two snapshots, or one running program\n", stderr);
+        fputs("oakum diff: wants two snapshots, or one running program; "
+              "'oakum diff --help' tells more\n",
+              stderr);
         return CMD_USAGE;
     }
     return diff(name[0], name[1], r.count, r.json);

@@ -139,16 +139,18 @@ static void put_decided(const oak_host *h, const oak_config *cfg)
     bool tells = oak_heap_tells_writes(&told);
     bool by_faults = tells && strcmp(told.by, "page faults") == 0;
 
-    printf("decided        pauses of up to %u us; ", h->pause_goal_us);
+    printf("objective      at most 1.15 of the total cost of the best fixed mode");
+    if (h->pause_goal_us != 0) printf(", in pauses of up to %u us", h->pause_goal_us);
+    printf("\ndecided        ");
     if (h->pause_goal_us == 0)
         puts("each cycle is one pause");
     else if (!cfg->concurrent || !tells)
-        puts("longer ones too, as marking is never concurrent");
+        puts("longer pauses too, as marking is never concurrent");
     else if (h->dear && h->pause_goal_us >= OAK_PAUSE_GOAL_US)
-        puts(cfg->huge_pages ? "longer ones too, as first writes are dear"
-                             : "longer ones too where first writes take over 15 % of the time");
+        puts(cfg->huge_pages ? "longer pauses too, as first writes are dear"
+                             : "longer pauses too where first writes take over 15 % of the time");
     else
-        printf("marking is concurrent where one would be longer, at any cost%s\n",
+        printf("marking is concurrent where a pause would be longer, at any cost%s\n",
                by_faults ? "" : "; from 1 ms on at up to 15 % of the time");
     printf("now            %s: %s; ", h->concurrent ? "concurrent" : "one pause", h->why);
     printf("%u of %u processors mark; pages are %s and %s\n", h->workers, h->processors,

@@ -104,7 +104,7 @@ static bool take_option(request *r, int option, const char *value)
     case OPTION_HTML:
         r->html = value;
         if (value[0] != '\0') return true;
-        fputs("oakum leaks: --html needs the name of a file\n", stderr);
+        fputs("oakum leaks: --html needs the name of a file, as --html=leaks.html\n", stderr);
         return false;
     case OPTION_HELP:
         r->help = true;
@@ -279,7 +279,7 @@ static int run(const request *r)
     int status;
 
     if (s.outcomes == NULL) {
-        fputs("oakum leaks: out of memory\n", stderr);
+        fputs("oakum leaks: out of memory: try fewer scenarios\n", stderr);
         return CMD_FAILED;
     }
     if (r->html != NULL && cmd_output_open(&page, r->html) != 0) {
@@ -307,7 +307,7 @@ int cmd_leaks(int argc, char **argv)
 
     r.chosen = calloc(scenario_count() + 1, sizeof(const scn_scenario *));
     if (r.chosen == NULL) {
-        fputs("oakum leaks: out of memory\n", stderr);
+        fputs("oakum leaks: out of memory: try fewer scenarios\n", stderr);
         return CMD_FAILED;
     }
     if (!parse(&r, argc, argv))

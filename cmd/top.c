@@ -109,7 +109,9 @@ static cmd_json *ask(const screen *s, char **text)
     reply.body[strcspn(reply.body, "\n")] = '\0';
     v = cmd_json_read(reply.body);
     if (v == NULL || cmd_json_at(v, "memory.heap_alloc") == NULL) {
-        fputs("oakum top: what answers there is no debug server of Oakum's\n", stderr);
+        fputs("oakum top: what answers there is no debug server of Oakum's; a program that is "
+              "started with OAKUM_DEBUG_SERVE=1 has one\n",
+              stderr);
     } else {
         cmd_clean(reply.body, strlen(reply.body), "\t");
         *text = reply.body;

@@ -188,8 +188,8 @@ static void put_suspects(page *p, const cmd_json *now)
         put(p, !active ? DIM : leak ? RED : YELLOW, "  %s%s %s: %s", cmd_json_text(f, "severity"),
             active ? "" : " (over)", cmd_json_text(f, "kind"), cmd_json_text(f, "subject"));
         if (cmd_json_at(f, "site") != NULL)
-            put(p, PLAIN, "    %s; site=%.0f", cmd_json_text(f, "evidence"),
-                cmd_json_number(f, "site"));
+            put(p, PLAIN, "    site=%.0f: %s", cmd_json_number(f, "site"),
+                cmd_json_text(f, "evidence"));
         else
             put(p, PLAIN, "    %s", cmd_json_text(f, "evidence"));
     }

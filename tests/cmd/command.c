@@ -226,27 +226,27 @@ static const struct {
     { "wake_ns=46", "OAKUM_THRIFT", "1", "  waking a thread                            46 ns\n" },
     { "stop_ns=47", "OAKUM_THRIFT", "1", "  stopping a thread                          47 ns\n" },
     { "stop_ns=0", "OAKUM_THRIFT", "1", "  stopping a thread                        unknown\n" },
-    { "write_ns=700", "OAKUM_PAUSE_GOAL", "0", " 0 us; each cycle is one pause\n" },
+    { "write_ns=700", "OAKUM_PAUSE_GOAL", "0", " mode\ndecided        each cycle is one pause\n" },
     { "write_ns=700", "OAKUM_CONCURRENT", "0",
-      "; longer ones too, as marking is never concurrent\nnow            one pause: concurrent "
-      "marking is off; 1 of " },
+      " 10000 us\ndecided        longer pauses too, as marking is never concurrent\n"
+      "now            one pause: concurrent marking is off; 1 of " },
     { "write_ns=700", "OAKUM_TRACKING", "none",
-      "; longer ones too, as marking is never concurrent\n" },
+      "  longer pauses too, as marking is never concurrent\n" },
     /* from here on pages can be tracked */
     { "write_ns=700", "OAKUM_THRIFT", "1",
-      " 10000 us; marking is concurrent where one would be longer, at any cost; from 1 ms on "
+      "  marking is concurrent where a pause would be longer, at any cost; from 1 ms on "
       "at up to 15 % of the time\n"
       "now            one pause: a pause is short enough; 1 of " },
     { "write_ns=700", "OAKUM_THRIFT", "1", " mark; pages are tracked and huge\n" },
-    { "write_ns=3001", "OAKUM_THRIFT", "1", "; longer ones too, as first writes are dear\n" },
+    { "write_ns=3001", "OAKUM_THRIFT", "1", "  longer pauses too, as first writes are dear\n" },
     { "write_ns=3001", "OAKUM_THRIFT", "1", " mark; pages are not tracked and huge\n" },
     { "write_ns=3001", "OAKUM_HUGE_PAGES", "0",
-      "; longer ones too where first writes take over 15 % of the time\n" },
+      "  longer pauses too where first writes take over 15 % of the time\n" },
     { "write_ns=3001", "OAKUM_PAUSE_GOAL", "1000", " mark; pages are tracked and small\n" },
     { "write_ns=3001", "OAKUM_TRACKING", "faults",
-      "; marking is concurrent where one would be longer, at any cost\n" },
+      "  marking is concurrent where a pause would be longer, at any cost\n" },
     { "write_ns=30001", "OAKUM_TRACKING", "faults",
-      "; longer ones too, as first writes are dear\n" },
+      "  longer pauses too, as first writes are dear\n" },
 };
 
 #define HOSTS_UNTRACKED 13 /* rows that need no tracking */
