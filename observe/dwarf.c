@@ -13,10 +13,12 @@
 #include "runtime/os.h"
 #include "runtime/ownstack.h"
 #include "runtime/print.h"
+#include "shield.h"
 #include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The functions of libdw that are used here. */
@@ -32,7 +34,8 @@ static struct {
     AO_t tried; /* set when the rest is */
     void *library;
     Dwfl *dwfl;
-    bool given_up; /* libdw was left in the middle of a call (oaki_foreign_try) */
+    bool given_up; /* libdw was left in the middle of a call (oaki_foreign_try_shielded) */
+    bool refused; /* the last call was not made */
     unsigned failures; /* to open, one after the other */
     char *debug_path;
     Dwfl_Callbacks callbacks;
@@ -94,14 +97,23 @@ oaki_dwarf_state oaki_dwarf_here(void)
     return tried && stack_suffices() ? OAKI_DWARF_READY : OAKI_DWARF_NO_STACK;
 }
 
-/* Calls fn, which calls libdw. false: libdw's open objects are lost, and nothing is opened
- * again. */
+/* Calls fn, which calls libdw. false: it was refused; or libdw's open objects are lost, and nothing
+ * is opened again. */
 static bool attempt(void (*fn)(void *ctx), void *ctx)
 {
-    if (oaki_foreign_try(fn, ctx)) return true;
-    self.given_up = true;
-    self.dwfl = NULL;
+    oaki_foreign_result how = oaki_foreign_try_shielded(fn, ctx);
+    self.refused = how == OAKI_FOREIGN_REFUSED;
+    if (how == OAKI_FOREIGN_OVER) return true;
+    if (how == OAKI_FOREIGN_LEFT) {
+        self.given_up = true;
+        self.dwfl = NULL;
+    }
     return false;
+}
+
+bool oaki_dwarf_is_refused(void)
+{
+    return self.refused;
 }
 
 static void close_it(void *unused)
@@ -161,7 +173,7 @@ bool oaki_dwarf_open(void)
         (void)attempt(open_it, &m);
         oaki_mappings_free(&m);
     }
-    self.failures = self.dwfl ? 0 : self.failures + 1;
+    if (!self.refused) self.failures = self.dwfl ? 0 : self.failures + 1;
     return self.dwfl != NULL;
 }
 
@@ -172,27 +184,25 @@ bool oaki_dwarf_is_open(void)
 
 void oaki_dwarf_close(void)
 {
-    if (self.dwfl) (void)attempt(close_it, NULL);
+    if (self.dwfl && !attempt(close_it, NULL)) self.dwfl = NULL; /* its memory is lost */
+    oaki_shield_rest();
 }
 
-typedef struct query {
+/* Not on the stack of the caller (oaki_foreign_try_shielded). */
+static struct query {
     uintptr_t addr;
-    oak_frame *out;
+    oak_frame out[OAKI_SYMBOL_INLINED];
     const char *name;
     size_t n, offset;
-    bool found;
+    bool covered;
 } query;
 
-static void cover(void *ctx)
+static bool ask(void (*fn)(void *q), uintptr_t addr, bool *covered)
 {
-    query *q = ctx;
-    q->found = self.dw.dwfl_addrmodule(self.dwfl, q->addr) != NULL;
-}
-
-bool oaki_dwarf_covers(uintptr_t addr)
-{
-    query q = { .addr = addr };
-    return self.dwfl && attempt(cover, &q) && q.found;
+    query = (struct query){ .addr = addr };
+    bool answered = self.dwfl && attempt(fn, &query);
+    *covered = answered && query.covered;
+    return *covered;
 }
 
 /* ---- code ---- */
@@ -258,9 +268,10 @@ static size_t functions_at(Dwarf_Die *unit, Dwarf_Addr addr, oak_frame *out)
 
 static void find_code(void *ctx)
 {
-    query *q = ctx;
+    struct query *q = ctx;
     oak_frame *out = q->out;
     Dwfl_Module *m = self.dw.dwfl_addrmodule(self.dwfl, q->addr);
+    q->covered = m != NULL;
     if (!m) return;
     Dwfl_Line *line = self.dw.dwfl_module_getsrc(m, q->addr);
     if (line) out[0].file = self.dw.dwfl_lineinfo(line, NULL, &out[0].line, NULL, NULL, NULL);
@@ -277,20 +288,22 @@ static void find_code(void *ctx)
     out[q->n - 1].function = name;
 }
 
-size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
+size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED], bool *covered)
 {
-    query q = { .addr = pc, .out = out };
-    return self.dwfl && attempt(find_code, &q) ? q.n : 0;
+    if (!ask(find_code, pc, covered)) return 0;
+    memcpy(out, query.out, sizeof query.out);
+    return query.n;
 }
 
 /* ---- data ---- */
 
 static void find_data(void *ctx)
 {
-    query *q = ctx;
+    struct query *q = ctx;
     GElf_Off off = 0;
     GElf_Sym sym;
     Dwfl_Module *m = self.dw.dwfl_addrmodule(self.dwfl, q->addr);
+    q->covered = m != NULL;
     if (!m) return;
     const char *name = self.dw.dwfl_module_addrinfo(m, q->addr, &off, &sym, NULL, NULL, NULL);
     if (!name || GELF_ST_TYPE(sym.st_info) != STT_OBJECT) return;
@@ -300,11 +313,10 @@ static void find_data(void *ctx)
     q->n = sym.st_size;
 }
 
-const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size)
+const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size, bool *covered)
 {
-    query q = { .addr = addr };
-    if (!self.dwfl || !attempt(find_data, &q) || !q.name) return NULL;
-    *offset = q.offset;
-    *size = q.n;
-    return q.name;
+    if (!ask(find_data, addr, covered) || !query.name) return NULL;
+    *offset = query.offset;
+    *size = query.n;
+    return query.name;
 }

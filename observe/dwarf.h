@@ -26,15 +26,16 @@ bool oaki_dwarf_open(void);
 bool oaki_dwarf_is_open(void);
 void oaki_dwarf_close(void);
 
-/* Is an opened object at this address? One that was loaded later is seen after the next
+/* As oaki_symbol_of_code, but leaves `address` and `object` alone. 0: nothing is known. *covered:
+ * an opened object is at the address. One that was loaded later is seen after the next
  * oaki_dwarf_open. */
-bool oaki_dwarf_covers(uintptr_t addr);
-
-/* As oaki_symbol_of_code, but leaves `address` and `object` alone. 0: nothing is known. */
-size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED]);
+size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED], bool *covered);
 
 /* The name of static data by the symbol tables, those of separate debugging files included; or
- * NULL. */
-const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size);
+ * NULL. *covered as above. */
+const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size, bool *covered);
+
+/* The last call was refused: the system gave no process for it (shield.h). */
+bool oaki_dwarf_is_refused(void);
 
 #endif

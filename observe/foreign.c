@@ -13,7 +13,9 @@
  * A library that would end the process is made to leave the call instead:
  * - by error() (libdw without memory), which first calls a hook that prints the program's name.
  *   The hook is oaki_foreign_give_up.
- * - by abort, exit, a failed assertion and the like: foreign_exits.c.
+ * - by abort, exit, a failed assertion and the like: foreign_exits.c;
+ * - by a fault, where it reads files of the host: shield.c. Then its malloc is tried, and if that
+ *   doesn't return, no library of the namespace is called any more.
  *
  * Owns: struct self, written under its lock before `c` is first set; struct tries.
  * Locks: self.lock is held while a library is loaded. The holder waits for the loader's lock, and
@@ -24,6 +26,7 @@
 #include "foreign_checks.h"
 #include "foreign_exits.h"
 #include "object.h"
+#include "shield.h"
 #include "runtime/print.h"
 #include "runtime/restore.h"
 #include "runtime/thread.h"
@@ -34,6 +37,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,6 +49,7 @@ static struct {
     bool loading; /* a thread is loading a library */
     bool lost;    /* `loading` was set when this process was forked */
     bool registered;
+    AO_t dead; /* a lost call has left the malloc damaged, or locked */
     __typeof__(&malloc) malloc;
     __typeof__(&free) free;
     __typeof__(&uselocale) uselocale;
@@ -265,6 +270,7 @@ bool oaki_foreign_try(void (*fn)(void *ctx), void *ctx)
 {
     try t;
     OAKI_ASSERT(!own_try());
+    if (AO_load(&self.dead)) return false;
     oaki_foreign_enter();
     begin_try(&t);
     if (setjmp(t.out) != 0) {
@@ -275,6 +281,61 @@ bool oaki_foreign_try(void (*fn)(void *ctx), void *ctx)
     leave_try(&t);
     return true;
 }
+
+/* ---- shielded calls ---- */
+
+#define CALL_NS UINT64_C(120000000000) /* that a call may last; a debugging file may be far away */
+#define TRIAL_NS UINT64_C(2000000000)
+
+/* Not on the caller's stack, which may lie in the heap: first writes to protected pages of the heap
+ * may be faults that the program handles. */
+static struct {
+    try t;
+    void (*fn)(void *ctx);
+    void *ctx;
+    bool left;
+} shielded;
+
+static void call_shielded(void *unused)
+{
+    (void)unused;
+    if (setjmp(shielded.t.out) != 0) shielded.left = true;
+    else shielded.fn(shielded.ctx);
+}
+
+static void try_malloc(void *unused)
+{
+    (void)unused;
+    self.free(self.malloc(1000));
+}
+
+/* abort of the C library itself ends in an instruction of its own, if no signal ends it. */
+static bool is_damaged(const oaki_shield_loss *loss)
+{
+    oaki_shield_loss other;
+    if (loss->signal == SIGABRT || loss->signal == SIGTRAP || loss->kernels) return true;
+    return oaki_shield_call(try_malloc, NULL, TRIAL_NS, &other) != OAKI_SHIELD_OVER;
+}
+
+oaki_foreign_result oaki_foreign_try_shielded(void (*fn)(void *ctx), void *ctx)
+{
+    oaki_shield_loss loss;
+    OAKI_ASSERT(!own_try());
+    if (AO_load(&self.dead)) return OAKI_FOREIGN_LEFT;
+    oaki_foreign_enter();
+    shielded.fn = fn;
+    shielded.ctx = ctx;
+    shielded.left = false;
+    begin_try(&shielded.t);
+    oaki_shield how = oaki_shield_call(call_shielded, NULL, CALL_NS, &loss);
+    if (how == OAKI_SHIELD_LOST && is_damaged(&loss)) AO_store(&self.dead, 1);
+    leave_try(&shielded.t);
+    if (how == OAKI_SHIELD_REFUSED) return OAKI_FOREIGN_REFUSED;
+    if (how == OAKI_SHIELD_LOST) oaki_foreign_exits_tell(loss.signal);
+    return how == OAKI_SHIELD_LOST || shielded.left ? OAKI_FOREIGN_LEFT : OAKI_FOREIGN_OVER;
+}
+
+/* ---- in a try ---- */
 
 void oaki_foreign_give_up(void)
 {

@@ -14,6 +14,7 @@
 #include "runtime/print.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,6 +38,12 @@ _Noreturn void oaki_foreign_end(const char *why)
     oaki_log(GIVES_UP "%s\n", why);
     oaki_foreign_give_up();
     abort();
+}
+
+void oaki_foreign_exits_tell(int sig)
+{
+    if (sig == SIGXCPU) oaki_log(GIVES_UP "it took too long\n");
+    else oaki_log(GIVES_UP "signal %d\n", sig);
 }
 
 static _Noreturn void end_by_abort(void)

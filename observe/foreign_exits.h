@@ -12,6 +12,9 @@
  * (RTLD_NOW), and no other thread closes the object. oaki_foreign_checks_init was called. */
 void oaki_foreign_exits_redirect(const struct link_map *object);
 
+/* A line: a library was lost by a fault (oaki_shield_loss). */
+void oaki_foreign_exits_tell(int sig);
+
 /* A line with the reason, then as an abort of a library. */
 _Noreturn void oaki_foreign_end(const char *why);
 

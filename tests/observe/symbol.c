@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 Suite *suite_observe_symbol(void);
 
@@ -237,6 +238,35 @@ START_TEST(code_that_came_in_the_place_of_other_code_has_its_own_name)
 }
 END_TEST
 
+/* libdw has the file mapped: it faults, and the program goes on. */
+START_TEST(a_debugging_file_that_is_cut_short_costs_the_lines)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    char so[128], apart[160], command[1024];
+    snprintf(so, sizeof so, "%s", test_path("apart.so"));
+    snprintf(apart, sizeof apart, "%s.debug", so);
+    snprintf(command, sizeof command,
+             "cp '%s' '%s' && objcopy --only-keep-debug '%s' '%s' && strip -g '%s' && "
+             "objcopy --add-gnu-debuglink='%s' '%s'",
+             TEST_MODULES "/libplugin1.so", so, so, apart, so, apart, so);
+    ck_assert_int_eq(system(command), 0);
+    void *lib = dlopen(so, RTLD_NOW | RTLD_LOCAL);
+    ck_assert_msg(lib != NULL, "%s", dlerror());
+    uintptr_t pc = (uintptr_t)dlsym(lib, "plugin_before");
+    size_t n = oaki_symbol_of_code(pc + 1, f);
+    ck_assert_str_eq(f[n - 1].function, "plugin_before");
+    if (test_skip(f[n - 1].file == NULL, "no lines here")) return;
+    if (test_skip_asan()) return; /* there a fault ends the program */
+    ck_assert_int_eq(truncate(apart, 0), 0);
+    for (int i = 0; i < 2; i++) {
+        n = oaki_symbol_of_code(pc + 2 + (uintptr_t)i, f);
+        ck_assert_str_eq(f[n - 1].function, "plugin_before");
+        ck_assert_ptr_null(f[n - 1].file);
+    }
+    ck_assert_str_eq(function_at(outer()), "outer");
+}
+END_TEST
+
 /* ---- data ---- */
 
 START_TEST(static_data_has_names)
@@ -400,6 +430,7 @@ Suite *suite_observe_symbol(void)
     tcase_add_test(c, threads_may_look_up_at_once);
     tcase_add_test(c, code_that_went_keeps_its_name_until_other_code_comes);
     tcase_add_test(c, code_that_came_in_the_place_of_other_code_has_its_own_name);
+    tcase_add_test(c, a_debugging_file_that_is_cut_short_costs_the_lines);
     tcase_add_test(c, static_data_has_names);
     tcase_add_test(c, symbol_tables_tell_without_libdw);
     tcase_add_test(c, damaged_files_are_harmless);
