@@ -50,11 +50,11 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_wa
     OAKI_REQUIRES_INSIDE();
     OAKI_REQUIRES_RUNNING();
     for (bool done = false; !done;) {
-        oaki_roots_refresh(t);
+        bool can = oaki_roots_refresh(t);
         oaki_sticky_prepare();
         oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
         oaki_thread_save_context(t);
-        off = oaki_gc_is_off();
+        off = !can || oaki_gc_is_off();
         done = off || one_cycle(t, why, number, w);
         if (done && !oaki_is_marking()) AO_store(&oaki_gc.start_reported, 0); /* of a failed try */
         oaki_lock_release(&oaki_the_heap.gc_lock);

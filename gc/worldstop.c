@@ -13,7 +13,10 @@ OAKI_NOINLINE oaki_thread *oaki_gc_stop_begin(void)
     oaki_thread *t = oaki_enter();
     if (!t) return NULL;
     for (;;) {
-        oaki_roots_refresh(t);
+        if (!oaki_roots_refresh(t)) {
+            oaki_leave(t);
+            return NULL;
+        }
         oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
         oaki_thread_save_context(t);
         oaki_helpers_hold();

@@ -458,7 +458,10 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
     oaki_heap *h = &oaki_the_heap;
     pid_t parent = oaki_os_pid(), pid = -1;
     for (;;) {
-        oaki_roots_refresh(t);
+        if (!oaki_roots_refresh(t)) {
+            *error = ENOMEM;
+            return -1;
+        }
         oaki_lock_acquire_parked(t, &h->gc_lock);
         oaki_thread_save_context(t);
         oaki_helpers_hold();

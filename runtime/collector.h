@@ -89,7 +89,8 @@ void oaki_gc_flush_caches(void);
 void oaki_gc_settings_changed(void);
 
 /* Stop the world for a reader, and start it again; gc_lock is held in between. Called outside
- * oaki_enter; in between the caller is inside. NULL when the thread can't be attached. */
+ * oaki_enter; in between the caller is inside. NULL when the thread can't be attached, or there is
+ * no memory for the table of loaded objects. */
 oaki_thread *oaki_gc_stop_begin(void);
 void oaki_gc_stop_end(oaki_thread *t);
 

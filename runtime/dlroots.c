@@ -393,29 +393,31 @@ static void wait_for_loader(oaki_thread *t)
  * nothing. The loader's counts are compared where there is no chain, or where there are dynamic TLS
  * modules, whose numbers the chain doesn't show. Another thread may have read later, and finished
  * first: the newer table stays. */
-OAKI_NOINLINE void oaki_roots_refresh(oaki_thread *t)
+OAKI_NOINLINE bool oaki_roots_refresh(oaki_thread *t)
 {
     OAKI_REQUIRES_INSIDE();
     OAKI_REQUIRES_STOPPABLE();
     objects own, *fresh;
+    bool mine, done;
     oaki_thread_save_context(t);
-    if (!needs_reading(t)) return;
+    if (!needs_reading(t)) return true;
     wait_for_loader(t);
     init_objects(&own);
-    for (;;) {
-        bool mine = AO_int_compare_and_swap_acquire(&spare_taken, 0, 1);
+    for (;;) { /* the spare table has room, as a rule */
+        mine = AO_int_compare_and_swap_acquire(&spare_taken, 0, 1);
         fresh = mine ? &spare : &own;
-        if (read_objects(t, fresh) == 0) break;
-        if (mine) oak_fatal("oakum: out of memory for the table of loaded objects");
+        done = read_objects(t, fresh) == 0;
+        if (done || mine) break;
         oaki_stop_block(t);
         oaki_os_sleep_ns(PAUSE_NS);
         oaki_stop_unblock(t);
     }
     oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
-    if (fresh->adds + fresh->subs >= table.adds + table.subs) install(fresh);
+    if (done && fresh->adds + fresh->subs >= table.adds + table.subs) install(fresh);
     oaki_lock_release(&oaki_the_heap.gc_lock);
-    if (fresh == &spare) AO_int_store_release(&spare_taken, 0);
+    if (mine) AO_int_store_release(&spare_taken, 0);
     free_objects(&own);
+    return done;
 }
 
 /* ---- in the stop ---- */

@@ -286,7 +286,7 @@ OAKI_NOINLINE bool oaki_room_stop(oaki_thread *t, const oaki_room_finding *l)
     OAKI_REQUIRES_INSIDE();
     OAKI_REQUIRES_SELF(t);
     while (error == EAGAIN) {
-        oaki_roots_refresh(t);
+        if (!oaki_roots_refresh(t)) return false;
         oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);
         oaki_thread_save_context(t);
         bool needed = !l->want || l->want->answer == OAKI_WANT_WAITS;

@@ -80,8 +80,9 @@ const char *oaki_roots_check(void); /* the broken rule, or NULL */
 
 int oaki_roots_init(void);
 /* Called before a stop, and again after a failed one: reads the loaded objects if they have
- * changed. Waits for the loader as oaki_lock_acquire_parked does. */
-void oaki_roots_refresh(oaki_thread *t);
+ * changed. Waits for the loader as oaki_lock_acquire_parked does. false: there is no memory for
+ * their table, so the world can't be stopped now. */
+bool oaki_roots_refresh(oaki_thread *t);
 bool oaki_roots_consistent(void); /* in a stop: does the table that refresh read still hold? */
 
 /* As oak_root_exclude, for the runtime's own static data. */

@@ -125,13 +125,13 @@ static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
     answer a = due(d);
     (void)oaki_enter();
     for (bool done = a != DUE; !done;) {
-        oaki_roots_refresh(d->thread);
+        bool can = oaki_roots_refresh(d->thread);
         oaki_lock_acquire_parked(d->thread, &h->gc_lock);
         oaki_thread_save_context(d->thread);
         bool current = minor ? oaki_cycle_is_at_rest() && oaki_sticky_may_begin()
                              : is_protected();
         if (!current || !oaki_dirty_may() || !is_due(d)) a = NOT_NEEDED;
-        else if (oaki_gc_is_off()) a = REFUSED;
+        else if (!can || oaki_gc_is_off()) a = REFUSED;
         done = a != DUE || oaki_init_pause(d->thread, minor ? OAKI_MINOR : OAKI_FULL);
         if (a != DUE && !oaki_is_marking()) AO_store(&oaki_gc.start_reported, 0);
         oaki_lock_release(&h->gc_lock);

@@ -215,7 +215,7 @@ static size_t cycles_of_two(oaki_gc_why second)
     oaki_heap *h = &oaki_the_heap;
     oaki_thread *t = oaki_enter();
     size_t before = AO_load(&h->cycle);
-    oaki_roots_refresh(t);
+    ck_assert(oaki_roots_refresh(t));
     oaki_lock_acquire_parked(t, &h->gc_lock);
     pthread_t id = test_start(collect_due, &second);
     while (!oaki_lock_is_awaited(&h->gc_lock)) oaki_os_yield();

@@ -3,9 +3,11 @@
 #include "roots_support.h"
 #include "runtime/collector.h"
 #include "runtime/heap.h"
+#include "runtime/meta.h"
 #include "runtime/roots.h"
 #include "runtime/track.h"
 #include "tests/heap.h"
+#include "tests/threads.h"
 
 #include <check.h>
 #include <dlfcn.h>
@@ -16,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -188,7 +191,7 @@ END_TEST
 static void refresh(void)
 {
     oaki_thread *t = oaki_enter();
-    oaki_roots_refresh(t);
+    ck_assert(oaki_roots_refresh(t));
     oaki_leave(t);
 }
 
@@ -221,6 +224,64 @@ START_TEST(a_stop_sees_that_a_library_came_or_went)
     ck_assert(!can_stop());
     refresh();
     ck_assert(can_stop());
+}
+END_TEST
+
+/* ---- no memory for the table ---- */
+
+#define COPIES 60 /* more objects than the table has room for */
+
+static bool load_copies(const char *dir)
+{
+    char command[400], path[300];
+    for (int i = 0; i < COPIES; i++) {
+        snprintf(path, sizeof path, "%s/lib%d.so", dir, i);
+        snprintf(command, sizeof command, "cp %s/libdata.so %s", TEST_MODULES, path);
+        if (system(command) != 0 || !dlopen(path, RTLD_NOW | RTLD_LOCAL)) return false;
+    }
+    return true;
+}
+
+static void use_all_metadata(void)
+{
+    for (size_t n = (size_t)1 << 20; n >= 16; n /= 2)
+        while (oaki_meta_alloc(n, OAKI_META_OTHER)) {}
+}
+
+/* Collections wait until there is memory; nothing live is lost. */
+static void collect_without_memory(void *dir)
+{
+    struct rlimit was, none = { 1 << 20, RLIM_INFINITY };
+    void **kept = oak_alloc(sizeof *kept);
+    bool loaded = load_copies(dir);
+    test_expect(kept && loaded, __LINE__);
+    if (kept) *kept = oak_alloc(100);
+    test_expect(getrlimit(RLIMIT_AS, &was) == 0, __LINE__);
+    none.rlim_max = was.rlim_max;
+    test_expect(setrlimit(RLIMIT_AS, &none) == 0, __LINE__);
+    use_all_metadata();
+    AO_t before = AO_load(&oaki_the_heap.cycle);
+    roots_collect();
+    test_expect(AO_load(&oaki_the_heap.cycle) == before, __LINE__);
+    test_expect(!oaki_gc_stop_begin(), __LINE__);
+    test_expect(setrlimit(RLIMIT_AS, &was) == 0, __LINE__);
+    roots_collect();
+    test_expect(AO_load(&oaki_the_heap.cycle) > before, __LINE__);
+    test_expect(kept && oak_usable_size(*kept) >= 100, __LINE__);
+    OAKI_HOLD(kept);
+    if (AO_load(&test_wrong)) _exit(1);
+}
+
+START_TEST(without_memory_for_the_table_a_collection_fails)
+{
+    char dir[] = "/tmp/oakum.XXXXXX", command[60];
+    if (test_skip_asan()) return; /* it maps memory as it likes */
+    roots_start();
+    roots_collect();
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    test_child(collect_without_memory, dir);
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    ck_assert_int_eq(system(command), 0);
 }
 END_TEST
 
@@ -284,6 +345,7 @@ Suite *suite_gc_roots_tables(void)
     tcase_add_loop_test(c, a_range_that_was_unmapped_is_told, 0, (int)OAKI_COUNT(gaps));
     tcase_add_test(c, a_range_may_be_unmapped_when_it_was_removed);
     tcase_add_test(c, a_stop_sees_that_a_library_came_or_went);
+    tcase_add_test(c, without_memory_for_the_table_a_collection_fails);
     suite_add_tcase(s, c);
     return s;
 }
