@@ -127,6 +127,15 @@ void oaki_growth_tell(void)
     free(f);
 }
 
+/* A thread opens files as it begins, too. */
+static bool spawn(const char *name, void *(*fn)(void *arg))
+{
+    oaki_seal_work_starts();
+    if (oaki_thread_spawn(name, fn, NULL, true) == 0) return true;
+    oaki_seal_work_end();
+    return false;
+}
+
 static void wait_ms(unsigned ms)
 {
     oaki_thread *t = oaki_tls_thread;
@@ -152,8 +161,9 @@ static OAK_NORETURN void *watch(void *arg)
 {
     (void)arg;
     for (;;) {
-        wait_ms(oaki_wanted.growth_ms);
-        if (oaki_sealed()) continue;
+        oaki_seal_work_end(); /* at first, of the start */
+        do wait_ms(oaki_wanted.growth_ms);
+        while (oaki_seal_work_begin());
         note_size();
         (void)oak_detector_scan();
     }
@@ -166,8 +176,7 @@ void oaki_growth_start(void)
     cfg.interval_ms = cfg.sites = 0;
     cfg.pace_ms = (int)oaki_wanted.growth_ms;
     cfg.found = found;
-    if (oak_detector_prepare(&cfg) != 0 ||
-        oaki_thread_spawn("oakum/growth", watch, NULL, true) != 0)
+    if (oak_detector_prepare(&cfg) != 0 || !spawn("oakum/growth", watch))
         oaki_say("oakum: no memory to look for growth");
 }
 
@@ -189,11 +198,12 @@ static OAK_NORETURN void *answer(void *arg)
 {
     oaki_thread *t = oaki_tls_thread;
     (void)arg;
+    oaki_seal_work_end(); /* of the start */
     for (unsigned seen = 0;;) {
         oaki_blocking_begin(t);
         oaki_waker_wait(&asked, &seen);
         oaki_blocking_end(t);
-        const char *why = oaki_sealed();
+        const char *why = oaki_seal_work_begin();
         if (why) {
             oaki_tell_plainly(why);
             continue;
@@ -201,12 +211,13 @@ static OAK_NORETURN void *answer(void *arg)
         report_now();
         if (oaki_wanted.profile) oaki_save_profile(false);
         if (oaki_wanted.growth_ms) oaki_growth_tell();
+        oaki_seal_work_end();
     }
 }
 
 static void start_answering(void)
 {
-    if (oaki_thread_spawn("oakum/report", answer, NULL, true) != 0)
+    if (!spawn("oakum/report", answer))
         oaki_say("oakum: no thread to answer signal %d", oaki_wanted.signal);
 }
 

@@ -371,13 +371,14 @@ OAKI_NOINLINE void oaki_lost_grown(void)
     if (in_use() < OAKI_MAX(at, COLLECT_LEAST)) return;
     if (!begin()) return;
     int saved = errno;
-    if (oaki_sealed()) { /* for good */
+    if (oaki_seal_work_begin()) { /* for good */
         AO_store(&self.collect_at, SIZE_MAX);
     } else {
         oaki_quiet_begin();
         (void)collect_lost(OAKI_SAVED_SP, false);
         oaki_give_back();
         oaki_quiet_end();
+        oaki_seal_work_end();
         expect_more();
     }
     errno = saved;
@@ -397,8 +398,13 @@ OAKI_NOINLINE bool oaki_lost_make_room(oaki_thread *t, oaki_want *w)
         oaki_futex_wait(&self.collecting, 1, TURN_NS);
     if (first) {
         oaki_quiet_begin();
-        if (w->answer == OAKI_WANT_WAITS)
-            looked = !oaki_sealed() && collect_lost(OAKI_SAVED_SP, true);
+        if (w->answer == OAKI_WANT_WAITS) {
+            looked = !oaki_seal_work_begin();
+            if (looked) {
+                looked = collect_lost(OAKI_SAVED_SP, true);
+                oaki_seal_work_end();
+            }
+        }
         oaki_quiet_end();
         expect_more();
         finish();

@@ -197,6 +197,13 @@ void oaki_seal_start(void);
  * report might then kill the program. Otherwise NULL. */
 const char *oaki_sealed(void);
 const char *oaki_sealed_as_noted(void); /* by what is noted alone: without a system call */
+/* Work that forks or opens files begins, unless the result says why not, as oaki_sealed. Then a
+ * filter for all threads waits until it ends. */
+const char *oaki_seal_work_begin(void);
+void oaki_seal_work_end(void);
+/* As the begin, for a thread that is about to be started: it ends that once it is at rest. */
+void oaki_seal_work_starts(void);
+void oaki_seal_after_fork(void);
 bool oaki_sealed_strictly(void); /* only read, write and the thread's end are allowed */
 
 /* ---- advice.c ---- */

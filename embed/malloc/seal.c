@@ -10,6 +10,9 @@
  * it can't be read, as after chroot or without free descriptors, prctl still says whether there are
  * filters at all.
  *
+ * A filter for all threads comes while others work. So work that a filter may forbid is counted,
+ * and the filter waits for it. Work that begins later finds the filter noted.
+ *
  * From the beginning of seccomp's strict mode on, no allocation is recorded, either: the unwinder
  * makes system calls for code that it doesn't know.
  *
@@ -27,10 +30,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define WORK_NS UINT64_C(10000000000)
+#define NAP_NS 100000
+
 static struct {
     long filters;        /* at the start; -1: not known */
     unsigned int strict; /* AO_int */
     unsigned int any, all; /* AO_int: 1: a thread has set a filter; for all threads */
+    AO_t working; /* threads between oaki_seal_work_begin and _end */
 } self;
 
 /* Before oaki_seal_start. */
@@ -87,6 +94,39 @@ const char *oaki_sealed(void)
     return self.filters == 0 ? sealed : unknown;
 }
 
+/* In this order: either the filter is seen here, or this work by the thread that sets it. */
+const char *oaki_seal_work_begin(void)
+{
+    (void)AO_fetch_and_add1_full(&self.working);
+    const char *why = oaki_sealed();
+    if (why) oaki_seal_work_end();
+    return why;
+}
+
+void oaki_seal_work_end(void)
+{
+    OAKI_ASSERT(AO_load(&self.working) > 0);
+    (void)AO_fetch_and_sub1_full(&self.working);
+}
+
+void oaki_seal_work_starts(void)
+{
+    (void)AO_fetch_and_add1_full(&self.working);
+}
+
+void oaki_seal_after_fork(void)
+{
+    AO_store(&self.working, 0);
+}
+
+/* Bounded, as work may wait for a lock that this thread holds. */
+static void await_work(void)
+{
+    uint64_t begun = oaki_os_now_ns();
+    while (AO_load_full(&self.working) > 0 && oaki_os_since(begun, oaki_os_now_ns()) < WORK_NS)
+        oaki_os_sleep_ns(NAP_NS);
+}
+
 static long call(long number, const unsigned long a[5])
 {
     return oaki_libc_syscall(number, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4], 0);
@@ -101,10 +141,13 @@ static long set_filter(long number, const unsigned long a[5], unsigned long flag
     if (own) oaki_tell_seal();
     if (own) oaki_my.sealed = OAKI_SEALED;
     if (own) AO_int_store(&self.any, 1);
+    bool first = own && (flags & SECCOMP_FILTER_FLAG_TSYNC) && !AO_int_load(&self.all);
+    if (first) AO_int_store_full(&self.all, 1);
+    if (first) await_work();
     long result = call(number, a);
     bool set = result == 0 || (result > 0 && (flags & SECCOMP_FILTER_FLAG_NEW_LISTENER));
     if (!set) oaki_my.sealed = was;
-    if (set && own && (flags & SECCOMP_FILTER_FLAG_TSYNC)) AO_int_store(&self.all, 1);
+    if (!set && first) AO_int_store(&self.all, 0);
     return result;
 }
 

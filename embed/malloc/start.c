@@ -189,6 +189,18 @@ static void leave_it_to_reporter(void)
     for (;;) syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
 }
 
+static int report(int status, const char *own_sp)
+{
+    const oaki_asked *w = &oaki_wanted;
+    bool can = oaki_can_enter_again();
+    if (w->profile && can) oaki_save_profile(true);
+    if (w->growth_ms && can) tell_growth();
+    if (w->check && can) status = oaki_check_end(status);
+    if (!w->leaks) return status;
+    bool clean = oaki_report_leaks(own_sp);
+    return !clean && w->error_exit ? w->error_exit : status;
+}
+
 /* Report, and return the exit status. */
 static int end(int status, const char *own_sp)
 {
@@ -200,21 +212,16 @@ static int end(int status, const char *own_sp)
     if (AO_int_load(&self.reported)) return status;
     const char *why = oaki_sealed_as_noted();
     if (!why && !oaki_is_process()) return status;
-    if (!why) why = oaki_sealed();
+    if (!why) why = oaki_seal_work_begin();
     if (why) {
         oaki_tell_plainly(why);
         return status;
     }
     reports = AO_int_compare_and_swap_full(&self.reported, NOT_YET, BY_A_THREAD);
     leave_it_to_reporter();
-    if (!reports) return status;
-    bool can = oaki_can_enter_again();
-    if (oaki_wanted.profile && can) oaki_save_profile(true);
-    if (oaki_wanted.growth_ms && can) tell_growth();
-    if (w->check && can) status = oaki_check_end(status);
-    if (!oaki_wanted.leaks) return status;
-    bool clean = oaki_report_leaks(own_sp);
-    return !clean && oaki_wanted.error_exit ? oaki_wanted.error_exit : status;
+    if (reports) status = report(status, own_sp);
+    oaki_seal_work_end();
+    return status;
 }
 
 /* The stack pointer of the thread that ends the program, at its call of exit. libc's frames between
@@ -262,6 +269,7 @@ int __cxa_atexit(void (*fn)(void *), void *arg, void *object); /* libc's; no hea
 static void in_child(void)
 {
     oaki_lost_after_fork();
+    oaki_seal_after_fork();
     AO_int_store(&self.reported, self.follow ? NOT_YET : BY_NOBODY);
     reports = false;
     AO_int_store(&self.saving, 0);
