@@ -38,6 +38,7 @@ static struct {
     bool refused; /* the last call was not made */
     unsigned failures; /* to open, one after the other */
     char *debug_path;
+    char vdso[32]; /* libdw's name for it, by this process: it is read from memory, later */
     Dwfl_Callbacks callbacks;
 #define POINTER(fn) __typeof__(&fn) fn;
     struct {
@@ -145,12 +146,10 @@ static int find_debug_file(Dwfl_Module *m, void **user, const char *name, Dwarf_
  * library for one, if only anonymous memory lies between them. */
 static bool report(const oaki_mappings *m)
 {
-    char vdso[32]; /* libdw's name for it; it is read from memory */
-    oaki_format(vdso, sizeof vdso, "[vdso: %d]", oaki_os_pid());
     self.dw.dwfl_report_begin(self.dwfl);
     for (size_t i = 0; i < m->n; i++) {
         const oaki_mapped *f = &m->item[i];
-        const char *name = *f->name == '/' ? f->name : vdso;
+        const char *name = *f->name == '/' ? f->name : self.vdso;
         if (!self.dw.dwfl_report_module(self.dwfl, name, f->lo, f->hi)) return false;
     }
     return self.dw.dwfl_report_end(self.dwfl, NULL, NULL) == 0;
@@ -168,7 +167,9 @@ static void open_it(void *mappings)
 bool oaki_dwarf_open(void)
 {
     oaki_mappings m;
+    if (self.given_up) return false;
     oaki_dwarf_close();
+    oaki_format(self.vdso, sizeof self.vdso, "[vdso: %d]", oaki_os_pid());
     if (oaki_mappings_read(&m) == 0) {
         (void)attempt(open_it, &m);
         oaki_mappings_free(&m);

@@ -19,7 +19,7 @@
  *
  * Owns: struct self, written under its lock before `c` is first set; struct tries.
  * Locks: self.lock is held while a library is loaded. The holder waits for the loader's lock, and
- *   for no other lock of Oakum. tries.lock guards struct tries.
+ *   for no other lock of Oakum. tries.lock guards struct tries, and is held in a try.
  * Invariant: a child forked while a library was being loaded loads and calls none, as locks may be
  *   held there for ever. */
 #include "foreign.h"
@@ -58,22 +58,23 @@ static struct {
 
 typedef struct
 try {
-    struct try *next;
-    pthread_t thread;
     jmp_buf out;
 }
 try;
 
+/* The try under way. One at a time: a call that is lost in the malloc leaves its lock locked, and
+ * nobody may be waiting for that. */
 static struct {
     pthread_mutex_t lock;
-    try *first;
+    AO_t thread; /* the pthread_t that has the lock; 0: none */
+    try *try;
 } tries = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void in_child(void)
 {
     pthread_mutex_init(&self.lock, NULL);
     pthread_mutex_init(&tries.lock, NULL);
-    tries.first = NULL;
+    AO_store(&tries.thread, 0);
     self.lost |= self.loading;
     self.loading = false;
 }
@@ -238,54 +239,50 @@ void oaki_foreign_leave(void)
     oaki_fork_release();
 }
 
-static void begin_try(try *t)
+/* Outside of enter, as it may wait. false: no library may be called any more. */
+static bool begin_try(try *t)
 {
-    t->thread = pthread_self();
     pthread_mutex_lock(&tries.lock);
-    t->next = tries.first;
-    tries.first = t;
-    pthread_mutex_unlock(&tries.lock);
+    if (AO_load(&self.dead)) {
+        pthread_mutex_unlock(&tries.lock);
+        return false;
+    }
+    oaki_foreign_enter();
+    tries.try = t;
+    AO_store(&tries.thread, (AO_t)pthread_self());
+    return true;
 }
 
-static void leave_try(try *t)
+static void leave_try(void)
 {
-    pthread_mutex_lock(&tries.lock);
-    try **at = &tries.first;
-    while (*at != t) at = &(*at)->next;
-    *at = t->next;
-    pthread_mutex_unlock(&tries.lock);
+    AO_store(&tries.thread, 0);
     oaki_foreign_leave();
+    pthread_mutex_unlock(&tries.lock);
 }
 
 static try *own_try(void)
 {
-    pthread_mutex_lock(&tries.lock);
-    try *t = tries.first;
-    while (t && !pthread_equal(t->thread, pthread_self())) t = t->next;
-    pthread_mutex_unlock(&tries.lock);
-    return t;
+    return AO_load(&tries.thread) == (AO_t)pthread_self() ? tries.try : NULL;
 }
 
 bool oaki_foreign_try(void (*fn)(void *ctx), void *ctx)
 {
     try t;
     OAKI_ASSERT(!own_try());
-    if (AO_load(&self.dead)) return false;
-    oaki_foreign_enter();
-    begin_try(&t);
+    if (!begin_try(&t)) return false;
     if (setjmp(t.out) != 0) {
-        leave_try(&t);
+        leave_try();
         return false;
     }
     fn(ctx);
-    leave_try(&t);
+    leave_try();
     return true;
 }
 
 /* ---- shielded calls ---- */
 
 #define CALL_NS UINT64_C(120000000000) /* that a call may last; a debugging file may be far away */
-#define TRIAL_NS UINT64_C(2000000000)
+#define TRIAL_NS UINT64_C(20000000000)
 
 /* Not on the caller's stack, which may lie in the heap: first writes to protected pages of the heap
  * may be faults that the program handles. */
@@ -321,15 +318,13 @@ oaki_foreign_result oaki_foreign_try_shielded(void (*fn)(void *ctx), void *ctx)
 {
     oaki_shield_loss loss;
     OAKI_ASSERT(!own_try());
-    if (AO_load(&self.dead)) return OAKI_FOREIGN_LEFT;
-    oaki_foreign_enter();
+    if (!begin_try(&shielded.t)) return OAKI_FOREIGN_LEFT;
     shielded.fn = fn;
     shielded.ctx = ctx;
     shielded.left = false;
-    begin_try(&shielded.t);
     oaki_shield how = oaki_shield_call(call_shielded, NULL, CALL_NS, &loss);
     if (how == OAKI_SHIELD_LOST && is_damaged(&loss)) AO_store(&self.dead, 1);
-    leave_try(&shielded.t);
+    leave_try();
     if (how == OAKI_SHIELD_REFUSED) return OAKI_FOREIGN_REFUSED;
     if (how == OAKI_SHIELD_LOST) oaki_foreign_exits_tell(loss.signal);
     return how == OAKI_SHIELD_LOST || shielded.left ? OAKI_FOREIGN_LEFT : OAKI_FOREIGN_OVER;

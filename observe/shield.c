@@ -17,6 +17,8 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,12 +34,12 @@
 static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGXCPU };
 
 static struct {
-    char *stack; /* a guard, the handlers' stack, the call's */
+    char *stack; /* a guard, the handlers' stack, a guard, the call's */
     void (*fn)(void *ctx);
     void *ctx;
     pid_t parent;
     unsigned int lives; /* AO_int; the kernel sets it to 0 as the process ends */
-    unsigned int over;  /* AO_int: fn has returned */
+    unsigned int begun, over; /* AO_int: fn was called; it has returned */
     oaki_shield_loss loss;
 } self;
 
@@ -86,6 +88,7 @@ static int run(void *unused)
 {
     (void)unused;
     settle_in();
+    AO_int_store_release(&self.begun, 1);
     self.fn(self.ctx);
     AO_int_store_release(&self.over, 1);
     leave();
@@ -93,14 +96,17 @@ static int run(void *unused)
 
 /* ---- in the program ---- */
 
+#define CALLS_STACK (GUARD + HANDLERS_STACK + GUARD) /* where it is */
+#define STACKS (CALLS_STACK + OAKI_SHIELD_STACK)
+
 static bool have_stack(void)
 {
-    size_t size = GUARD + HANDLERS_STACK + OAKI_SHIELD_STACK;
     if (self.stack) return true;
-    char *p = oaki_os_map_scratch(size);
+    char *p = oaki_os_map_scratch(STACKS);
     if (!p) return false;
-    if (mprotect(p, GUARD, PROT_NONE) != 0) {
-        oaki_os_release(p, size);
+    if (mprotect(p, GUARD, PROT_NONE) != 0 ||
+        mprotect(p + GUARD + HANDLERS_STACK, GUARD, PROT_NONE) != 0) {
+        oaki_os_release(p, STACKS);
         return false;
     }
     self.stack = p;
@@ -109,14 +115,30 @@ static bool have_stack(void)
 
 void oaki_shield_rest(void)
 {
-    if (self.stack) oaki_os_purge(self.stack + GUARD, HANDLERS_STACK + OAKI_SHIELD_STACK);
+    if (self.stack) oaki_os_purge(self.stack + CALLS_STACK, OAKI_SHIELD_STACK);
+}
+
+/* A first process in another namespace would be all that one ever has. */
+static bool has_own_namespace(void)
+{
+    char own[64], childrens[64];
+    ssize_t n = readlink("/proc/thread-self/ns/pid", own, sizeof own);
+    ssize_t m = readlink("/proc/thread-self/ns/pid_for_children", childrens, sizeof childrens);
+    return n > 0 && n == m && memcmp(own, childrens, (size_t)n) == 0;
+}
+
+/* Valgrind takes such a process for a thread, and its end for the program's. */
+static bool is_below_valgrind(void)
+{
+    const char *preload = getenv("LD_PRELOAD");
+    return preload && strstr(preload, "vgpreload");
 }
 
 /* All signals are blocked as the process begins, so that it handles none of the program's. */
 static pid_t start(void)
 {
     const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_UNTRACED | CLONE_CHILD_CLEARTID;
-    char *top = self.stack + GUARD + HANDLERS_STACK + OAKI_SHIELD_STACK;
+    char *top = self.stack + STACKS;
     uint64_t before = oaki_os_mask_signals(0);
     pid_t pid = clone(run, top, flags, NULL, NULL, NULL, &self.lives);
     int error = errno;
@@ -125,13 +147,15 @@ static pid_t start(void)
     return pid;
 }
 
-/* The kernel's wake-up as the process ends is one for waits that aren't private. */
+/* The kernel's wake-up as the process ends is one for waits that aren't private. A handler of the
+ * program may fork here: in that child there is no such process. */
 static void await(pid_t pid, uint64_t most_ns)
 {
     const struct timespec look = { .tv_nsec = LOOK_NS };
     uint64_t begun = oaki_os_now_ns();
     for (unsigned lives; (lives = AO_int_load_acquire(&self.lives)) != 0;) {
         syscall(SYS_futex, &self.lives, FUTEX_WAIT, lives, &look, NULL, 0);
+        if ((pid_t)oaki_os_pid() != self.parent) return;
         if (oaki_os_since(begun, oaki_os_now_ns()) <= most_ns) continue;
         if (AO_int_load_acquire(&self.lives)) (void)kill(pid, SIGKILL);
         begun = oaki_os_now_ns();
@@ -146,24 +170,27 @@ oaki_shield oaki_shield_call(void (*fn)(void *ctx), void *ctx, uint64_t most_ns,
 #if !defined(OAKI_ASAN) && !defined(OAKI_TSAN) /* which know each thread by its stack */
     OAKI_NO_CANCEL;
     int saved = errno;
-    if (!have_stack()) return OAKI_SHIELD_REFUSED;
+    bool apart = !is_below_valgrind() && has_own_namespace(), has = !apart || have_stack();
+    errno = saved;
+    if (!has) return OAKI_SHIELD_REFUSED;
     self.fn = fn;
     self.ctx = ctx;
     self.parent = (pid_t)oaki_os_pid();
     self.loss = (oaki_shield_loss){ .signal = SIGKILL };
+    AO_int_store(&self.begun, 0);
     AO_int_store(&self.over, 0);
     AO_int_store_full(&self.lives, 1);
-    pid_t pid = start();
+    pid_t pid = apart ? start() : -1;
     if (pid > 0) {
         await(pid, most_ns);
         errno = saved;
         if (AO_int_load_acquire(&self.over)) return OAKI_SHIELD_OVER;
         *loss = self.loss;
-        return OAKI_SHIELD_LOST;
+        return AO_int_load(&self.begun) ? OAKI_SHIELD_LOST : OAKI_SHIELD_REFUSED;
     }
     bool unknown = errno == EINVAL || errno == ENOSYS;
     errno = saved;
-    if (!unknown) return OAKI_SHIELD_REFUSED;
+    if (apart && !unknown) return OAKI_SHIELD_REFUSED;
 #endif
     (void)most_ns;
     (void)loss;

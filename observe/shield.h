@@ -3,6 +3,10 @@
  *
  * The process has exit signal 0, so wait() doesn't see it. No handler of the program runs in it. It
  * dies with the calling thread. The call has the thread's variables, as the thread waits meanwhile.
+ * A handler of the program that the thread runs meanwhile may find errno changed.
+ *
+ * Where fn is called in place instead: below Valgrind, with a sanitizer, where the kernel knows no
+ * such process (qemu), where the thread's children get another PID namespace, or it isn't known.
  *
  * Lock: one call at a time; the caller sees to that. Outside of oaki_enter. */
 #ifndef OAKI_SHIELD_H
@@ -22,8 +26,7 @@ typedef struct oaki_shield_loss {
 } oaki_shield_loss;
 
 /* fn may use OAKI_SHIELD_STACK bytes of stack, and last most_ns. Locks that a lost call held stay
- * locked. `loss` is set if the call was lost. Where the kernel knows no such process, as in qemu,
- * fn is called here. */
+ * locked. `loss` is set if the call was lost. */
 oaki_shield oaki_shield_call(void (*fn)(void *ctx), void *ctx, uint64_t most_ns,
                              oaki_shield_loss *loss);
 

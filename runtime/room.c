@@ -355,21 +355,23 @@ static bool collect_for(oaki_thread *t, oaki_want *w)
 {
     oak_zone *z = t->mcache->zone;
     size_t ran = oaki_gc_finalizers_ran(), asked = oaki_gc_disclaimed();
+    bool any = false;
     for (unsigned i = 0; i < ROUNDS; i++) {
         put_down(w);
         bool may = oaki_gc_make_room(t, w);
         if (!may) {
             if (w->answer == OAKI_WANT_GOT) return true;
             if (oaki_gc_is_off()) return take_back(t, w);
-            continue; /* collections may have just been enabled */
+            continue; /* collections may have just been enabled; or one has no memory for tables */
         }
+        any = true;
         if (z->id) oaki_count_add(&z->collections, 1);
         if (w->answer == OAKI_WANT_GOT) return true;
         bool went = has_grown(&asked, oaki_gc_disclaimed());
         if (went && w->take(w)) return true;
         if (!oaki_gc_await_finalizers(t, &ran) && !went) return false;
     }
-    return false;
+    return !any && take_back(t, w);
 }
 
 bool oaki_room_make(oaki_thread *t, oaki_want *w)

@@ -453,7 +453,7 @@ void GC_stop_world_external(void)
         return;
     }
     stopper = oaki_gc_stop_begin();
-    if (!stopper) oak_fatal("oakum: GC_stop_world_external: no memory to attach the thread");
+    if (!stopper) oak_fatal("oakum: GC_stop_world_external: no memory to stop the world");
 }
 
 void GC_start_world_external(void)

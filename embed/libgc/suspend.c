@@ -41,7 +41,7 @@ void GC_suspend_thread(void *id)
         return;
     }
     oaki_thread *t = oaki_gc_stop_begin();
-    if (!t) oak_fatal("oakum: GC_suspend_thread: no memory to attach the thread");
+    if (!t) oak_fatal("oakum: GC_suspend_thread: no memory to stop the world");
     oaki_thread *other = find((pthread_t)id);
     if (other) AO_int_store_release(&other->suspended, 1);
     oaki_gc_stop_end(t);

@@ -2,8 +2,9 @@
  *
  * When much has been freed since the last time, free memory goes back. If the program takes part
  * of it again within the decay time (option decay_ms), that was a mistake: as much stays then. It
- * goes back once a decay time has passed without a further mistake. So a loop that fills and clears
- * pays for its pages once in a decay time, and memory of a peak goes back at once.
+ * goes back at the first look after a decay time without a further mistake. Frees look, so what an
+ * idle program has kept stays. A loop that fills and clears pays for its pages once in a decay
+ * time, and memory of a peak goes back at once.
  *
  * Owns: oaki_freed, the bytes freed since the last time; what stays. Lock: none, all are atomic;
  * who sets the count of bytes to 0 has the turn. */
@@ -20,6 +21,7 @@ static AO_t oaki_freed;
 
 static struct {
     AO_t backed; /* pages of the heap with memory that the last release has left */
+    AO_t given;  /* the bytes that it gave back */
     AO_t since;  /* the clock then, ns; 0: nothing was released yet */
     AO_t stays;  /* bytes of free memory that stay */
     AO_t until;  /* the clock's time that ends that */
@@ -33,7 +35,8 @@ static size_t needed(uint64_t now)
     size_t since = AO_load(&self.since);
     size_t stays = now < AO_load(&self.until) ? AO_load(&self.stays) : 0;
     if (since == 0 || backed <= had || now - since >= decay) return stays;
-    stays = OAKI_MAX(stays, (backed - had) << OAKI_PAGE_SHIFT);
+    size_t back = OAKI_MIN((backed - had) << OAKI_PAGE_SHIFT, AO_load(&self.given));
+    stays = OAKI_MAX(stays, back);
     AO_store(&self.stays, stays);
     AO_store(&self.until, now + decay);
     return stays;
@@ -45,10 +48,17 @@ void oaki_give_back(void)
 {
     uint64_t now = oaki_os_now_ns();
     size_t keep = needed(now);
-    if (keep > 0 && oaki_heap_retained() <= keep) return;
-    if (oaki_scavenge_down(keep) == 0) return;
+    AO_store(&self.stays, keep);
+    size_t given = oaki_scavenge_down(keep);
+    if (given == 0) return;
+    AO_store(&self.given, given);
     AO_store(&self.backed, oaki_heap_backed_pages());
     AO_store(&self.since, now);
+}
+
+static bool has_kept_enough(void)
+{
+    return AO_load(&self.stays) > 0 && oaki_os_lately_ns() >= AO_load(&self.until);
 }
 
 static OAKI_COLD void count(void)
@@ -56,7 +66,8 @@ static OAKI_COLD void count(void)
     size_t freed = oaki_my.freed;
     oaki_my.freed = 0;
     size_t total = AO_fetch_and_add(&oaki_freed, freed) + freed, was = total;
-    if (total < TRIM_LEAST + (oaki_heap_backed_pages() << OAKI_PAGE_SHIFT) / 2) return;
+    size_t much = TRIM_LEAST + (oaki_heap_backed_pages() << OAKI_PAGE_SHIFT) / 2;
+    if (total < much && !has_kept_enough()) return;
     if (!AO_compare_and_swap(&oaki_freed, was, 0)) return;
     int saved = errno;
     oaki_give_back();

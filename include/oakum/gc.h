@@ -54,8 +54,7 @@ typedef struct oak_host {
     size_t ask, ask_huge;         /* asking whether a page was written */
     size_t fresh, fresh_huge;     /* the first use of a fresh page */
     size_t stop, wake;            /* stopping a thread, waking one */
-    double stopped_bytes, concurrent_bytes; /* marked per ms of processor time, by the last full */
-    double minor_bytes;           /* cycle of each mode, and by the last minor one */
+    double stopped_bytes, concurrent_bytes; /* marked per ms of processor time, lately */
     unsigned processors;          /* that the process may use, within its control groups' limits */
     unsigned workers;             /* that mark together */
     size_t memory_limit;          /* the option, or by a control group's limit; 0: none */
@@ -67,6 +66,7 @@ typedef struct oak_host {
     bool tracks;                  /* pages may be protected now */
     bool huge_pages;              /* new memory is to have huge pages */
     const char *why;              /* the reason, as a short text */
+    double minor_bytes;           /* as stopped_bytes, by minor cycles */
 } oak_host;
 
 /** Read costs, limits and decisions into *out. Limits of control groups are read anew. If the costs
