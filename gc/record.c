@@ -129,7 +129,6 @@ static void note_totals(oaki_cycle *c)
     oaki_totals *a = &oaki_gc.totals;
     oaki_dirty_cost now = oaki_dirty_costs();
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    c->marked = oaki_workers_bytes();
     c->rescanned = oaki_rescan_bytes();
     c->tracking = (oaki_dirty_cost){ .asked = now.asked - a->tracking.asked,
                                      .found = now.found - a->tracking.found,
@@ -161,9 +160,8 @@ static void note_plan(const oaki_cycle *c)
     uint64_t most = oaki_cycle_pause(c) * oaki_workers_count();
     uint64_t cpu = c->concurrent_cpu + OAKI_MIN(c->cpu, most);
     cpu = oaki_os_since(AO_load(&w->waited), cpu);
-    size_t marked = oaki_workers_bytes();
-    if (c->minor) oaki_plan_note_minor(c->words, marked, cpu);
-    else oaki_plan_note_mark(oaki_gc.mode == OAKI_CONCURRENT, c->words, marked, cpu);
+    if (c->minor) oaki_plan_note_minor(c->words, c->marked, cpu);
+    else oaki_plan_note_mark(oaki_gc.mode == OAKI_CONCURRENT, c->words, c->marked, cpu);
     oaki_plan_note_share(AO_load(&w->present), AO_load(&w->ran),
                          (unsigned)AO_load(&oaki_gc.plan.joined));
     if (AO_load(&oaki_the_heap.nthreads) > 1)
@@ -181,6 +179,7 @@ void oaki_record_end(uint64_t mark_cpu)
     uint64_t cpu = c->cpu + c->concurrent_cpu, pause = oaki_cycle_pause(c);
     oaki_gc.totals.gc_cpu_ns += cpu;
     count_pause(c->first + pause);
+    c->marked = oaki_workers_bytes();
     oaki_plan_processors(c->line.processors);
     note_plan(c);
     if (concurrent) pace_concurrent(c);

@@ -35,7 +35,7 @@ static struct {
     void *library;
     Dwfl *dwfl;
     bool given_up; /* libdw was left in the middle of a call (oaki_foreign_try_shielded) */
-    bool refused; /* the last call was not made */
+    bool refused; /* the last question was */
     unsigned failures; /* to open, one after the other */
     char *debug_path;
     char vdso[32]; /* libdw's name for it, by this process: it is read from memory, later */
@@ -164,7 +164,8 @@ static void open_it(void *mappings)
     if (self.dwfl && !report(mappings)) close_it(NULL);
 }
 
-bool oaki_dwarf_open(void)
+/* Opens the objects that are loaded now. */
+static bool open_loaded(void)
 {
     oaki_mappings m;
     if (self.given_up) return false;
@@ -198,12 +199,19 @@ static struct query {
     bool covered;
 } query;
 
-static bool ask(void (*fn)(void *q), uintptr_t addr, bool *covered)
+static bool ask_opened(void (*fn)(void *q), uintptr_t addr)
 {
     query = (struct query){ .addr = addr };
-    bool answered = self.dwfl && attempt(fn, &query);
-    *covered = answered && query.covered;
-    return *covered;
+    return self.dwfl && attempt(fn, &query) && query.covered;
+}
+
+/* The object may have been loaded after others were opened. false: nothing is known. */
+static bool ask(void (*fn)(void *q), uintptr_t addr)
+{
+    self.refused = false;
+    if (oaki_dwarf_here() != OAKI_DWARF_READY) return false;
+    if (ask_opened(fn, addr)) return true;
+    return !self.refused && open_loaded() && ask_opened(fn, addr);
 }
 
 /* ---- code ---- */
@@ -289,9 +297,9 @@ static void find_code(void *ctx)
     out[q->n - 1].function = name;
 }
 
-size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED], bool *covered)
+size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
 {
-    if (!ask(find_code, pc, covered)) return 0;
+    if (!ask(find_code, pc)) return 0;
     memcpy(out, query.out, sizeof query.out);
     return query.n;
 }
@@ -314,9 +322,9 @@ static void find_data(void *ctx)
     q->n = sym.st_size;
 }
 
-const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size, bool *covered)
+const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size)
 {
-    if (!ask(find_data, addr, covered) || !query.name) return NULL;
+    if (!ask(find_data, addr) || !query.name) return NULL;
     *offset = query.offset;
     *size = query.n;
     return query.name;

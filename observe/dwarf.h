@@ -21,21 +21,18 @@ typedef enum oaki_dwarf_state {
 /* Asked by each thread before it calls what follows. */
 oaki_dwarf_state oaki_dwarf_here(void);
 
-/* Opens the objects that are loaded now. false: that failed. */
-bool oaki_dwarf_open(void);
 bool oaki_dwarf_is_open(void);
 void oaki_dwarf_close(void);
 
-/* As oaki_symbol_of_code, but leaves `address` and `object` alone. 0: nothing is known. *covered:
- * an opened object is at the address. One that was loaded later is seen after the next
- * oaki_dwarf_open. */
-size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED], bool *covered);
+/* As oaki_symbol_of_code, but leaves `address` and `object` alone. 0: nothing is known. Opens the
+ * loaded objects, again if none that was opened is at the address. */
+size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED]);
 
 /* The name of static data by the symbol tables, those of separate debugging files included; or
- * NULL. *covered as above. */
-const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size, bool *covered);
+ * NULL. Opens objects as above. */
+const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size);
 
-/* The last call was refused: the system gave no process for it (shield.h). */
+/* The last question was refused: the system gave no process for it (shield.h). */
 bool oaki_dwarf_is_refused(void);
 
 #endif

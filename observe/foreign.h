@@ -35,7 +35,7 @@ void oaki_foreign_leave(void);
 /* Calls fn between enter and leave. false: a library was about to end the process, by abort, exit,
  * a failed assertion, or libdw's error() without memory. Then fn was left in the middle, and the
  * library's objects that it worked on must not be used any more. Or it was not called, as a fault
- * has left the namespace's malloc unusable. Does not nest. */
+ * has left the namespace's malloc unusable. Waits for another thread's. Does not nest. */
 bool oaki_foreign_try(void (*fn)(void *ctx), void *ctx);
 
 typedef enum oaki_foreign_result {
@@ -44,9 +44,10 @@ typedef enum oaki_foreign_result {
     OAKI_FOREIGN_REFUSED /* fn was not called: the system gives no process for it now */
 } oaki_foreign_result;
 
-/* The same where a fault of fn ends fn alone, too (shield.h). One call at a time. fn and ctx are
- * not in memory whose first writes are handled by the program. */
+/* The same where a fault of fn ends fn alone, too (shield.h). What fn writes to is not in memory
+ * whose first writes are handled by the program. */
 oaki_foreign_result oaki_foreign_try_shielded(void (*fn)(void *ctx), void *ctx);
+
 /* Ends the calling thread's oaki_foreign_try. For a function that a library calls before it ends
  * the process. Returns if the thread is in no try. */
 void oaki_foreign_give_up(void);

@@ -13,6 +13,7 @@
 #include "image.h"
 
 #include "cancel.h"
+#include "child.h"
 #include "gc/concurrent/concurrent.h"
 #include "gc/trace/trace.h"
 #include "runtime/collector.h"
@@ -26,7 +27,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -252,20 +252,15 @@ static void make_room(void)
     if (limited && used < h->reserved) syscall(SYS_munmap, h->base + used, h->reserved - used);
 }
 
-/* Prepares the child: no handlers of the program run, there is no core dump, and the system kills
- * the child first when memory runs out. Uses bare system calls: libc's functions may be replaced by
- * ones that look up a symbol. In the child, the loader's lock may be held for ever. */
+/* Prepares the child: no handlers of the program run, and the system kills the child first when
+ * memory runs out. Uses bare system calls (child.h). */
 static void settle_in(pid_t parent, int fd, int keep)
 {
     static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT };
-    static const struct rlimit none;
     static const uint64_t standard[4]; /* the kernel's sigaction: SIG_DFL, no flags, no mask */
     for (size_t i = 0; i < OAKI_COUNT(faults); i++)
         syscall(SYS_rt_sigaction, faults[i], standard, NULL, sizeof(uint64_t));
-    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    pid_t now = (pid_t)syscall(SYS_getppid);
-    if (now > 0 && parent > 0 && now != parent) syscall(SYS_exit_group, 1); /* the parent died */
-    syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL);
+    oaki_child_settle(parent);
     make_room();
     close_others(fd, keep);
     int oom = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -433,7 +428,7 @@ static void reap(pid_t pid, int error, bool reaped)
 {
     if (reaped || (error && gone(pid))) return;
     if (error) kill(pid, SIGKILL);
-    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) {}
+    oaki_child_reap(pid);
 }
 
 /* Receives the answer and reaps the child. Called by an attached thread outside of the runtime. The

@@ -10,6 +10,7 @@
  * Owns: struct self. Lock: the caller's (shield.h). */
 #include "shield.h"
 #include "cancel.h"
+#include "child.h"
 #include "runtime/os.h"
 #include "runtime/track.h"
 
@@ -20,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -68,18 +68,16 @@ typedef struct action {
 /* By bare system calls: libc's functions may be others' that take locks. */
 static void settle_in(void)
 {
-    static const struct rlimit none, seconds = { OAKI_SHIELD_SECONDS, OAKI_SHIELD_SECONDS + 5 };
+    static const struct rlimit seconds = { OAKI_SHIELD_SECONDS, OAKI_SHIELD_SECONDS + 5 };
     const stack_t stack = { .ss_sp = self.stack + GUARD, .ss_size = HANDLERS_STACK };
     action a = { on_fault, SA_SIGINFO | SA_ONSTACK | 0x04000000 /* SA_RESTORER */, leave, ~0ul };
     uint64_t set = 0;
-    syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if ((pid_t)syscall(SYS_getppid) != self.parent) leave();
+    oaki_child_settle(self.parent);
     syscall(SYS_sigaltstack, &stack, NULL);
     for (size_t i = 0; i < OAKI_COUNT(faults); i++) {
         syscall(SYS_rt_sigaction, faults[i], &a, NULL, sizeof a.mask);
         set |= UINT64_C(1) << (faults[i] - 1);
     }
-    syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL);
     syscall(SYS_prlimit64, 0, RLIMIT_CPU, &seconds, NULL);
     syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, NULL, sizeof set);
 }
@@ -161,7 +159,7 @@ static void await(pid_t pid, uint64_t most_ns)
         begun = oaki_os_now_ns();
         self.loss.signal = SIGXCPU;
     }
-    while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR) {}
+    oaki_child_reap(pid);
 }
 
 oaki_shield oaki_shield_call(void (*fn)(void *ctx), void *ctx, uint64_t most_ns,

@@ -142,27 +142,6 @@ static const char *keep_all(const char *s)
 
 /* ---- sources of names ---- */
 
-/* Opens libdw's data anew if the object was loaded after it was opened. */
-static size_t code_by_dwarf(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
-{
-    bool covered = false;
-    if (oaki_dwarf_here() != OAKI_DWARF_READY) return 0;
-    size_t n = oaki_dwarf_is_open() ? oaki_dwarf_code(pc, out, &covered) : 0;
-    if (covered || oaki_dwarf_is_refused() || !oaki_dwarf_open()) return n;
-    return oaki_dwarf_code(pc, out, &covered);
-}
-
-static const char *data_by_dwarf(uintptr_t addr, oaki_symbol *out)
-{
-    bool covered = false;
-    if (oaki_dwarf_here() != OAKI_DWARF_READY) return NULL;
-    const char *name = oaki_dwarf_is_open()
-                           ? oaki_dwarf_data(addr, &out->offset, &out->size, &covered)
-                           : NULL;
-    if (covered || oaki_dwarf_is_refused() || !oaki_dwarf_open()) return name;
-    return oaki_dwarf_data(addr, &out->offset, &out->size, &covered);
-}
-
 static void name_by_elf(const oaki_object *o, uintptr_t pc, oak_frame *f)
 {
     oaki_elf e;
@@ -188,7 +167,7 @@ static size_t look_up(uintptr_t pc, oak_frame *out, uintptr_t *base)
     bool listed = oaki_objects_read(&objects) == 0;
     if (listed) o = oaki_objects_find(&objects, pc, NULL);
     *base = o ? o->base : 0;
-    size_t n = o ? code_by_dwarf(pc, out) : 0;
+    size_t n = o ? oaki_dwarf_code(pc, out) : 0;
     n = OAKI_MAX(n, 1);
     for (size_t i = 0; i < n; i++) {
         const char *name = out[i].function;
@@ -322,7 +301,7 @@ bool oaki_symbol_of_data(uintptr_t addr, oaki_symbol *out)
     if (oaki_objects_read(&objects) == 0) o = oaki_objects_find(&objects, addr, NULL);
     if (o) {
         out->object = keep_all(o->path);
-        out->name = keep_all(data_by_dwarf(addr, out));
+        out->name = keep_all(oaki_dwarf_data(addr, &out->offset, &out->size));
         if (!out->name) out->name = data_by_elf(o, addr, out);
         if (!out->name) out->offset = addr - o->base;
     }

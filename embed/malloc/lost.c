@@ -385,6 +385,14 @@ OAKI_NOINLINE void oaki_lost_grown(void)
     finish();
 }
 
+static bool collect_unless_sealed(const char *own_sp)
+{
+    if (oaki_seal_work_begin()) return false;
+    bool looked = collect_lost(own_sp, true);
+    oaki_seal_work_end();
+    return looked;
+}
+
 /* A thread that waits for another's collection may get its room in the pause that ends that one. */
 OAKI_NOINLINE bool oaki_lost_make_room(oaki_thread *t, oaki_want *w)
 {
@@ -398,13 +406,7 @@ OAKI_NOINLINE bool oaki_lost_make_room(oaki_thread *t, oaki_want *w)
         oaki_futex_wait(&self.collecting, 1, TURN_NS);
     if (first) {
         oaki_quiet_begin();
-        if (w->answer == OAKI_WANT_WAITS) {
-            looked = !oaki_seal_work_begin();
-            if (looked) {
-                looked = collect_lost(OAKI_SAVED_SP, true);
-                oaki_seal_work_end();
-            }
-        }
+        if (w->answer == OAKI_WANT_WAITS) looked = collect_unless_sealed(OAKI_SAVED_SP);
         oaki_quiet_end();
         expect_more();
         finish();

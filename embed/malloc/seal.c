@@ -94,10 +94,15 @@ const char *oaki_sealed(void)
     return self.filters == 0 ? sealed : unknown;
 }
 
+void oaki_seal_work_starts(void)
+{
+    (void)AO_fetch_and_add1_full(&self.working);
+}
+
 /* In this order: either the filter is seen here, or this work by the thread that sets it. */
 const char *oaki_seal_work_begin(void)
 {
-    (void)AO_fetch_and_add1_full(&self.working);
+    oaki_seal_work_starts();
     const char *why = oaki_sealed();
     if (why) oaki_seal_work_end();
     return why;
@@ -107,11 +112,6 @@ void oaki_seal_work_end(void)
 {
     OAKI_ASSERT(AO_load(&self.working) > 0);
     (void)AO_fetch_and_sub1_full(&self.working);
-}
-
-void oaki_seal_work_starts(void)
-{
-    (void)AO_fetch_and_add1_full(&self.working);
 }
 
 void oaki_seal_after_fork(void)

@@ -1,4 +1,4 @@
-/* trim.c - memory for the system, as programs free: no thread of Oakum's runs in such a process.
+/* trim.c - memory for the system, as programs free: no scavenger runs in such a process.
  *
  * When much has been freed since the last time, free memory goes back. If the program takes part
  * of it again within the decay time (option decay_ms), that was a mistake: as much stays then. It
@@ -27,7 +27,7 @@ static struct {
     AO_t until;  /* the clock's time that ends that */
 } self;
 
-/* Bytes of free memory that are likely to be needed again soon. */
+/* Bytes of free memory that are likely to be needed again soon; sets `until`. */
 static size_t needed(uint64_t now)
 {
     uint64_t decay = (uint64_t)oaki_the_heap.config.decay_ms * 1000000;
@@ -37,7 +37,6 @@ static size_t needed(uint64_t now)
     if (since == 0 || backed <= had || now - since >= decay) return stays;
     size_t back = OAKI_MIN((backed - had) << OAKI_PAGE_SHIFT, AO_load(&self.given));
     stays = OAKI_MAX(stays, back);
-    AO_store(&self.stays, stays);
     AO_store(&self.until, now + decay);
     return stays;
 }

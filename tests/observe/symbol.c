@@ -2,6 +2,7 @@
 #include "observe/symbol.h"
 #include "apart.h"
 #include "files.h"
+#include "observe/dwarf.h"
 #include "observe/elfsym.h"
 #include "observe/object.h"
 #include "observe/stack.h"
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 Suite *suite_observe_symbol(void);
@@ -268,6 +270,37 @@ START_TEST(a_debugging_file_that_is_cut_short_costs_the_lines)
 }
 END_TEST
 
+static void look_without_memory(void *pc)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    struct rlimit was, none;
+    test_expect(getrlimit(RLIMIT_AS, &was) == 0, __LINE__);
+    none = (struct rlimit){ 1 << 20, was.rlim_max };
+    test_expect(setrlimit(RLIMIT_AS, &none) == 0, __LINE__);
+    size_t n = oaki_symbol_of_code(*(uintptr_t *)pc, f);
+    test_expect(n > 0 && !f[n - 1].file, __LINE__);
+    test_expect(setrlimit(RLIMIT_AS, &was) == 0, __LINE__);
+    for (uintptr_t i = 0; i < 2; i++) { /* of another address, and of the same */
+        n = oaki_symbol_of_code(*(uintptr_t *)pc + 1 - i, f);
+        test_expect(n > 0 && f[n - 1].file, __LINE__);
+    }
+    if (AO_load(&test_wrong)) _exit(1);
+}
+
+/* Without a process for libdw there are no lines; but there are as soon as there is one. */
+START_TEST(a_question_that_was_refused_is_asked_again)
+{
+    oak_frame f[OAKI_SYMBOL_INLINED];
+    uintptr_t pc = outer();
+    (void)oaki_symbol_of_code(1, f); /* loads libdw, and asks it nothing */
+    if (test_skip(oaki_dwarf_here() != OAKI_DWARF_READY, "no lines here")) return;
+    if (test_skip_in_place()) return;
+    test_child(look_without_memory, &pc);
+    size_t n = oaki_symbol_of_code(pc, f);
+    ck_assert_ptr_nonnull(f[n - 1].file);
+}
+END_TEST
+
 /* ---- data ---- */
 
 START_TEST(static_data_has_names)
@@ -432,6 +465,7 @@ Suite *suite_observe_symbol(void)
     tcase_add_test(c, code_that_went_keeps_its_name_until_other_code_comes);
     tcase_add_test(c, code_that_came_in_the_place_of_other_code_has_its_own_name);
     tcase_add_test(c, a_debugging_file_that_is_cut_short_costs_the_lines);
+    tcase_add_test(c, a_question_that_was_refused_is_asked_again);
     tcase_add_test(c, static_data_has_names);
     tcase_add_test(c, symbol_tables_tell_without_libdw);
     tcase_add_test(c, damaged_files_are_harmless);
