@@ -193,6 +193,7 @@ typedef struct oaki_closing {
 typedef struct oaki_collector {
     oaki_cycle_kind kind;       /* of the cycle under way, or the last one */
     oaki_cycle_mode mode;
+    unsigned processors;        /* that the process had when the cycle began */
     AO_t start_reported;        /* start hooks have run for this cycle; its pause may be retried */
     AO_t entered_ns[OAKI_PHASES]; /* when each phase was last entered */
     oaki_cycle figures;         /* measurements of the cycle under way (record.c) */

@@ -205,7 +205,7 @@ static uint64_t prepare_pause(void)
     if (!AO_load(&oaki_gc.start_reported)) oaki_hooks_call(&oaki_gc.start);
     AO_store(&oaki_gc.start_reported, 1);
     bool none = !oaki_is_marking();
-    if (none) oaki_workers_spawn(oaki_heap_cpus());
+    if (none) oaki_workers_spawn(oaki_gc.processors = oaki_heap_cpus());
     oaki_sweep_spawn();
     oaki_helpers_hold();
     uint64_t at = oaki_os_now_ns();

@@ -37,7 +37,7 @@ static void begin_new(oaki_thread *t, uint64_t sweep_rest)
 {
     oaki_cycle *c = &oaki_gc.figures;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = oaki_heap_cpus() };
+    *c = (oaki_cycle){ .sweep_rest = sweep_rest, .line.processors = oaki_gc.processors };
     c->sweep_end = oaki_sweep_ended();
     oaki_sweep_kept(c->kept);
     c->tid = t->tid;

@@ -41,7 +41,6 @@ static struct {
     size_t wake_after;       /* words that worker 0 traces in a drain before it wakes helpers */
     bool called;             /* worker 0 has woken the helpers for this drain; its own */
     size_t from;             /* m->scanned at the drain's begin; its own */
-    oaki_stretch since;      /* the begin of a pause's drain; its own */
     unsigned nworkers;       /* of this mark, worker 0 included */
     unsigned nhelpers;       /* threads started: the most ever wanted */
     oak_marker workers[OAKI_WORKERS_MAX];
@@ -124,6 +123,7 @@ static void wake_helpers(void)
     unsigned n = shared.seats;
     if (shared.called || n == 0) return;
     shared.called = true;
+    if (!shared.quantum) oaki_worktime_drain(true);
     for (unsigned i = 0; i < shared.nworkers; i++) shared.workers[i].shared_bits = true;
     AO_int_store(&shared.idle, n);
     AO_int_store(&shared.busy, 1);
@@ -393,13 +393,13 @@ static void begin_drain(oak_marker *m, bool quantum, unsigned seats)
     shared.quantum = quantum;
     shared.seats = seats;
     shared.from = m->scanned;
-    if (!quantum) shared.since = oaki_stretch_begin();
+    if (!quantum) oaki_worktime_drain(false);
     AO_int_store(&shared.idle, seats);
 }
 
 static void end_drain(void)
 {
-    if (!shared.quantum) oaki_stretch_present(shared.since);
+    if (!shared.quantum) oaki_worktime_drained();
     shared.called = false;
     AO_int_store(&shared.idle, 0);
     OAKI_REQUIRES_NO_HELPER();

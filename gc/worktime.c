@@ -34,6 +34,22 @@ void oaki_stretch_present(oaki_stretch s)
     AO_fetch_and_add(&self->present, oaki_os_since(s.clock, oaki_os_now_ns()));
 }
 
+/* Alone, worker 0 has the processor that its thread has: its share counts only where the plan may
+ * allow helpers again. A small mark is not to pay for the clock, which is a call of the system. */
+void oaki_worktime_drain(bool called)
+{
+    OAKI_REQUIRES_WORKER_ZERO();
+    bool counts = called || oaki_gc.plan.workers_most > 0;
+    if (counts && !self->drain.clock) self->drain = oaki_stretch_begin();
+}
+
+void oaki_worktime_drained(void)
+{
+    OAKI_REQUIRES_WORKER_ZERO();
+    if (self->drain.clock) oaki_stretch_present(self->drain);
+    self->drain = (oaki_stretch){ 0 };
+}
+
 void oaki_stretch_helped(oaki_stretch s)
 {
     AO_fetch_and_add(&self->helped, cpu_since(s.cpu));

@@ -4,7 +4,6 @@
  * object.
  * Bound: the number of places; plus the file's bytes if only a checksum decides. */
 #include "debugfile.h"
-#include "crc.h"
 #include "elfsym.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,7 +15,7 @@ static bool belongs(const oaki_debugfile *d, const char *path)
     oaki_elf e;
     if (oaki_elf_open(&e, path) != 0) return false;
     bool same = d->id_len > 0 ? oaki_elf_has_build_id(&e, d->id, d->id_len)
-                              : oaki_crc32(0, e.map, e.size) == d->crc;
+                              : oaki_elf_has_checksum(&e, d->crc);
     oaki_elf_close(&e);
     return same;
 }

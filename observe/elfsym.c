@@ -1,10 +1,10 @@
 /* elfsym.c - a reader of symbol tables of ELF files (elfsym.h).
  *
  * Owns: nothing.
- * Invariant: no read is outside of the mapping, as each offset is checked where it is used. A file
- *   truncated while it is mapped would still be fatal. But a running program can't be written to
- *   (ETXTBSY), and libraries are replaced by rename. */
+ * Invariant: contents are read piece by piece into one window. They are not mapped, as a page of a
+ *   file that was cut short is a SIGBUS: then a piece is missing, and what needs it isn't found. */
 #include "elfsym.h"
+#include "crc.h"
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,100 +14,138 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Bytes read at once; and the longest name, and the most notes, that are found. */
+#define WINDOW ((size_t)64 << 10)
+#define NAME_STEP ((size_t)256) /* most names are shorter */
+
 typedef ElfW(Ehdr) header;
 typedef ElfW(Shdr) section;
 typedef ElfW(Sym) symbol;
 
-static const header *header_of(const oaki_elf *e)
+static bool fits(const oaki_elf *e, size_t off, size_t n)
 {
-    return (const header *)e->map;
+    return off <= e->size && n <= e->size - off;
+}
+
+/* false: the file doesn't have them, or not any more. */
+static bool read_at(const oaki_elf *e, size_t off, void *to, size_t n)
+{
+    if (!fits(e, off, n)) return false;
+    while (n > 0) {
+        ssize_t got = pread(e->fd, to, n, (off_t)off);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        to = (char *)to + got;
+        off += (size_t)got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+static bool read_header(oaki_elf *e)
+{
+    header h;
+    if (!read_at(e, 0, &h, sizeof h)) return false;
+    e->sections = h.e_shoff;
+    e->nsections = h.e_shnum;
+    e->names = h.e_shstrndx;
+    return memcmp(h.e_ident, ELFMAG, SELFMAG) == 0 && h.e_ident[EI_CLASS] == ELFCLASS64 &&
+           h.e_shentsize == sizeof(section);
 }
 
 int oaki_elf_open(oaki_elf *e, const char *path)
 {
     struct stat st;
-    *e = (oaki_elf){ .map = NULL };
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return -1;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (size_t)st.st_size >= sizeof(header)) {
-        e->size = (size_t)st.st_size;
-        void *map = mmap(NULL, e->size, PROT_READ, MAP_PRIVATE, fd, 0);
-        e->map = map == MAP_FAILED ? NULL : map;
+    *e = (oaki_elf){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) };
+    if (e->fd < 0) return -1;
+    bool file = fstat(e->fd, &st) == 0 && S_ISREG(st.st_mode);
+    if (file) e->size = (size_t)st.st_size;
+    int error = file && read_header(e) ? 0 : ENOEXEC;
+    if (!error) {
+        e->window = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (e->window != MAP_FAILED) return 0;
+        error = ENOMEM;
     }
-    close(fd);
-    if (e->map && memcmp(e->map, ELFMAG, SELFMAG) == 0 && e->map[EI_CLASS] == ELFCLASS64 &&
-        header_of(e)->e_shentsize == sizeof(section))
-        return 0;
-    oaki_elf_close(e);
-    errno = ENOEXEC;
+    close(e->fd);
+    errno = error;
     return -1;
 }
 
 void oaki_elf_close(oaki_elf *e)
 {
-    if (e->map) munmap((void *)e->map, e->size);
-    *e = (oaki_elf){ .map = NULL };
+    munmap(e->window, WINDOW);
+    close(e->fd);
 }
 
-/* n bytes at an offset; NULL: not aligned to 8 bytes, or out of the file. */
-static const void *bytes_at(const oaki_elf *e, size_t off, size_t n)
+static bool section_at(const oaki_elf *e, size_t i, section *out)
 {
-    return off % 8 == 0 && off <= e->size && n <= e->size - off ? e->map + off : NULL;
+    return i < e->nsections && read_at(e, e->sections + i * sizeof *out, out, sizeof *out);
 }
 
-static const section *section_at(const oaki_elf *e, size_t i)
-{
-    const header *h = header_of(e);
-    return i < h->e_shnum ? bytes_at(e, h->e_shoff + i * sizeof(section), sizeof(section)) : NULL;
-}
-
-/* A string of a string table; NULL: it does not end within the table. */
+/* A string of a string table, in the window; NULL: it does not end within the table. */
 static const char *string_at(const oaki_elf *e, const section *strings, size_t i)
 {
-    if (strings->sh_offset > e->size || strings->sh_size > e->size - strings->sh_offset ||
-        i >= strings->sh_size)
-        return NULL;
-    const char *s = (const char *)e->map + strings->sh_offset + i;
-    return memchr(s, '\0', strings->sh_size - i) ? s : NULL;
+    size_t most = i < strings->sh_size ? OAKI_MIN(strings->sh_size - i, WINDOW) : 0;
+    for (size_t at = 0; at < most; at += NAME_STEP) {
+        char *to = e->window + at;
+        size_t n = OAKI_MIN(most - at, NAME_STEP);
+        if (!read_at(e, strings->sh_offset + i + at, to, n)) return NULL;
+        if (memchr(to, '\0', n)) return e->window;
+    }
+    return NULL;
 }
 
-static bool is_wanted(const symbol *s, bool data)
+static bool is_wanted(const symbol *s, oaki_elf_kind kind)
 {
     unsigned type = ELF64_ST_TYPE(s->st_info);
     if (s->st_shndx == SHN_UNDEF || s->st_shndx >= SHN_LORESERVE) return false;
-    return data ? type == STT_OBJECT : type == STT_FUNC || type == STT_GNU_IFUNC;
+    if (kind == OAKI_ELF_FUNCTION) return type == STT_FUNC || type == STT_GNU_IFUNC;
+    return type == (kind == OAKI_ELF_THREAD_LOCAL ? STT_TLS : STT_OBJECT);
 }
 
-/* The symbol that begins last at or below addr and covers it. A symbol of size 0 covers all up to
- * the next one. */
-static const symbol *best_in(const oaki_elf *e, const section *table, uintptr_t addr, bool data)
+/* Does s cover addr, and begin later than the best so far? A symbol of size 0 covers all up to the
+ * next one. */
+static bool is_better(const symbol *s, const symbol *best, uintptr_t addr)
 {
-    size_t n = table->sh_size / sizeof(symbol);
-    const symbol *s = bytes_at(e, table->sh_offset, n * sizeof *s), *best = NULL;
-    for (size_t i = 0; s && i < n; i++) {
-        if (!is_wanted(&s[i], data) || s[i].st_value > addr) continue;
-        if (s[i].st_size && addr - s[i].st_value >= s[i].st_size) continue;
-        if (!best || s[i].st_value > best->st_value ||
-            (s[i].st_value == best->st_value && s[i].st_size > best->st_size))
-            best = &s[i];
-    }
-    return best;
+    if (s->st_value > addr || (s->st_size && addr - s->st_value >= s->st_size)) return false;
+    return best->st_name == 0 || s->st_value > best->st_value ||
+           (s->st_value == best->st_value && s->st_size > best->st_size);
 }
 
-const char *oaki_elf_symbol(const oaki_elf *e, uintptr_t addr, bool data, uintptr_t *start,
-                            size_t *size)
+/* false: none, or its name is in no table. */
+static bool best_in(const oaki_elf *e, const section *table, uintptr_t addr, oaki_elf_kind kind,
+                    symbol *best)
+{
+    const symbol *s = (const symbol *)(void *)e->window;
+    size_t left = table->sh_size / sizeof *s, off = table->sh_offset;
+    *best = (symbol){ .st_name = 0 };
+    if (!fits(e, off, table->sh_size)) return false;
+    while (left > 0) {
+        size_t n = OAKI_MIN(left, WINDOW / sizeof *s);
+        if (!read_at(e, off, e->window, n * sizeof *s)) return false;
+        for (size_t i = 0; i < n; i++)
+            if (s[i].st_name && is_wanted(&s[i], kind) && is_better(&s[i], best, addr))
+                *best = s[i];
+        off += n * sizeof *s;
+        left -= n;
+    }
+    return best->st_name != 0;
+}
+
+const char *oaki_elf_symbol(const oaki_elf *e, uintptr_t addr, oaki_elf_kind kind,
+                            uintptr_t *start, size_t *size)
 {
     static const unsigned kinds[] = { SHT_SYMTAB, SHT_DYNSYM };
+    section table, strings;
+    symbol s;
     for (size_t k = 0; k < OAKI_COUNT(kinds); k++)
-        for (size_t i = 0; i < header_of(e)->e_shnum; i++) {
-            const section *table = section_at(e, i), *strings;
-            if (!table || table->sh_type != kinds[k]) continue;
-            const symbol *s = best_in(e, table, addr, data);
-            if (!s || !(strings = section_at(e, table->sh_link))) continue;
-            const char *name = string_at(e, strings, s->st_name);
+        for (size_t i = 0; section_at(e, i, &table); i++) {
+            if (table.sh_type != kinds[k] || !best_in(e, &table, addr, kind, &s)) continue;
+            if (!section_at(e, table.sh_link, &strings)) continue;
+            const char *name = string_at(e, &strings, s.st_name);
             if (!name || !*name) continue;
-            *start = s->st_value;
-            *size = s->st_size;
+            *start = s.st_value;
+            *size = s.st_size;
             return name;
         }
     return NULL;
@@ -115,12 +153,14 @@ const char *oaki_elf_symbol(const oaki_elf *e, uintptr_t addr, bool data, uintpt
 
 bool oaki_elf_section(const oaki_elf *e, const char *name, uintptr_t *addr, size_t *size)
 {
-    const section *s, *names = section_at(e, header_of(e)->e_shstrndx);
-    for (size_t i = 0; names && (s = section_at(e, i)) != NULL; i++) {
-        const char *is = string_at(e, names, s->sh_name);
-        if (!is || strcmp(is, name) != 0 || !(s->sh_flags & SHF_ALLOC)) continue;
-        *addr = s->sh_addr;
-        *size = s->sh_size;
+    section s, names;
+    if (!section_at(e, e->names, &names)) return false;
+    for (size_t i = 0; section_at(e, i, &s); i++) {
+        if (!(s.sh_flags & SHF_ALLOC)) continue;
+        const char *is = string_at(e, &names, s.sh_name);
+        if (!is || strcmp(is, name) != 0) continue;
+        *addr = s.sh_addr;
+        *size = s.sh_size;
         return true;
     }
     return false;
@@ -146,11 +186,22 @@ static bool notes_have(const unsigned char *p, size_t size, const unsigned char 
 
 bool oaki_elf_has_build_id(const oaki_elf *e, const unsigned char *id, size_t n)
 {
-    for (size_t i = 0; i < header_of(e)->e_shnum; i++) {
-        const section *s = section_at(e, i);
-        if (!s || s->sh_type != SHT_NOTE) continue;
-        if (s->sh_offset > e->size || s->sh_size > e->size - s->sh_offset) continue;
-        if (notes_have(e->map + s->sh_offset, s->sh_size, id, n)) return true;
+    section s;
+    for (size_t i = 0; section_at(e, i, &s); i++) {
+        size_t size = OAKI_MIN(s.sh_size, WINDOW);
+        if (s.sh_type != SHT_NOTE || !read_at(e, s.sh_offset, e->window, size)) continue;
+        if (notes_have((const unsigned char *)e->window, size, id, n)) return true;
     }
     return false;
+}
+
+bool oaki_elf_has_checksum(const oaki_elf *e, uint32_t crc)
+{
+    uint32_t is = 0;
+    for (size_t n, at = 0; at < e->size; at += n) {
+        n = OAKI_MIN(e->size - at, WINDOW);
+        if (!read_at(e, at, e->window, n)) return false;
+        is = oaki_crc32(is, (const unsigned char *)e->window, n);
+    }
+    return is == crc;
 }

@@ -148,7 +148,7 @@ static void name_by_elf(const oaki_object *o, uintptr_t pc, oak_frame *f)
     uintptr_t start;
     size_t size;
     if (oaki_elf_open(&e, o->path) != 0) return;
-    const char *name = oaki_elf_symbol(&e, pc - o->base, false, &start, &size);
+    const char *name = oaki_elf_symbol(&e, pc - o->base, OAKI_ELF_FUNCTION, &start, &size);
     if (name) f->function = keep(name, plain_length(name));
     oaki_elf_close(&e);
 }
@@ -285,7 +285,8 @@ static const char *data_by_elf(const oaki_object *o, uintptr_t addr, oaki_symbol
     oaki_elf e;
     uintptr_t start = 0;
     if (oaki_elf_open(&e, o->path) != 0) return NULL;
-    const char *name = keep_all(oaki_elf_symbol(&e, addr - o->base, true, &start, &out->size));
+    const char *name = keep_all(
+        oaki_elf_symbol(&e, addr - o->base, OAKI_ELF_DATA, &start, &out->size));
     if (name) out->offset = addr - o->base - start;
     oaki_elf_close(&e);
     return name;

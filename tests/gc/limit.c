@@ -12,6 +12,7 @@
  * spoil. A request may fail only if a mark during that very request has found too few, which is so
  * for one in a hundred at most. */
 #include "gc/gc.h"
+#include "limit_maps.h"
 #include "limit_system.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
@@ -32,15 +33,14 @@ Suite *suite_gc_limit(void);
 #define SLOTS 4096
 #define PAGES 65536   /* that the range may come to */
 #define SLACK 96      /* pages of the limit that the model leaves alone: what isn't its own, */
-#define SLACK_EACH 20 /* and for each thread: a map, a cache, and what a register may keep */
+#define SLACK_EACH 20 /* and for each thread: two structures, and what a register may keep */
 #define CYCLES 1024   /* whose strays are known */
 #define FEW 16        /* mappings that are left */
 #define SYSTEM_STEPS 4000
-#define MAP_KEYS 400
-#define ONE_IN 10  /* requests may be excused where what is free lies in pieces; one in 24 seen */
-#define MAP_NEED 8 /* pages that a step of a map takes at most, with what it had before */
+#define ONE_IN 10 /* requests may be excused where what is free lies in pieces; one in 24 seen */
+#define MAPS 2 /* structures of each thread */
 
-typedef enum kind { SCAN, NOSCAN, TYPED, ALIGNED, PINNED, KINDS } kind;
+typedef enum kind { SCAN, NOSCAN, TYPED, ALIGNED, ALIGNED_NOSCAN, PINNED, KINDS } kind;
 
 typedef struct mutator {
     pthread_t id;
@@ -48,6 +48,7 @@ typedef struct mutator {
     size_t number, steps;
     uint32_t page[SLOTS]; /* of the span of held[number][i], or 0 */
     uint8_t kind[SLOTS];
+    size_t map_kind[MAPS];
     size_t used; /* slots that have been in use */
     size_t need; /* pages, of the allocation that is under way; else 0 */
     bool tight;  /* a mark since it began has left no place for it */
@@ -55,8 +56,7 @@ typedef struct mutator {
 
 static void *held[THREADS][SLOTS];
 TEST_LARGE(gc_limit, held)
-static oak_map *map[THREADS];
-static oak_cache *cache[THREADS];
+static void *map[THREADS][MAPS];
 static bool finalizes; /* there is a thread that runs finalizers */
 
 static struct {
@@ -237,17 +237,33 @@ static OAKI_NOINLINE void forget(void)
 static size_t need_of(size_t n, kind k, size_t align)
 {
     size_t pages = (n + OAKI_PAGE - 1) >> OAKI_PAGE_SHIFT;
-    if (k == ALIGNED || n > OAKI_SMALL_MAX) return OAKI_MAX(pages, 16) + (align >> OAKI_PAGE_SHIFT);
+    bool aligned = k == ALIGNED || k == ALIGNED_NOSCAN;
+    if (aligned || n > OAKI_SMALL_MAX) return OAKI_MAX(pages, 16) + (align >> OAKI_PAGE_SHIFT);
     return oaki_classes[oaki_class_of(n)].npages;
+}
+
+static void *allocate_in_zone(size_t n, kind k)
+{
+    switch (k) {
+    case SCAN: return oak_zone_alloc(zone, n);
+    case NOSCAN: return oak_zone_alloc_noscan(zone, n);
+    case TYPED: return oak_zone_alloc_typed(zone, pair, n / 16);
+    default: return oak_zone_alloc_pinned(zone, n);
+    }
 }
 
 static OAKI_NOINLINE void *allocate(size_t n, kind k, size_t align)
 {
     switch (k) {
+    case ALIGNED: return oak_alloc_aligned(align, n);
+    case ALIGNED_NOSCAN: return oak_alloc_aligned_noscan(align, n);
+    default: break;
+    }
+    if (zone && n / 16 % 2) return allocate_in_zone(n, k);
+    switch (k) {
     case SCAN: return oak_alloc(n);
     case NOSCAN: return oak_alloc_noscan(n);
     case TYPED: return oak_alloc_typed(pair, n / 16);
-    case ALIGNED: return oak_alloc_aligned(align, n);
     default: return oak_alloc_pinned(n);
     }
 }
@@ -348,39 +364,17 @@ static void step_resize(mutator *m)
     let_go(before, pages);
 }
 
+/* Of an object that is held, as weak keys and weak values are. */
 static OAKI_NOINLINE void step_map(mutator *m)
 {
-    uint64_t key = below(m, MAP_KEYS);
-    if (!reserve(MAP_NEED)) return;
-    size_t cycle = begin(m, MAP_NEED);
-    bool done = true, puts = below(m, 3) != 0;
-    if (!puts) (void)oak_map_delete(map[m->number], &key);
-    else done = oak_map_put(map[m->number], &key) != NULL;
+    size_t i = below(m, MAPS), key = below(m, OAKI_MIN(OAKI_MAX(m->used, 1), LIMIT_MAP_KEYS));
+    if (!m->page[key] || !reserve(LIMIT_MAP_NEED)) return;
+    size_t cycle = begin(m, LIMIT_MAP_NEED);
+    const char *call = limit_map_step(m->map_kind[i], map[m->number][i], key, below(m, 3) != 0,
+                                      held[m->number][key]);
     end(m);
-    if (!done) failed(m, "oak_map_put", 16, MAP_NEED, cycle);
-    settle(MAP_NEED, 0);
-}
-
-/* Its entries refer to nothing in the heap. */
-static void step_cache(mutator *m)
-{
-    uint64_t key = below(m, 4 * MAP_KEYS);
-    if (!reserve(MAP_NEED)) return;
-    size_t cycle = begin(m, MAP_NEED);
-    bool done = oak_cache_put(cache[m->number], &key, &model) == 0;
-    end(m);
-    if (!done) failed(m, "oak_cache_put", 16, MAP_NEED, cycle);
-    settle(MAP_NEED, 0);
-}
-
-static void finalize(void *obj, void *ctx)
-{
-    (void)obj, (void)ctx;
-}
-
-static OAKI_NOINLINE bool refer(void *p, bool weakly)
-{
-    return weakly ? oak_weak_new(p) != NULL : oak_finalizer_set(p, finalize, NULL) == 0;
+    if (call) failed(m, call, 16, LIMIT_MAP_NEED, cycle);
+    settle(LIMIT_MAP_NEED, 0);
 }
 
 /* An object with a finalizer leaves the account when nothing refers to it: an allocation that needs
@@ -388,12 +382,12 @@ static OAKI_NOINLINE bool refer(void *p, bool weakly)
 static void step_refer(mutator *m)
 {
     size_t i = below(m, OAKI_MAX(m->used, 1));
-    bool weakly = !finalizes || below(m, 2);
+    size_t kind = below(m, finalizes ? LIMIT_REFERENCES : LIMIT_WEAK_REFERENCES);
     if (!m->page[i] || !reserve(1)) return;
     size_t cycle = begin(m, 1);
-    bool done = refer(held[m->number][i], weakly);
+    const char *call = limit_refer(kind, held[m->number][i]);
     end(m);
-    if (!done) failed(m, weakly ? "oak_weak_new" : "oak_finalizer_set", 16, 1, cycle);
+    if (call) failed(m, call, 16, 1, cycle);
     settle(1, 0);
 }
 
@@ -407,22 +401,21 @@ static void *mutate(void *arg)
 {
     mutator *m = arg;
     if (zone) ck_assert_int_eq(oak_zone_enter(zone), 0);
-    oak_cache_config keeps = { .keys = &oak_map_u64_ptr, .max_entries = MAP_KEYS };
-    map[m->number] = oak_map_new(&oak_map_u64_u64, 0);
-    cache[m->number] = oak_cache_new(&keeps);
+    for (size_t i = 0; i < MAPS; i++) {
+        m->map_kind[i] = below(m, LIMIT_MAP_KINDS);
+        map[m->number][i] = limit_map_new(m->map_kind[i]);
+    }
     test_wait(&model.go, 1); /* until then the system's limit isn't there */
     for (size_t i = 0; i < m->steps; i++) {
         size_t what = below(m, 16);
         if (what < 12) step_allocate(m);
         else if (what < 14) step_resize(m);
         else if (what < 15) step_refer(m);
-        else if (below(m, 2)) step_map(m);
-        else step_cache(m);
+        else step_map(m);
         keep_to_level(m);
     }
     for (size_t i = 0; i < m->used; i++) drop(m, i);
-    map[m->number] = NULL;
-    cache[m->number] = NULL;
+    for (size_t i = 0; i < MAPS; i++) map[m->number][i] = NULL;
     if (zone) oak_zone_leave(zone);
     return NULL;
 }
@@ -512,7 +505,8 @@ END_TEST
 /* The thread that runs finalizers has its stack before, too. */
 static void limit_data(void)
 {
-    if (finalizes) ck_assert_int_eq(oak_finalizer_set(oak_alloc(16), finalize, NULL), 0);
+    for (size_t i = LIMIT_WEAK_REFERENCES; finalizes && i < LIMIT_REFERENCES; i++)
+        ck_assert_ptr_null(limit_refer(i, oak_alloc(16)));
     test_limit(RLIMIT_DATA, LIMIT);
 }
 

@@ -63,12 +63,15 @@ START_TEST(waiting_for_work_is_not_its_cost)
 }
 END_TEST
 
-/* Alone nobody waits. */
+/* Alone nobody waits, and a share counts only where it may allow helpers again. */
 START_TEST(a_lone_marker_waits_for_nobody)
 {
     start(1);
     oak_collect();
     ck_assert_uint_eq(AO_load(&oaki_gc.worktime.waited), 0);
+    ck_assert_uint_eq(AO_load(&oaki_gc.worktime.present), 0);
+    oaki_gc.plan.workers_most = 1;
+    oak_collect();
     ck_assert_uint_gt(AO_load(&oaki_gc.worktime.present), 0);
     ck_assert_uint_le(AO_load(&oaki_gc.worktime.present),
                       oaki_gc.figures.end - oaki_gc.figures.begin);

@@ -16,7 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 Suite *suite_observe_symbol(void);
@@ -334,11 +337,12 @@ START_TEST(symbol_tables_tell_without_libdw)
     const oaki_object *self = oaki_objects_find(&o, (uintptr_t)here, NULL);
     ck_assert_ptr_eq(self, &o.item[0]);
     ck_assert_int_eq(oaki_elf_open(&e, self->path), 0);
-    const char *name = oaki_elf_symbol(&e, (uintptr_t)here - self->base, false, &at, &size);
+    const char *name = oaki_elf_symbol(&e, (uintptr_t)here - self->base, OAKI_ELF_FUNCTION, &at,
+                                       &size);
     ck_assert_ptr_nonnull(name);
     ck_assert_str_eq(name, "here");
     ck_assert_uint_eq(at + self->base, (uintptr_t)here);
-    name = oaki_elf_symbol(&e, (uintptr_t)&named_static - self->base, true, &at, &size);
+    name = oaki_elf_symbol(&e, (uintptr_t)&named_static - self->base, OAKI_ELF_DATA, &at, &size);
     ck_assert_ptr_nonnull(name);
     ck_assert_str_eq(name, "named_static");
     ck_assert_uint_eq(size, sizeof named_static);
@@ -373,8 +377,8 @@ START_TEST(damaged_files_are_harmless)
         ck_assert_int_eq(pwrite(fd, bad, len, 0), (ssize_t)len);
         if (oaki_elf_open(&e, path) != 0) continue;
         opened++;
-        for (size_t k = 0; k < 4; k++)
-            (void)oaki_elf_symbol(&e, test_random() >> test_below(64), k % 2, &at, &size);
+        for (oaki_elf_kind k = OAKI_ELF_FUNCTION; k <= OAKI_ELF_THREAD_LOCAL; k++)
+            (void)oaki_elf_symbol(&e, test_random() >> test_below(64), k, &at, &size);
         oaki_elf_close(&e);
     }
     ck_assert_uint_gt(opened, 0);
@@ -385,6 +389,42 @@ START_TEST(damaged_files_are_harmless)
     unlink(path);
     free(whole);
     free(bad);
+}
+END_TEST
+
+/* Nor what was there when it was opened. A mapping would be a SIGBUS. */
+START_TEST(a_file_that_is_cut_short_while_it_is_read_is_harmless)
+{
+    static const off_t lengths[] = { 4096, 100, 0 };
+    char path[64];
+    oaki_elf e;
+    uintptr_t at = (uintptr_t)here, base;
+    size_t size;
+    int fd = memfd_create("oakum test", MFD_CLOEXEC), from = open("/proc/self/exe", O_RDONLY);
+    struct stat st;
+    ck_assert(fd >= 0 && from >= 0 && fstat(from, &st) == 0);
+    for (off_t done = 0; done < st.st_size;)
+        ck_assert_int_gt(sendfile(fd, from, &done, (size_t)(st.st_size - done)), 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ck_assert_int_eq(oaki_elf_open(&e, path), 0);
+    oaki_objects o;
+    oaki_fork_hold();
+    ck_assert_int_eq(oaki_objects_read(&o), 0);
+    oaki_fork_release();
+    base = oaki_objects_find(&o, at, NULL)->base;
+    oaki_objects_free(&o);
+    const char *name = oaki_elf_symbol(&e, at - base, OAKI_ELF_FUNCTION, &at, &size);
+    ck_assert_ptr_nonnull(name);
+    ck_assert_str_eq(name, "here");
+    for (size_t i = 0; i < OAKI_COUNT(lengths); i++) {
+        ck_assert_int_eq(ftruncate(fd, lengths[i]), 0);
+        ck_assert_ptr_null(oaki_elf_symbol(&e, at, OAKI_ELF_FUNCTION, &at, &size));
+        ck_assert(!oaki_elf_section(&e, ".text", &at, &size));
+        ck_assert(!oaki_elf_has_checksum(&e, 0));
+    }
+    oaki_elf_close(&e);
+    close(from);
+    close(fd);
 }
 END_TEST
 
@@ -469,6 +509,7 @@ Suite *suite_observe_symbol(void)
     tcase_add_test(c, static_data_has_names);
     tcase_add_test(c, symbol_tables_tell_without_libdw);
     tcase_add_test(c, damaged_files_are_harmless);
+    tcase_add_test(c, a_file_that_is_cut_short_while_it_is_read_is_harmless);
     tcase_add_test(c, after_chroot_what_is_known_is_told);
     tcase_add_test(c, a_stack_begins_outside_of_oakum);
     suite_add_tcase(s, c);
