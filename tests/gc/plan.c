@@ -255,6 +255,32 @@ START_TEST(few_dear_writes_are_affordable)
 }
 END_TEST
 
+/* Asking for written pages, and protecting them, count for each page that there is. */
+START_TEST(pages_that_are_dear_to_ask_about_are_not_tracked)
+{
+    static const struct {
+        size_t ask, protect;
+        oaki_plan_reason why;
+    } row[] = { { 1, 1, OAKI_PLAN_LARGE },
+                { 1000000000, 1, OAKI_PLAN_DEAR },
+                { 1, 1000000000, OAKI_PLAN_DEAR } };
+    oak_config c = test_config();
+    c.concurrent = true;
+    c.huge_pages = 0;
+    start_at(c);
+    oaki_cost_force(OAKI_COST_write, DEAR);
+    oaki_cost_force(OAKI_COST_protect, row[_i].protect);
+    oaki_cost_force(OAKI_COST_ask, row[_i].ask);
+    oaki_cost_probe();
+    live = oak_alloc(MB / 2);
+    ck_assert_ptr_nonnull(live);
+    marked(200 << 10, 200 << 10);
+    stopped(100000, 1000);
+    IN_A_PAUSE(oaki_plan_note_dirty(1)); /* nothing was written */
+    ck_assert_int_eq(oaki_plan_reason_now(), row[_i].why);
+}
+END_TEST
+
 /* The time of a page, in words of a mark of 10 ns each; helpers wake for four times their cost. */
 START_TEST(prices_follow_the_costs)
 {
@@ -542,6 +568,7 @@ Suite *suite_gc_plan(void)
     tcase_add_test(c, throughput_alone_takes_no_concurrent_mark_of_a_large_heap);
     tcase_add_loop_test(c, dear_first_writes_end_tracking, 0, 9);
     tcase_add_test(c, few_dear_writes_are_affordable);
+    tcase_add_loop_test(c, pages_that_are_dear_to_ask_about_are_not_tracked, 0, 3);
     tcase_add_loop_test(c, prices_follow_the_costs, 0, 5);
     tcase_add_test(c, a_slow_mark_ends_tracking_for_some_cycles);
     tcase_add_test(c, a_rest_ends_whatever_is_marked);

@@ -108,14 +108,14 @@ END_TEST
 
 #define STEP 11200 /* ns from a reading to the next: 700 an operation in batches of 16 */
 
-static uint64_t played_ns;
+static uint64_t played_ns, step_ns = STEP;
 static int readings, late_at, held_at;
 
 /* The probe is late from one reading on, and is interrupted at another. */
 static uint64_t played_clock(void)
 {
     readings++;
-    played_ns += STEP;
+    played_ns += step_ns;
     if (readings == late_at) played_ns += 1300000;
     if (readings == held_at) played_ns += 100000;
     return played_ns;
@@ -141,6 +141,35 @@ START_TEST(a_late_probe_that_is_interrupted_measures_again)
     for (int held = 1; held < 40; held++) {
         ck_assert_uint_eq(write_by_played_clock(0, held), STEP / 16);
         ck_assert_uint_eq(write_by_played_clock(3, held), STEP / 16);
+    }
+}
+END_TEST
+
+static size_t most_kb;
+
+static uint64_t watching_clock(void)
+{
+    most_kb = OAKI_MAX(most_kb, mapped_kb());
+    return played_clock();
+}
+
+/* However slow the machine is, a debugger say: one batch of each kind is measured. */
+START_TEST(a_probe_keeps_to_its_time_and_memory)
+{
+    static const uint64_t steps[] = { 1000, 11200, 100000, 1000000, 100000000 };
+    enum { FEW = 16, MOST_NS = 3000000, MOST_KB = 4 << 10 };
+    setup();
+    oaki_cost_force(OAKI_COST_wake, 1000); /* no thread, whose stack would count */
+    (void)test_written_start();
+    oaki_cost_clock = watching_clock;
+    for (size_t i = 0; i < OAKI_COUNT(steps); i++) {
+        step_ns = steps[i];
+        uint64_t begun = played_ns;
+        size_t before = most_kb = mapped_kb();
+        (void)write_by_played_clock(0, 0);
+        ck_assert_uint_le(played_ns - begun, MOST_NS + FEW * step_ns);
+        if (i > 0) ck_assert_uint_le(most_kb, before + MOST_KB);
+        ck_assert_uint_ge(most_kb, before + MOST_KB / 2);
     }
 }
 END_TEST
@@ -330,6 +359,7 @@ Suite *suite_runtime_cost(void)
     tcase_add_test(c, what_is_forced_stays);
     tcase_add_test(c, stops_are_averaged);
     tcase_add_test(c, a_late_probe_that_is_interrupted_measures_again);
+    tcase_add_test(c, a_probe_keeps_to_its_time_and_memory);
     tcase_add_test(c, a_clock_that_goes_back_tells_nothing);
     tcase_add_test(c, a_thread_that_is_late_is_left);
     tcase_add_test(c, several_threads_probe_once);
