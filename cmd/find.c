@@ -61,7 +61,8 @@ static bool parse_url(const char *url, cmd_server *out)
     snprintf(out->port, sizeof(out->port), "80");
     if (port == end) return true;
     snprintf(out->port, sizeof(out->port), "%.*s", (int)(end - port - 1), port + 1);
-    return port[0] == ':' && is_number(out->port) && end - port - 1 == (long)strlen(out->port);
+    return port[0] == ':' && is_number(out->port) && end - port - 1 == (long)strlen(out->port) &&
+           atoi(out->port) <= 65535;
 }
 
 /* ---- sockets ---- */
@@ -280,7 +281,7 @@ static bool fail_to_find(const char *command, const search *s)
 /* Check that the process exists and may be read. kill finds it even if /proc hides it. */
 static bool look_at(const char *command, process *p)
 {
-    bool gone = kill(p->pid, 0) != 0 && errno != EPERM;
+    bool gone = p->pid <= 0 || (kill(p->pid, 0) != 0 && errno != EPERM);
 
     if (command == NULL) return !gone && read_status(p) && is_mine(p);
     if (gone)

@@ -209,10 +209,13 @@ static char *read_whole(const char *path)
     FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
     size_t n = 0, cap = 0;
     char *text = NULL;
+    struct stat st;
     int error = 0;
 
     if (f == NULL) return NULL;
-    if (lseek(fd, 0, SEEK_CUR) < 0) error = errno;
+    if (fstat(fd, &st) != 0) error = errno;
+    else if (S_ISDIR(st.st_mode)) error = EISDIR;
+    else if (!S_ISREG(st.st_mode)) error = ESPIPE;
     while (error == 0 && n + 1 >= cap) {
         char *more = realloc(text, cap = cap != 0 ? 2 * cap : 4096);
 
@@ -241,7 +244,7 @@ static bool take_suppressions(request *r, const char *path)
     unsigned line = 0;
 
     if (text == NULL && errno == ESPIPE) {
-        cmd_say(stderr, "%s: %s is a pipe or a terminal, and is read twice; give files\n",
+        cmd_say(stderr, "%s: %s is a pipe or a device, and is read twice; give files\n",
                 command, path);
         return false;
     }
@@ -485,9 +488,11 @@ static int check_file(const char *path, bool may_be_script)
 
 static int check_program(const char *name, char *path, size_t n)
 {
+    struct stat s;
     bool none;
 
     if (find_program(name, path, n)) return check_file(path, true);
+    if (stat(name, &s) == 0 && S_ISDIR(s.st_mode)) errno = EISDIR;
     none = strchr(name, '/') == NULL || errno == ENOENT || errno == ENOTDIR;
     if (none)
         cmd_say(stderr, "%s: %s: there is no such program; check its path, or PATH\n", command,

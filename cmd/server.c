@@ -185,7 +185,8 @@ bool cmd_server_get(const char *command, const cmd_server *s, const char *path, 
     if (!split(text, n, out)) {
         free(text);
         out->body = NULL;
-        return fail(command, s, "the answer is cut short or not HTTP", "is it an Oakum server?");
+        return fail(command, s, "the answer is cut short or not HTTP",
+                    "has the program ended, or is it no Oakum server?");
     }
     if (out->status == 200) return true;
     out->body[strcspn(out->body, "\r\n")] = '\0';

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,7 +63,7 @@ static void info_text(const oak_snapshot_info *i)
     if (gmtime_r(&t, &tm) != NULL) strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S UTC", &tm);
     cmd_say(stdout, "program   %s, process %llu\n", i->program, (unsigned long long)i->pid);
     cmd_say(stdout, "taken     %s, by oakum %s, format %u\n", when, i->oakum, i->version);
-    printf("heap      0x%llx, %s in use\n", (unsigned long long)i->heap_base,
+    printf("heap      0x%llx, %s of addresses\n", (unsigned long long)i->heap_base,
            cmd_bytes(size, (double)i->heap_used));
     printf("objects   %llu, %s\n", (unsigned long long)i->objects,
            cmd_bytes(size, (double)i->object_bytes));
@@ -170,11 +171,23 @@ static int top(const request *r, oak_snapshot *s)
 
 /* ---- convert ---- */
 
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat s, t;
+
+    return stat(a, &s) == 0 && stat(b, &t) == 0 && s.st_dev == t.st_dev && s.st_ino == t.st_ino;
+}
+
 static int convert(const request *r, const oak_snapshot *s)
 {
     cmd_output o;
     int result;
 
+    if (r->output != NULL && is_same_file(r->file, r->output)) {
+        cmd_say(stderr, "oakum snapshot: %s is the snapshot itself; name another file to write\n",
+                r->output);
+        return CMD_USAGE;
+    }
     if (r->output == NULL) {
         result = oak_snapshot_convert(s, STDOUT_FILENO);
     } else {

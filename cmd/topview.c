@@ -176,7 +176,8 @@ static void put_suspects(page *p, const cmd_json *now)
     const cmd_json *f = cmd_json_at(now, "leaks.findings");
 
     if (cmd_json_number(now, "leaks.looks") == 0 && cmd_json_count(now, "leaks.findings") == 0) {
-        put(p, DIM, "suspects  the leak detector has not looked yet (OAKUM_DETECTOR=1)");
+        put(p, DIM, "suspects  the leak detector has not looked yet (OAKUM_DETECTOR=1, or "
+                    "oakum run --growth)");
         return;
     }
     put(p, PLAIN, "suspects  %zu, after %.0f looks", cmd_json_count(now, "leaks.findings"),

@@ -14,8 +14,8 @@ typedef struct oaki_stretch {
 typedef struct oaki_worktime {
     AO_t helped; /* ns of processors that helpers have used so far */
     AO_t waited; /* of this mark: ns of processors that workers without work have used */
-    AO_t present, ran; /* of this mark's drains in pauses: ns that workers took part, and that they
-                        * had a processor; a wait for one is the difference */
+    AO_t present, ran; /* of this mark's drains in pauses: ns that helpers took part, and worker 0
+                        * beside them, and that they had a processor; a wait is the difference */
     oaki_stretch drain; /* worker 0's in a drain of a pause; zeroes: it doesn't count */
 } oaki_worktime;
 

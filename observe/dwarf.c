@@ -36,7 +36,9 @@ static struct {
     Dwfl *dwfl;
     bool given_up; /* libdw was left in the middle of a call (oaki_foreign_try_shielded) */
     bool refused; /* the last question was */
-    unsigned failures; /* to open, one after the other */
+    bool grown;   /* objects were loaded since the last opening */
+    unsigned failures, refusals; /* to open; of questions; one after the other */
+    uint64_t retry_ns; /* after TRIES refusals, none is asked before that time */
     char *debug_path;
     char vdso[32]; /* libdw's name for it, by this process: it is read from memory, later */
     Dwfl_Callbacks callbacks;
@@ -52,7 +54,8 @@ static struct {
 /* libdw reads a table of lines into arrays on the stack: 150 KiB in 0.188. */
 #define STACK_NEEDED ((ptrdiff_t)200 << 10)
 
-#define TRIES 8 /* to open; a lack of memory or of descriptors may be over by the next */
+#define TRIES 8 /* a lack of memory, processes or descriptors may be over by the next */
+#define REST_NS UINT64_C(1000000000)
 
 /* Also false if the bounds of the stack are unknown. */
 static bool stack_suffices(void)
@@ -95,7 +98,15 @@ oaki_dwarf_state oaki_dwarf_here(void)
 {
     bool tried = oaki_dwarf_is_tried();
     if (self.given_up || self.failures == TRIES || (tried && !self.library)) return OAKI_DWARF_NONE;
+    if (self.refusals >= TRIES && oaki_os_now_ns() < self.retry_ns) return OAKI_DWARF_REFUSED;
     return tried && stack_suffices() ? OAKI_DWARF_READY : OAKI_DWARF_NO_STACK;
+}
+
+static void note_refusal(bool refused)
+{
+    self.refused = refused;
+    self.refusals = refused ? self.refusals + 1 : 0;
+    if (refused) self.retry_ns = oaki_os_now_ns() + REST_NS;
 }
 
 /* Calls fn, which calls libdw. false: it was refused; or libdw's open objects are lost, and nothing
@@ -103,7 +114,7 @@ oaki_dwarf_state oaki_dwarf_here(void)
 static bool attempt(void (*fn)(void *ctx), void *ctx)
 {
     oaki_foreign_result how = oaki_foreign_try_shielded(fn, ctx);
-    self.refused = how == OAKI_FOREIGN_REFUSED;
+    note_refusal(how == OAKI_FOREIGN_REFUSED);
     if (how == OAKI_FOREIGN_OVER) return true;
     if (how == OAKI_FOREIGN_LEFT) {
         self.given_up = true;
@@ -169,13 +180,16 @@ static bool open_loaded(void)
 {
     oaki_mappings m;
     if (self.given_up) return false;
+    if (oaki_mappings_read(&m) != 0) {
+        note_refusal(true);
+        return false;
+    }
     oaki_dwarf_close();
     oaki_format(self.vdso, sizeof self.vdso, "[vdso: %d]", oaki_os_pid());
-    if (oaki_mappings_read(&m) == 0) {
-        (void)attempt(open_it, &m);
-        oaki_mappings_free(&m);
-    }
-    if (!self.refused) self.failures = self.dwfl ? 0 : self.failures + 1;
+    bool asked = attempt(open_it, &m);
+    oaki_mappings_free(&m);
+    if (asked) self.failures = self.dwfl ? 0 : self.failures + 1;
+    self.grown = self.grown && !self.dwfl;
     return self.dwfl != NULL;
 }
 
@@ -188,6 +202,11 @@ void oaki_dwarf_close(void)
 {
     if (self.dwfl && !attempt(close_it, NULL)) self.dwfl = NULL; /* its memory is lost */
     oaki_shield_rest();
+}
+
+void oaki_dwarf_note_load(void)
+{
+    self.grown = true;
 }
 
 /* Not on the stack of the caller (oaki_foreign_try_shielded). */
@@ -208,10 +227,12 @@ static bool ask_opened(void (*fn)(void *q), uintptr_t addr)
 /* The object may have been loaded after others were opened. false: nothing is known. */
 static bool ask(void (*fn)(void *q), uintptr_t addr)
 {
-    self.refused = false;
-    if (oaki_dwarf_here() != OAKI_DWARF_READY) return false;
+    oaki_dwarf_state state = oaki_dwarf_here();
+    self.refused = state == OAKI_DWARF_REFUSED;
+    if (state != OAKI_DWARF_READY) return false;
     if (ask_opened(fn, addr)) return true;
-    return !self.refused && open_loaded() && ask_opened(fn, addr);
+    if (self.refused || (self.dwfl && !self.grown)) return false;
+    return open_loaded() && ask_opened(fn, addr);
 }
 
 /* ---- code ---- */

@@ -1,7 +1,7 @@
 /* dwarf.h - debugging information of the loaded objects, read by libdw.
  *
  * libdw is never unloaded.
- * Lock: symbol.c's; one thread at a time. Strings are libdw's, valid until oaki_dwarf_close. */
+ * Lock: symbol.c's; one thread at a time. Strings are libdw's, valid until the next call. */
 #ifndef OAKI_DWARF_H
 #define OAKI_DWARF_H
 
@@ -15,6 +15,7 @@ bool oaki_dwarf_is_tried(void);
 typedef enum oaki_dwarf_state {
     OAKI_DWARF_NONE,     /* there is none, or it fails */
     OAKI_DWARF_NO_STACK, /* the calling thread has too little stack for it */
+    OAKI_DWARF_REFUSED,  /* the last questions were refused, and the next one waits */
     OAKI_DWARF_READY
 } oaki_dwarf_state;
 
@@ -24,15 +25,19 @@ oaki_dwarf_state oaki_dwarf_here(void);
 bool oaki_dwarf_is_open(void);
 void oaki_dwarf_close(void);
 
+/* An object has been loaded. */
+void oaki_dwarf_note_load(void);
+
 /* As oaki_symbol_of_code, but leaves `address` and `object` alone. 0: nothing is known. Opens the
- * loaded objects, again if none that was opened is at the address. */
+ * loaded objects; and again if others were loaded and none that was opened is at the address. */
 size_t oaki_dwarf_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED]);
 
 /* The name of static data by the symbol tables, those of separate debugging files included; or
  * NULL. Opens objects as above. */
 const char *oaki_dwarf_data(uintptr_t addr, size_t *offset, size_t *size);
 
-/* The last question was refused: the system gave no process for it (shield.h). */
+/* The last question was refused: the system gave no process for it (shield.h), or no memory. After
+ * some in a row, the next waits for a second. */
 bool oaki_dwarf_is_refused(void);
 
 #endif

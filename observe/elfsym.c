@@ -5,18 +5,19 @@
  *   file that was cut short is a SIGBUS: then a piece is missing, and what needs it isn't found. */
 #include "elfsym.h"
 #include "crc.h"
+#include "runtime/os.h"
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* Bytes read at once; and the longest name, and the most notes, that are found. */
 #define WINDOW ((size_t)64 << 10)
 #define NAME_STEP ((size_t)256) /* most names are shorter */
+#define SYMBOLS_MOST ((size_t)1 << 26) /* that a search looks at: a hostile file repeats tables */
 
 typedef ElfW(Ehdr) header;
 typedef ElfW(Shdr) section;
@@ -55,26 +56,23 @@ static bool read_header(oaki_elf *e)
 
 int oaki_elf_open(oaki_elf *e, const char *path)
 {
-    struct stat st;
+    struct stat st = { 0 };
     *e = (oaki_elf){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) };
     if (e->fd < 0) return -1;
     bool file = fstat(e->fd, &st) == 0 && S_ISREG(st.st_mode);
+    e->file = (oaki_fd_file){ st.st_dev, st.st_ino };
     if (file) e->size = (size_t)st.st_size;
     int error = file && read_header(e) ? 0 : ENOEXEC;
-    if (!error) {
-        e->window = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (e->window != MAP_FAILED) return 0;
-        error = ENOMEM;
-    }
-    close(e->fd);
-    errno = error;
+    if (!error && (e->window = oaki_os_map_scratch(WINDOW)) != NULL) return 0;
+    oaki_fd_close(e->fd, &e->file);
+    errno = error ? error : ENOMEM;
     return -1;
 }
 
 void oaki_elf_close(oaki_elf *e)
 {
-    munmap(e->window, WINDOW);
-    close(e->fd);
+    oaki_os_release(e->window, WINDOW);
+    oaki_fd_close(e->fd, &e->file);
 }
 
 static bool section_at(const oaki_elf *e, size_t i, section *out)
@@ -104,27 +102,29 @@ static bool is_wanted(const symbol *s, oaki_elf_kind kind)
 }
 
 /* Does s cover addr, and begin later than the best so far? A symbol of size 0 covers all up to the
- * next one. */
-static bool is_better(const symbol *s, const symbol *best, uintptr_t addr)
+ * next one, but for a thread-local one: that stands for a block. */
+static bool is_better(const symbol *s, const symbol *best, uintptr_t addr, oaki_elf_kind kind)
 {
-    if (s->st_value > addr || (s->st_size && addr - s->st_value >= s->st_size)) return false;
+    uintptr_t size = s->st_size ? s->st_size : kind == OAKI_ELF_THREAD_LOCAL ? 1 : UINTPTR_MAX;
+    if (s->st_value > addr || addr - s->st_value >= size) return false;
     return best->st_name == 0 || s->st_value > best->st_value ||
            (s->st_value == best->st_value && s->st_size > best->st_size);
 }
 
-/* false: none, or its name is in no table. */
+/* false: none, or its name is in no table; or the table has more symbols than *most. */
 static bool best_in(const oaki_elf *e, const section *table, uintptr_t addr, oaki_elf_kind kind,
-                    symbol *best)
+                    symbol *best, size_t *most)
 {
     const symbol *s = (const symbol *)(void *)e->window;
     size_t left = table->sh_size / sizeof *s, off = table->sh_offset;
     *best = (symbol){ .st_name = 0 };
-    if (!fits(e, off, table->sh_size)) return false;
+    if (!fits(e, off, table->sh_size) || left > *most) return false;
+    *most -= left;
     while (left > 0) {
         size_t n = OAKI_MIN(left, WINDOW / sizeof *s);
         if (!read_at(e, off, e->window, n * sizeof *s)) return false;
         for (size_t i = 0; i < n; i++)
-            if (s[i].st_name && is_wanted(&s[i], kind) && is_better(&s[i], best, addr))
+            if (s[i].st_name && is_wanted(&s[i], kind) && is_better(&s[i], best, addr, kind))
                 *best = s[i];
         off += n * sizeof *s;
         left -= n;
@@ -138,9 +138,11 @@ const char *oaki_elf_symbol(const oaki_elf *e, uintptr_t addr, oaki_elf_kind kin
     static const unsigned kinds[] = { SHT_SYMTAB, SHT_DYNSYM };
     section table, strings;
     symbol s;
+    size_t most = SYMBOLS_MOST;
     for (size_t k = 0; k < OAKI_COUNT(kinds); k++)
         for (size_t i = 0; section_at(e, i, &table); i++) {
-            if (table.sh_type != kinds[k] || !best_in(e, &table, addr, kind, &s)) continue;
+            if (table.sh_type != kinds[k] || !best_in(e, &table, addr, kind, &s, &most))
+                continue;
             if (!section_at(e, table.sh_link, &strings)) continue;
             const char *name = string_at(e, &strings, s.st_name);
             if (!name || !*name) continue;

@@ -7,9 +7,11 @@
 #define OAKI_ELFSYM_H
 
 #include "runtime/base.h"
+#include "runtime/fd.h"
 
 typedef struct oaki_elf {
     int fd;
+    oaki_fd_file file; /* behind fd: the program may close that, and reuse its number */
     char *window; /* of elfsym.c: what was read last */
     size_t size; /* of the file */
     size_t sections, nsections; /* the offset of their headers, their number */

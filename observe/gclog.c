@@ -19,6 +19,7 @@
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "runtime/thread.h"
+#include "target.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <oakum/gclog.h>
@@ -284,7 +285,7 @@ int oak_gclog_start(const char *path)
     if (!oaki_heap_ready()) return -1;
     take_turn();
     (void)stop();
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    int fd = oaki_target_open(path, O_CREAT | O_APPEND);
     if (fd >= 0) fd = oaki_fd_move_high(fd);
     int r = fd >= 0 ? start(fd, true, path) : -1, saved = errno;
     if (r != 0 && fd >= 0) close(fd);

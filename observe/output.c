@@ -91,7 +91,7 @@ int oaki_output_open(oaki_output *o, const char *path)
     o->lent = o->fd >= 0;
     if (o->lent) return 0;
     if (there && !S_ISREG(st.st_mode)) {
-        o->fd = open(path, O_WRONLY | O_CLOEXEC);
+        o->fd = oaki_target_open(path, 0);
         return o->fd >= 0 ? 0 : -1;
     }
     o->path = oaki_target_path(path);

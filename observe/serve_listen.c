@@ -174,7 +174,7 @@ int oaki_listen(const char *address, oaki_listener *out, char error[OAKI_SERVE_E
     int n = read_address(address, p);
     if (n < 0) {
         oaki_format(error, OAKI_SERVE_ERROR,
-                    "%.80s is no address: it must be as 127.0.0.1:0, [::1]:0 or localhost:0",
+                    "%.80s is no address: it must be 1, or as 127.0.0.1:0, [::1]:0 or localhost:0",
                     address);
         return no_address();
     }

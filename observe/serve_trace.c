@@ -18,7 +18,7 @@ static void begin(oaki_request *r)
     if (r->trace)
         r->due = oaki_os_now_ns() + (uint64_t)r->seconds * 1000000000;
     else if (errno == EBUSY)
-        oaki_request_refuse(r, 409, "a trace is under way already");
+        oaki_request_refuse(r, 409, "a trace is under way already; it ends by itself");
     else
         oaki_request_refuse(r, 503, "no memory for a trace");
 }

@@ -80,9 +80,10 @@ static int read_loads(struct dl_phdr_info *info, size_t size, void *ctx)
 /* After an unload, closes libdw's data, as another object may be in the old one's place. */
 static void look_at_loader(void)
 {
-    unsigned long long subs = self.loads.subs;
+    loads before = self.loads;
     (void)dl_iterate_phdr(read_loads, &self.loads);
-    if (self.loads.subs != subs) oaki_dwarf_close();
+    if (self.loads.subs != before.subs) oaki_dwarf_close();
+    if (self.loads.adds != before.adds) oaki_dwarf_note_load();
 }
 
 /* Holds off forks, as in the child the loader's list would stay locked by this thread. Some calls

@@ -42,6 +42,13 @@ int oaki_target_descriptor(const char *path)
     return -1;
 }
 
+int oaki_target_open(const char *path, int flags)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | flags, 0666);
+    if (fd >= 0) (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    return fd;
+}
+
 /* Replace a link's path by what it leads to, which is relative to the link's folder. Returns false
  * if that is too long. */
 static bool follow(char *path, const char *link, size_t n)

@@ -10,6 +10,10 @@ int oaki_target_named(const char *path);
  * there is none. */
 int oaki_target_descriptor(const char *path);
 
+/* Opens a file to write to it. With O_CREAT in `flags`, makes it with mode 0666. -1 with errno;
+ * ENXIO: a FIFO that nobody reads, which isn't waited for. */
+int oaki_target_open(const char *path, int flags);
+
 /* The path behind all symbolic links, even if there is no file yet. The caller frees it. NULL with
  * errno. */
 char *oaki_target_path(const char *path);

@@ -18,6 +18,7 @@
 #include "os.h"
 #include "ownmask.h"
 #include "sigframe.h"
+#include "stopsignal.h"
 
 #include <errno.h>
 #include <ucontext.h>
@@ -205,9 +206,9 @@ OAKI_NOINLINE void oaki_gc_lock_barge(oaki_thread *t)
  * all registers. All signals are blocked here, so the handler doesn't nest. */
 void oaki_park_handler(int sig, siginfo_t *info, void *context)
 {
-    (void)sig;
-    (void)info;
     oaki_thread *t = oaki_tls_thread;
+    if (!t || AO_int_load(&t->signalled) == OAKI_SIGNAL_NONE)
+        oaki_stopsignal_pass_on(sig, info, context);
     if (t) {
         AO_int_store(&t->signalled, OAKI_SIGNAL_NONE);
         AO_nop_full(); /* Dekker with signal_thread: either it sees 0, or its epoch is seen here */

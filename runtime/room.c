@@ -60,6 +60,7 @@ static struct {
     AO_t vain_end, vain_ns; /* the last collection that refused a want: its end, its pause */
     AO_t vain_freed;        /* bytes freed until then, by sweeps and by hand */
     AO_t vain_row;          /* such collections since a want was met */
+    bool refused; /* a want, in the pause that is under way; gc_lock */
     AO_t runs_on; /* 1: a thread of the host's did not stop in time; no stop is tried again */
     const oaki_room_host *host;
 } room = { .lock = OAKI_LOCK_INIT(OAKI_RANK_ROOM) };
@@ -144,6 +145,17 @@ void oaki_room_serve(oaki_found found, uint64_t ns)
     AO_fetch_and_add1(&room.vain_row);
     AO_store(&room.vain_freed, bytes_freed());
     AO_store(&room.vain_ns, ns);
+    AO_store(&room.vain_end, (AO_t)oaki_os_now_ns());
+    room.refused = true;
+}
+
+/* On a busy machine, what is left of a pause may take longer than all before. */
+void oaki_room_paused(uint64_t ns)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    if (!room.refused) return;
+    room.refused = false;
+    AO_store(&room.vain_ns, OAKI_MAX(AO_load(&room.vain_ns), (AO_t)ns));
     AO_store(&room.vain_end, (AO_t)oaki_os_now_ns());
 }
 

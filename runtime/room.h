@@ -45,6 +45,9 @@ typedef enum oaki_found {
 /* After the end of a mark, in its stop. ns: the length of the pause. */
 void oaki_room_serve(oaki_found found, uint64_t ns);
 
+/* A collection's pause took so long, and is over; gc_lock. */
+void oaki_room_paused(uint64_t ns);
+
 /* In a stop: do any wants wait? */
 bool oaki_room_is_wanted(void);
 

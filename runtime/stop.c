@@ -113,6 +113,7 @@ static bool press(oaki_thread *t, uint64_t ns)
     l->waited_ns += ns;
     if (l->waited_ns >= l->resend_ns) {
         l->resend_ns *= 2;
+        oaki_stopsignal_refresh();
         AO_int_store(&t->signalled, OAKI_SIGNAL_NONE);
     }
     if (l->waited_ns >= COMPLAIN_NS && !l->complained) {

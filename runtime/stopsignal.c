@@ -1,7 +1,8 @@
 /* stopsignal.c - the signal that stops threads: its choice, its handler, sending it, and whether
  * its target is alive.
  *
- * Owns: `self`, the disposition of the signal and of a spare one. Lock: threads_lock, of the stop.
+ * Owns: `self`, the disposition of the signal and of a spare one. Lock: threads_lock, of the stop;
+ * handlers read `chained` without it.
  * Bound: a few system calls each, none of which takes a lock of the host. */
 #include "stopsignal.h"
 #include "contract.h"
@@ -21,6 +22,9 @@ static struct {
     int signal;
     int spare; /* 0: not needed yet, -1: none */
     struct sigaction before; /* of the signal, before Oakum's start */
+    struct sigaction program[2]; /* handlers that the program has set since, by turns */
+    unsigned turn;
+    AO_t chained; /* the last of them: const struct sigaction *, or 0 */
     pid_t pid; /* of the current stop */
     int way;   /* the way of sending: a filter may refuse one */
 } self;
@@ -38,6 +42,11 @@ static bool is_unused(int sig)
     struct sigaction now;
     return sigaction(sig, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) &&
            now.sa_handler == SIG_DFL;
+}
+
+static bool is_handled(const struct sigaction *a)
+{
+    return (a->sa_flags & SA_SIGINFO) || (a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN);
 }
 
 /* Not on the alternate stack: the frame must lie below the interrupted code's. The mask includes
@@ -73,18 +82,34 @@ int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *))
             self.before = now;
         return install(self.signal);
     }
+    oaki_log("oakum: all real-time signals are handled or ignored, and one must stop threads: set "
+             "OAKUM_STOP_SIGNAL\n");
     errno = EBUSY;
     return -1;
 }
 
-/* Reinstalls the handler if it is gone. Some hosts reset all signals to the default, which ends the
- * process for this one. */
+/* Takes the signal again if the program has. Some reset all signals to the default, which ends the
+ * process for this one, or ignore them. A handler of the program's is called for each signal that
+ * no stop has sent. */
 void oaki_stopsignal_refresh(void)
 {
+    struct sigaction now;
     OAKI_REQUIRES_LOCK(&oaki_the_heap.threads_lock);
     OAKI_ASSERT(self.signal > 0);
     self.pid = oaki_os_pid();
-    if (is_unused(self.signal)) (void)install(self.signal);
+    if (sigaction(self.signal, NULL, &now) != 0 || now.sa_sigaction == self.handler) return;
+    struct sigaction *a = &self.program[self.turn++ % OAKI_COUNT(self.program)];
+    *a = now;
+    AO_store_release(&self.chained, is_handled(a) ? (AO_t)a : 0);
+    (void)install(self.signal);
+}
+
+void oaki_stopsignal_pass_on(int sig, siginfo_t *info, void *context)
+{
+    const struct sigaction *a = (const struct sigaction *)AO_load_acquire(&self.chained);
+    if (!a || sig != self.signal) return;
+    if (a->sa_flags & SA_SIGINFO) a->sa_sigaction(sig, info, context);
+    else a->sa_handler(sig);
 }
 
 /* A signal that is still on its way would end the process. Those that are ignored don't stay
@@ -103,7 +128,8 @@ void oaki_stopsignal_end(void)
 {
     OAKI_REQUIRES_STARTING();
     static const struct sigaction none; /* SIG_DFL */
-    uninstall(self.signal, &self.before);
+    const struct sigaction *program = (const struct sigaction *)AO_load(&self.chained);
+    uninstall(self.signal, program ? program : &self.before);
     uninstall(self.spare, &none);
 }
 
@@ -210,8 +236,7 @@ void oaki_stopsignal_complain(int tid)
                  tid);
         return;
     }
-    struct sigaction now;
-    bool ours = sigaction(self.signal, NULL, &now) == 0 && now.sa_sigaction == self.handler;
-    oaki_log("oakum: thread %d does not stop: %s signal %d?\n", tid,
-             ours ? "does it block" : "has the program replaced the handler of", self.signal);
+    oaki_log("oakum: thread %d does not stop: does it block signal %d? OAKUM_STOP_SIGNAL sets "
+             "another\n",
+             tid, self.signal);
 }

@@ -13,7 +13,9 @@ int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *));
 int oaki_stopsignal_number(void);        /* 0 before that */
 void oaki_stopsignal_end(void);          /* where its handler is still Oakum's: as before */
 void oaki_stopsignal_allow(void);        /* unblocks it: the calling thread attaches */
-void oaki_stopsignal_refresh(void);      /* before a stop */
+void oaki_stopsignal_refresh(void);      /* before a stop, and before a signal is sent again */
+/* To the program's handler, if it has set one: a signal that no stop has sent. */
+void oaki_stopsignal_pass_on(int sig, siginfo_t *info, void *context);
 int oaki_stopsignal_send(int tid);       /* 0, ESRCH when the thread is gone, EAGAIN */
 bool oaki_stopsignal_gone(int tid);      /* the thread is gone */
 bool oaki_stopsignal_dead(int tid);      /* gone or a zombie; reads /proc */

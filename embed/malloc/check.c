@@ -35,10 +35,11 @@ static void report(const oaki_guard_finding *f)
     int saved = errno;
     oaki_quiet_begin();
     (void)oaki_guard_headline(f, headline, sizeof headline);
-    if (oaki_guard.go_on) oaki_say("oakum: %s", headline);
+    oaki_say("oakum: %s", headline);
     oaki_guard_explain(f, oaki_wanted.frames, tell_line);
     oaki_quiet_end();
-    if (!oaki_guard.go_on) oak_fatal("oakum: %s", headline);
+    if (!oaki_guard.go_on)
+        oak_fatal("oakum: the first error ends the program; --check=continue goes on");
     errno = saved;
 }
 

@@ -70,7 +70,7 @@ typedef struct oak_snapshot_info {
     const char *oakum;      /* version of Oakum in the program; strings live as the snapshot does */
     const char *program;    /* that wrote the snapshot */
     uint64_t pid, time;     /* time: seconds since 1970 */
-    uint64_t heap_base, heap_used; /* address; bytes in use */
+    uint64_t heap_base, heap_used; /* address; bytes from there that have been used */
     uint64_t bytes;         /* size of the file */
     uint64_t objects, object_bytes, edges, roots, threads, types, keys;
     bool keys_cut;          /* the heap had more keys than max_keys */

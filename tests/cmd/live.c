@@ -225,6 +225,10 @@ START_TEST(what_is_not_there_is_told)
 {
     OAKUM("top", "999999999");
     fails_with("there is no process 999999999");
+    OAKUM("top", "0");
+    fails_with("there is no process 0");
+    OAKUM("top", "http://127.0.0.1:65616/"); /* 80, if its upper bits were lost */
+    fails_with("neither a process id nor");
     OAKUM("top", "http://127.0.0.1:1/");
     fails_with("127.0.0.1:1: Connection refused");
     OAKUM("top", "unix:/nowhere/1.sock");
@@ -264,9 +268,9 @@ static const struct {
     const char *reply;
     const char *why; /* NULL: it is shown, without a control character */
 } strange[] = {
-    { "", "is it an Oakum server?" },
-    { "hello\r\n\r\n", "is it an Oakum server?" },
-    { "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "is it an Oakum server?" },
+    { "", "or is it no Oakum server?" },
+    { "hello\r\n\r\n", "or is it no Oakum server?" },
+    { "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "or is it no Oakum server?" },
     { "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{", "no debug server" },
     { "HTTP/1.1 200 OK\r\n\r\n", "no debug server" },
     { "HTTP/1.1 200 OK\r\n\r\n{\"memory\":", "no debug server" },

@@ -246,6 +246,11 @@ START_TEST(what_can_not_be_written_is_told)
     ck_assert_int_eq(access("/dev/full", F_OK), 0);
     OAKUM("snapshot", "convert", file, "/nowhere/x");
     ck_assert_int_eq(r.status, 1);
+    OAKUM("snapshot", "convert", file, file);
+    ck_assert_int_eq(r.status, 2);
+    ck_assert_ptr_nonnull(strstr(r.err, "is the snapshot itself"));
+    OAKUM("snapshot", "info", file);
+    ck_assert_int_eq(r.status, 0);
     forget();
 }
 END_TEST

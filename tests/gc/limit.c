@@ -32,13 +32,14 @@ Suite *suite_gc_limit(void);
 #define THREADS 16
 #define SLOTS 4096
 #define PAGES 65536   /* that the range may come to */
-#define SLACK 96      /* pages of the limit that the model leaves alone: what isn't its own, */
+#define SLACK 224     /* pages of the limit that the model leaves alone: what isn't its own, */
 #define SLACK_EACH 20 /* and for each thread: two structures, and what a register may keep */
 #define CYCLES 1024   /* whose strays are known */
 #define FEW 16        /* mappings that are left */
 #define SYSTEM_STEPS 4000
 #define ONE_IN 10 /* requests may be excused where what is free lies in pieces; one in 24 seen */
-#define MAPS 2 /* structures of each thread */
+#define MAPS 2    /* structures of each thread */
+#define RECENT 32
 
 typedef enum kind { SCAN, NOSCAN, TYPED, ALIGNED, ALIGNED_NOSCAN, PINNED, KINDS } kind;
 
@@ -48,7 +49,9 @@ typedef struct mutator {
     size_t number, steps;
     uint32_t page[SLOTS]; /* of the span of held[number][i], or 0 */
     uint8_t kind[SLOTS];
-    size_t map_kind[MAPS];
+    uint16_t recent[RECENT]; /* slots that were filled last */
+    size_t filled;           /* so many were */
+    size_t map_kind[MAPS], map_keys[MAPS];
     size_t used; /* slots that have been in use */
     size_t need; /* pages, of the allocation that is under way; else 0 */
     bool tight;  /* a mark since it began has left no place for it */
@@ -58,12 +61,14 @@ static void *held[THREADS][SLOTS];
 TEST_LARGE(gc_limit, held)
 static void *map[THREADS][MAPS];
 static bool finalizes; /* there is a thread that runs finalizers */
+static size_t nmutators;
 
 static struct {
     pthread_mutex_t lock;
     size_t pages, most, level; /* of the account; that it may come to; and that threads keep to */
     uint32_t live[PAGES];      /* objects held, by the first page of their span */
     size_t failed, excused, allocations, skipped;
+    AO_t maps, references; /* steps */
     size_t at_once; /* failed without a mark, in a row of 16 that are excused, at least (room.c) */
     size_t slack; /* pages */
     bool in_pieces;
@@ -242,29 +247,16 @@ static size_t need_of(size_t n, kind k, size_t align)
     return oaki_classes[oaki_class_of(n)].npages;
 }
 
-static void *allocate_in_zone(size_t n, kind k)
-{
-    switch (k) {
-    case SCAN: return oak_zone_alloc(zone, n);
-    case NOSCAN: return oak_zone_alloc_noscan(zone, n);
-    case TYPED: return oak_zone_alloc_typed(zone, pair, n / 16);
-    default: return oak_zone_alloc_pinned(zone, n);
-    }
-}
-
 static OAKI_NOINLINE void *allocate(size_t n, kind k, size_t align)
 {
+    oak_zone *z = n / 16 % 2 ? zone : NULL;
     switch (k) {
+    case SCAN: return z ? oak_zone_alloc(z, n) : oak_alloc(n);
+    case NOSCAN: return z ? oak_zone_alloc_noscan(z, n) : oak_alloc_noscan(n);
+    case TYPED: return z ? oak_zone_alloc_typed(z, pair, n / 16) : oak_alloc_typed(pair, n / 16);
     case ALIGNED: return oak_alloc_aligned(align, n);
     case ALIGNED_NOSCAN: return oak_alloc_aligned_noscan(align, n);
-    default: break;
-    }
-    if (zone && n / 16 % 2) return allocate_in_zone(n, k);
-    switch (k) {
-    case SCAN: return oak_alloc(n);
-    case NOSCAN: return oak_alloc_noscan(n);
-    case TYPED: return oak_alloc_typed(pair, n / 16);
-    default: return oak_alloc_pinned(n);
+    default: return z ? oak_zone_alloc_pinned(z, n) : oak_alloc_pinned(n);
     }
 }
 
@@ -338,6 +330,7 @@ static void step_allocate(mutator *m)
     if (!done) failed(m, "oak_alloc", n, need, cycle);
     settle(need, done ? m->page[i] : 0);
     if (done && !keeps) drop(m, i);
+    else if (done) m->recent[m->filled++ % RECENT] = (uint16_t)i;
 }
 
 static OAKI_NOINLINE bool resize(mutator *m, size_t i, size_t n)
@@ -349,10 +342,19 @@ static OAKI_NOINLINE bool resize(mutator *m, size_t i, size_t n)
     return true;
 }
 
+/* A slot that has an object, if one of the recent ones does; else any. */
+static size_t draw_slot(mutator *m)
+{
+    size_t i = below(m, SLOTS);
+    for (size_t tries = 0; !m->page[i] && m->filled > 0 && tries < RECENT; tries++)
+        i = m->recent[below(m, OAKI_MIN(m->filled, RECENT))];
+    return i;
+}
+
 /* The span that the object leaves, or that becomes shorter, is in the account until it is done. */
 static void step_resize(mutator *m)
 {
-    size_t i = below(m, OAKI_MAX(m->used, 1)), n = draw_size(m), need = need_of(n, SCAN, 0);
+    size_t i = draw_slot(m), n = draw_size(m), need = need_of(n, SCAN, 0);
     uint32_t before = m->page[i];
     if (!before || m->kind[i] == TYPED) return;
     if (!reserve(need)) return;
@@ -364,24 +366,25 @@ static void step_resize(mutator *m)
     let_go(before, pages);
 }
 
-/* Of an object that is held, as weak keys and weak values are. */
+/* Of an object that is held, which only weak keys and weak values need. */
 static OAKI_NOINLINE void step_map(mutator *m)
 {
-    size_t i = below(m, MAPS), key = below(m, OAKI_MIN(OAKI_MAX(m->used, 1), LIMIT_MAP_KEYS));
-    if (!m->page[key] || !reserve(LIMIT_MAP_NEED)) return;
+    size_t i = below(m, MAPS), slot = draw_slot(m);
+    if (!m->page[slot] || !reserve(LIMIT_MAP_NEED)) return;
     size_t cycle = begin(m, LIMIT_MAP_NEED);
-    const char *call = limit_map_step(m->map_kind[i], map[m->number][i], key, below(m, 3) != 0,
-                                      held[m->number][key]);
+    const char *call = limit_map_step(m->map_kind[i], map[m->number][i], below(m, m->map_keys[i]),
+                                      below(m, 3) != 0, held[m->number][slot]);
     end(m);
     if (call) failed(m, call, 16, LIMIT_MAP_NEED, cycle);
     settle(LIMIT_MAP_NEED, 0);
+    AO_fetch_and_add1(&model.maps);
 }
 
 /* An object with a finalizer leaves the account when nothing refers to it: an allocation that needs
  * its place waits for the finalizer. */
 static void step_refer(mutator *m)
 {
-    size_t i = below(m, OAKI_MAX(m->used, 1));
+    size_t i = draw_slot(m);
     size_t kind = below(m, finalizes ? LIMIT_REFERENCES : LIMIT_WEAK_REFERENCES);
     if (!m->page[i] || !reserve(1)) return;
     size_t cycle = begin(m, 1);
@@ -389,6 +392,7 @@ static void step_refer(mutator *m)
     end(m);
     if (call) failed(m, call, 16, 1, cycle);
     settle(1, 0);
+    AO_fetch_and_add1(&model.references);
 }
 
 static void keep_to_level(mutator *m)
@@ -403,6 +407,7 @@ static void *mutate(void *arg)
     if (zone) ck_assert_int_eq(oak_zone_enter(zone), 0);
     for (size_t i = 0; i < MAPS; i++) {
         m->map_kind[i] = below(m, LIMIT_MAP_KINDS);
+        m->map_keys[i] = limit_map_keys(m->map_kind[i], nmutators);
         map[m->number][i] = limit_map_new(m->map_kind[i]);
     }
     test_wait(&model.go, 1); /* until then the system's limit isn't there */
@@ -426,6 +431,7 @@ static void race_below(size_t nthreads, size_t limit, size_t steps, void (*set_l
     static const uint64_t bits[] = { 1 };
     size_t percent = 10 + test_below(71), had = AO_load(&oaki_the_heap.pages_inuse);
     pair = oak_type_bitmap("pair", 16, bits);
+    nmutators = nthreads;
     model.slack = SLACK + nthreads * SLACK_EACH;
     model.most = (limit >> OAKI_PAGE_SHIFT) - model.slack - (zone ? 0 : had);
     model.level = model.most * percent / 100;
@@ -438,15 +444,17 @@ static void race_below(size_t nthreads, size_t limit, size_t steps, void (*set_l
     AO_store_release(&model.go, 1);
     for (size_t i = 0; i < nthreads; i++) test_join(mutators[i].id);
     oak_memstats s = test_stats();
-    printf("%zu threads at %zu %%: %zu allocations, %zu collections, %zu skipped, %zu "
-           "excused, %zu at once\n",
-           nthreads, percent, model.allocations, (size_t)s.num_gc, model.skipped, model.excused,
-           model.at_once);
+    printf("%zu threads at %zu %%: %zu allocations, %zu of maps, %zu references, %zu collections, "
+           "%zu skipped, %zu excused, %zu at once\n",
+           nthreads, percent, model.allocations, (size_t)model.maps, (size_t)model.references,
+           (size_t)s.num_gc, model.skipped, model.excused, model.at_once);
     /* A limit of the system's counts more than pages: tables, for one. */
     ck_assert_uint_le(model.failed, model.in_pieces ? model.allocations / 1000 : 0);
     ck_assert_uint_le(model.excused, model.allocations / (model.in_pieces ? ONE_IN : 1000));
     ck_assert_uint_le(model.at_once, model.excused);
     ck_assert_uint_gt(s.num_gc, test_scale(20) / 10);
+    ck_assert_uint_ge(model.maps, nthreads * steps / 64); /* of 1 in 16, at least 1 in 4 */
+    ck_assert_uint_ge(model.references, nthreads * steps / 64);
     test_assert_sound();
 }
 

@@ -163,19 +163,20 @@ static void take_from_pool(void *m, uint64_t key, void *object)
 }
 
 static const struct {
+    bool objects; /* its entries are */
     const char *call;
     void *(*make)(void);
     bool (*add)(void *map, uint64_t key, void *object);
     void (*delete)(void *map, uint64_t key, void *object);
 } kinds[LIMIT_MAP_KINDS] = {
-    { "oak_map_put", new_map, put_map, delete_map },
-    { "oak_classic_put", new_classic, put_classic, delete_classic },
-    { "oak_cache_put", new_cache, put_cache, delete_cache },
-    { "oak_syncmap_store", new_sync, put_sync, delete_sync },
-    { "oak_shardmap_put", new_shard, put_shard, delete_shard },
-    { "oak_weakkey_put", new_weakkey, put_weakkey, delete_weakkey },
-    { "oak_weakvalue_put", new_weakvalue, put_weakvalue, delete_weakvalue },
-    { "oak_pool_get", new_pool, use_pool, take_from_pool },
+    { false, "oak_map_put", new_map, put_map, delete_map },
+    { false, "oak_classic_put", new_classic, put_classic, delete_classic },
+    { false, "oak_cache_put", new_cache, put_cache, delete_cache },
+    { true, "oak_syncmap_store", new_sync, put_sync, delete_sync },
+    { false, "oak_shardmap_put", new_shard, put_shard, delete_shard },
+    { true, "oak_weakkey_put", new_weakkey, put_weakkey, delete_weakkey },
+    { true, "oak_weakvalue_put", new_weakvalue, put_weakvalue, delete_weakvalue },
+    { false, "oak_pool_get", new_pool, use_pool, take_from_pool },
 };
 
 void *limit_map_new(size_t kind)
@@ -183,10 +184,15 @@ void *limit_map_new(size_t kind)
     return kinds[kind].make();
 }
 
+size_t limit_map_keys(size_t kind, size_t threads)
+{
+    return kinds[kind].objects ? LIMIT_MAP_OBJECTS / threads : LIMIT_MAP_KEYS;
+}
+
 const char *limit_map_step(size_t kind, void *map, uint64_t key, bool adds, void *object)
 {
-    if (adds) return kinds[kind].add(map, key % LIMIT_MAP_KEYS, object) ? NULL : kinds[kind].call;
-    kinds[kind].delete(map, key % LIMIT_MAP_KEYS, object);
+    if (adds) return kinds[kind].add(map, key, object) ? NULL : kinds[kind].call;
+    kinds[kind].delete(map, key, object);
     return NULL;
 }
 

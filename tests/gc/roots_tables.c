@@ -252,8 +252,10 @@ static bool is_limited(void)
 
 static void use_all_metadata(void)
 {
+    oaki_thread *t = oaki_enter();
     for (size_t n = (size_t)1 << 20; n >= 16; n /= 2)
         while (oaki_meta_alloc(n, OAKI_META_OTHER)) {}
+    oaki_leave(t);
 }
 
 /* Collections wait until there is memory; nothing live is lost. */

@@ -222,6 +222,13 @@ START_TEST(what_can_not_be_opened_is_an_error)
     ck_assert_int_eq(errno, ENOENT);
     ck_assert_int_eq(oak_gclog_start(test_directory()), -1);
     ck_assert_int_eq(errno, EISDIR);
+    char fifo[64] = "/tmp/oakum-test-XXXXXX";
+    int fd = mkstemp(fifo);
+    ck_assert(fd >= 0 && unlink(fifo) == 0 && mkfifo(fifo, 0600) == 0);
+    ck_assert_int_eq(oak_gclog_start(fifo), -1); /* nobody reads it */
+    ck_assert_int_eq(errno, ENXIO);
+    close(fd);
+    unlink(fifo);
     ck_assert_int_eq(oak_gclog_start_fd(-1), -1);
     ck_assert_int_eq(errno, EBADF);
     ck_assert_int_eq(oak_gclog_stop(), 0);

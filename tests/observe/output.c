@@ -168,6 +168,9 @@ START_TEST(bad_names_are_errors)
     ck_assert_int_eq(errno, EISDIR);
     ck_assert_int_eq(write_file("", "x", 0), -1);
     ck_assert_uint_eq(files(), 0);
+    ck_assert_int_eq(mkfifo(in_dir("fifo"), 0600), 0);
+    ck_assert_int_eq(write_file(in_dir("fifo"), "x", 0), -1); /* nobody reads it */
+    ck_assert_int_eq(errno, ENXIO);
 }
 END_TEST
 

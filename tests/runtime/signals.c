@@ -1,6 +1,7 @@
 /* signals.c - tests of runtime/stop.c: what the program notices of the stop signal, and what the
  * program's own signals, masks and limits do to it. */
 #include "runtime/heap.h"
+#include "runtime/stopsignal.h"
 #include "tests/capture.h"
 #include "tests/threads.h"
 
@@ -242,6 +243,39 @@ static void *come_with_all_blocked(void *arg)
     return arg;
 }
 
+static AO_t handled;
+
+static void count_handled(int sig)
+{
+    (void)sig;
+    AO_fetch_and_add1(&handled);
+}
+
+static void set_handler(void (*handler)(int))
+{
+    struct sigaction sa = { .sa_handler = handler };
+    ck_assert_int_eq(sigaction(oaki_stopsignal_number(), &sa, NULL), 0);
+}
+
+/* The program takes the signal for itself: the world stops, and what the program sends arrives. A
+ * stop's second signal to a thread may come late, and is handed on, too. */
+START_TEST(a_program_may_set_a_handler_of_its_own)
+{
+    pthread_t id = test_start(test_run_on, &test_moved);
+    while (!AO_load(&test_moved)) oaki_os_yield();
+    for (size_t i = 0; i < 20; i++) {
+        set_handler(i % 2 ? count_handled : SIG_IGN);
+        test_standstill();
+        size_t before = AO_load(&handled);
+        raise(oaki_stopsignal_number());
+        if (i % 2) ck_assert_uint_gt(AO_load(&handled), before);
+        else ck_assert_uint_eq(AO_load(&handled), before);
+    }
+    AO_store(&test_quit, 1);
+    test_join(id);
+}
+END_TEST
+
 START_TEST(a_thread_that_inherits_a_full_mask_lets_the_signal_in)
 {
     sigset_t all, old;
@@ -328,6 +362,7 @@ Suite *suite_runtime_signals(void)
     tcase_add_test(c, signals_do_not_pile_up);
     tcase_add_test(c, signals_do_not_pile_up_where_they_are_blocked);
     tcase_add_test(c, a_program_may_set_all_signals_back);
+    tcase_add_test(c, a_program_may_set_a_handler_of_its_own);
     tcase_add_test(c, a_thread_that_inherits_a_full_mask_lets_the_signal_in);
     tcase_add_test(c, a_thread_that_blocks_the_signal_is_named_and_waited_for);
     tcase_add_loop_test(c, the_signal_is_the_one_that_was_asked_for, 0, 1);
