@@ -15,124 +15,18 @@
 
 static int value; /* outside of the heap */
 
-static void *new_map(void)
-{
-    return oak_map_new(&oak_map_u64_u64, 0);
-}
+/* Of LIMIT_MAP_KINDS. */
+enum { MAP, CLASSIC, CACHE, SYNC, SHARD, WEAKKEY, WEAKVALUE, POOL };
 
-static bool put_map(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    return oak_map_put(m, &key) != NULL;
-}
-
-static void delete_map(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    (void)oak_map_delete(m, &key);
-}
-
-static void *new_classic(void)
-{
-    return oak_classic_new(&oak_classic_int_int, 0);
-}
-
-static bool put_classic(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    return oak_classic_put(m, &key) != NULL;
-}
-
-static void delete_classic(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    (void)oak_classic_delete(m, &key);
-}
-
-static void *new_cache(void)
-{
-    oak_cache_config c = { .keys = &oak_map_u64_ptr, .max_entries = LIMIT_MAP_KEYS / 2 };
-    return oak_cache_new(&c);
-}
-
-static bool put_cache(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    return oak_cache_put(m, &key, &value) == 0;
-}
-
-static void delete_cache(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    (void)oak_cache_delete(m, &key);
-}
-
-static void *new_sync(void)
-{
-    return oak_syncmap_new(&oak_map_u64_ptr);
-}
-
-static bool put_sync(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    return oak_syncmap_store(m, &key, &value) == 0;
-}
-
-static void delete_sync(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    (void)oak_syncmap_delete(m, &key);
-}
-
-static void *new_shard(void)
-{
-    return oak_shardmap_new(&oak_map_u64_u64, 4, 0);
-}
-
-static bool put_shard(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    return oak_shardmap_put(m, &key, NULL) == 0;
-}
-
-static void delete_shard(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    (void)oak_shardmap_delete(m, &key);
-}
-
-static void *new_weakkey(void)
-{
-    return oak_weakkey_new(0, 0);
-}
-
-static bool put_weakkey(void *m, uint64_t key, void *object)
-{
-    (void)key;
-    return oak_weakkey_put(m, object, &value) == 0;
-}
-
-static void delete_weakkey(void *m, uint64_t key, void *object)
-{
-    (void)key;
-    (void)oak_weakkey_delete(m, object);
-}
-
-static void *new_weakvalue(void)
-{
-    return oak_weakvalue_new(&oak_map_u64_ptr, OAK_WEAK_LOCKED, 0);
-}
-
-static bool put_weakvalue(void *m, uint64_t key, void *object)
-{
-    return oak_weakvalue_put(m, &key, object) == 0;
-}
-
-static void delete_weakvalue(void *m, uint64_t key, void *object)
-{
-    (void)object;
-    (void)oak_weakvalue_delete(m, &key);
-}
+static const struct {
+    const char *call;
+    bool objects; /* its entries are */
+} kinds[LIMIT_MAP_KINDS] = {
+    [MAP] = { "oak_map_put", false },           [CLASSIC] = { "oak_classic_put", false },
+    [CACHE] = { "oak_cache_put", false },       [SYNC] = { "oak_syncmap_store", true },
+    [SHARD] = { "oak_shardmap_put", false },    [WEAKKEY] = { "oak_weakkey_put", true },
+    [WEAKVALUE] = { "oak_weakvalue_put", true }, [POOL] = { "oak_pool_get", false },
+};
 
 static void *make(void *ctx)
 {
@@ -140,48 +34,19 @@ static void *make(void *ctx)
     return oak_alloc(64);
 }
 
-static void *new_pool(void)
-{
-    return oak_pool_new(make, NULL, NULL);
-}
-
-/* Takes one or two, and hands them in. */
-static bool use_pool(void *m, uint64_t key, void *object)
-{
-    void *a = oak_pool_get(m), *b = key % 2 ? oak_pool_get(m) : NULL;
-    (void)object;
-    bool whole = a && (b || key % 2 == 0);
-    oak_pool_put(m, a);
-    oak_pool_put(m, b);
-    return whole;
-}
-
-static void take_from_pool(void *m, uint64_t key, void *object)
-{
-    (void)key, (void)object;
-    (void)oak_pool_get(m);
-}
-
-static const struct {
-    bool objects; /* its entries are */
-    const char *call;
-    void *(*make)(void);
-    bool (*add)(void *map, uint64_t key, void *object);
-    void (*delete)(void *map, uint64_t key, void *object);
-} kinds[LIMIT_MAP_KINDS] = {
-    { false, "oak_map_put", new_map, put_map, delete_map },
-    { false, "oak_classic_put", new_classic, put_classic, delete_classic },
-    { false, "oak_cache_put", new_cache, put_cache, delete_cache },
-    { true, "oak_syncmap_store", new_sync, put_sync, delete_sync },
-    { false, "oak_shardmap_put", new_shard, put_shard, delete_shard },
-    { true, "oak_weakkey_put", new_weakkey, put_weakkey, delete_weakkey },
-    { true, "oak_weakvalue_put", new_weakvalue, put_weakvalue, delete_weakvalue },
-    { false, "oak_pool_get", new_pool, use_pool, take_from_pool },
-};
-
 void *limit_map_new(size_t kind)
 {
-    return kinds[kind].make();
+    oak_cache_config c = { .keys = &oak_map_u64_ptr, .max_entries = LIMIT_MAP_KEYS / 2 };
+    switch (kind) {
+    case MAP: return oak_map_new(&oak_map_u64_u64, 0);
+    case CLASSIC: return oak_classic_new(&oak_classic_int_int, 0);
+    case CACHE: return oak_cache_new(&c);
+    case SYNC: return oak_syncmap_new(&oak_map_u64_ptr);
+    case SHARD: return oak_shardmap_new(&oak_map_u64_u64, 4, 0);
+    case WEAKKEY: return oak_weakkey_new(0, 0);
+    case WEAKVALUE: return oak_weakvalue_new(&oak_map_u64_ptr, OAK_WEAK_LOCKED, 0);
+    default: return oak_pool_new(make, NULL, NULL);
+    }
 }
 
 size_t limit_map_keys(size_t kind, size_t threads)
@@ -189,10 +54,48 @@ size_t limit_map_keys(size_t kind, size_t threads)
     return kinds[kind].objects ? LIMIT_MAP_OBJECTS / threads : LIMIT_MAP_KEYS;
 }
 
+/* Takes one or two, and hands them in. */
+static bool use_pool(oak_pool *p, bool both)
+{
+    void *a = oak_pool_get(p), *b = both ? oak_pool_get(p) : NULL;
+    bool whole = a && (b || !both);
+    oak_pool_put(p, a);
+    oak_pool_put(p, b);
+    return whole;
+}
+
+static bool add(size_t kind, void *m, uint64_t key, void *object)
+{
+    switch (kind) {
+    case MAP: return oak_map_put(m, &key) != NULL;
+    case CLASSIC: return oak_classic_put(m, &key) != NULL;
+    case CACHE: return oak_cache_put(m, &key, &value) == 0;
+    case SYNC: return oak_syncmap_store(m, &key, &value) == 0;
+    case SHARD: return oak_shardmap_put(m, &key, NULL) == 0;
+    case WEAKKEY: return oak_weakkey_put(m, object, &value) == 0;
+    case WEAKVALUE: return oak_weakvalue_put(m, &key, object) == 0;
+    default: return use_pool(m, key % 2);
+    }
+}
+
+static void delete(size_t kind, void *m, uint64_t key, void *object)
+{
+    switch (kind) {
+    case MAP: (void)oak_map_delete(m, &key); break;
+    case CLASSIC: (void)oak_classic_delete(m, &key); break;
+    case CACHE: (void)oak_cache_delete(m, &key); break;
+    case SYNC: (void)oak_syncmap_delete(m, &key); break;
+    case SHARD: (void)oak_shardmap_delete(m, &key); break;
+    case WEAKKEY: (void)oak_weakkey_delete(m, object); break;
+    case WEAKVALUE: (void)oak_weakvalue_delete(m, &key); break;
+    default: (void)oak_pool_get(m);
+    }
+}
+
 const char *limit_map_step(size_t kind, void *map, uint64_t key, bool adds, void *object)
 {
-    if (adds) return kinds[kind].add(map, key, object) ? NULL : kinds[kind].call;
-    kinds[kind].delete(map, key, object);
+    if (adds) return add(kind, map, key, object) ? NULL : kinds[kind].call;
+    delete(kind, map, key, object);
     return NULL;
 }
 
