@@ -180,7 +180,7 @@ void oaki_record_end(uint64_t mark_cpu)
     uint64_t cpu = c->cpu + c->concurrent_cpu, pause = oaki_cycle_pause(c);
     oaki_gc.totals.gc_cpu_ns += cpu;
     count_pause(c->first + pause);
-    oaki_room_paused(pause);
+    oaki_room_paused(c->first + pause);
     c->marked = oaki_workers_bytes();
     oaki_plan_processors(c->line.processors);
     note_plan(c);

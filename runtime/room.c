@@ -16,13 +16,14 @@
  * A full heap must not cost one collection per failed allocation. So a thread has a patience at
  * each limit: its first PATIENCE refusals in a row each come after a collection. From then on it
  * may be refused at once, until one of these holds:
- *   - REST times the pause of the last vain collection has passed;
+ *   - REST times the pause of the last vain collection has passed, and those of collections before
+ *     it that left the answer open;
  *   - a page's worth has been freed;
  *   - as many requests were refused at once as in all before.
  * A row ends with a request that is met, or after a time without any refusal. A request's row has
  * the refusals of requests that were no larger: a table that can't grow takes no patience from its
  * entries. Many threads, or limits, have many rows. So after VAIN vain collections in a row, the
- * next one waits until REST times the pause of the last has passed.
+ * next one waits for that time.
  *
  * Where collections are off, memory freed by hand may still be out of reach: in empty spans of
  * another size, and in the caches of threads. So a stop takes a collection's place: these are
@@ -57,10 +58,12 @@
 static struct {
     oaki_lock lock;
     oaki_want *first;
-    AO_t vain_end, vain_ns; /* the last collection that refused a want: its end, its pause */
+    AO_t vain_end, vain_ns; /* the last collection that refused a want: its end, its pauses */
     AO_t vain_freed;        /* bytes freed until then, by sweeps and by hand */
     AO_t vain_row;          /* such collections since a want was met */
-    bool refused; /* a want, in the pause that is under way; gc_lock */
+    bool refused;           /* a want, in the pause that is under way; gc_lock */
+    bool doubted;           /* that pause left a want's answer open; gc_lock */
+    uint64_t doubted_ns;    /* such pauses since a want was met or refused; gc_lock */
     AO_t runs_on; /* 1: a thread of the host's did not stop in time; no stop is tried again */
     const oaki_room_host *host;
 } room = { .lock = OAKI_LOCK_INIT(OAKI_RANK_ROOM) };
@@ -138,13 +141,17 @@ void oaki_room_serve(oaki_found found, uint64_t ns)
             w->answer = OAKI_WANT_REFUSED;
         vain |= w->answer == OAKI_WANT_REFUSED;
         met |= w->answer == OAKI_WANT_GOT;
+        room.doubted |= w->answer == OAKI_WANT_WAITS;
         if (w->answer != OAKI_WANT_WAITS) unlink_want(w);
     }
-    if (met) AO_store(&room.vain_row, 0);
+    if (met) {
+        AO_store(&room.vain_row, 0);
+        room.doubted_ns = 0;
+    }
     if (!vain) return;
     AO_fetch_and_add1(&room.vain_row);
     AO_store(&room.vain_freed, bytes_freed());
-    AO_store(&room.vain_ns, ns);
+    AO_store(&room.vain_ns, (AO_t)(room.doubted_ns + ns));
     AO_store(&room.vain_end, (AO_t)oaki_os_now_ns());
     room.refused = true;
 }
@@ -153,10 +160,15 @@ void oaki_room_serve(oaki_found found, uint64_t ns)
 void oaki_room_paused(uint64_t ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
-    if (!room.refused) return;
-    room.refused = false;
-    AO_store(&room.vain_ns, OAKI_MAX(AO_load(&room.vain_ns), (AO_t)ns));
-    AO_store(&room.vain_end, (AO_t)oaki_os_now_ns());
+    if (room.refused) {
+        AO_t all = (AO_t)(room.doubted_ns + ns);
+        AO_store(&room.vain_ns, OAKI_MAX(AO_load(&room.vain_ns), all));
+        AO_store(&room.vain_end, (AO_t)oaki_os_now_ns());
+        room.doubted_ns = 0;
+    } else if (room.doubted) {
+        room.doubted_ns += ns;
+    }
+    room.refused = room.doubted = false;
 }
 
 bool oaki_room_is_wanted(void)
