@@ -2,6 +2,7 @@
 #include "roots_support.h"
 
 #include "runtime/track.h"
+#include "tests/large.h"
 
 #include <atomic_ops.h>
 #include <check.h>
@@ -20,10 +21,12 @@ void roots_start(void)
     oak_config_default(&cfg);
     cfg.gc_percent = -1;
     cfg.finalizer_thread = 0;
-    if (oak_init(&cfg) == 0)
-        oak_gc_disable();
-    else
+    if (oak_init(&cfg) != 0) {
         ck_assert_int_eq(errno, EBUSY); /* an earlier test in the same process */
+        return;
+    }
+    test_large_exclude();
+    oak_gc_disable();
 }
 
 void roots_collect(void)

@@ -494,7 +494,7 @@ END_TEST
 START_TEST(a_stale_word_is_no_missed_reference)
 {
     static const size_t sizes[] = { 48, 3000, 40000 };
-    enum { OBJECTS = 20000, ALLOCATED = 40 };
+    enum { OBJECTS = 20000, ALLOCATED = 8 };
     size_t objects = OBJECTS * sizes[0] / sizes[_i];
     oaki_debug_switches.verify = oaki_debug_switches.beside = 1;
     oaki_gc_set_concurrent(true);

@@ -42,7 +42,7 @@
 #include <wchar.h>
 
 #define WATCHDOG 100 /* seconds */
-#define FORKS 200
+#define FORKS 80 /* beside each part */
 
 static int wrong(const char *what)
 {
