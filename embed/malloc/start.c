@@ -374,6 +374,9 @@ static void begin(char **first_environ)
         oaki_say("oakum: the program has a malloc of its own: nothing is noted or reported");
     else if (oaki_can_enter())
         observe(w), self.observes = true;
+    else if (!w->caches)
+        oaki_say("oakum: no memory for a heap, so that libc's malloc serves the program: nothing "
+                 "is noted or reported");
     oaki_quiet_end();
     AO_store_release(&oaki_started, 1);
 }
