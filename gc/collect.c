@@ -160,7 +160,7 @@ bool oak_collect_step(unsigned budget_us)
     oaki_thread *t = oaki_enter();
     if (!t) return false;
     oaki_driver d = { .thread = t, .end_ns = begun + budget, .why = OAKI_GC_DUE };
-    d.stopped_only = !oaki_concurrent_may_step(budget);
+    d.stopped_only = budget > 0 && !oaki_concurrent_may_step(budget);
     oaki_leave(t);
     if (budget > 0) take_steps(&d);
     return oaki_concurrent_has_work() || AO_load(&oaki_gc.sweeper.waiting) != 0;

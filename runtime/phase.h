@@ -12,7 +12,7 @@
 typedef enum oaki_phase {
     OAKI_PHASE_IDLE,        /* no cycle is under way, and no span is unswept */
     OAKI_PHASE_PROTECT,     /* pages of scanned objects are write-protected */
-    OAKI_PHASE_INIT_PAUSE,  /* stopped: caches flushed, roots queued */
+    OAKI_PHASE_INIT_PAUSE,  /* stopped: the cycle begins; a concurrent one queues roots */
     OAKI_PHASE_PREPARE,     /* M = ~A; in a minor cycle M = M | ~A */
     OAKI_PHASE_MARK,        /* queued objects are traced */
     OAKI_PHASE_PRECLEAN,    /* dirty pages are rescanned, in rounds */

@@ -69,7 +69,7 @@ OAK_BEGIN_DECLS
     X(min_heap,         size, 0,   0, SIZE_MAX, "least goal of the heap at gc_percent 100; scaled with gc_percent; 0: 512K, and up to 4M where collections would cost more") \
     X(gc_threads,       int,  0,   0, 64,       "threads that mark together; 0: one for each processor, at most 8") \
     X(concurrent,       int,  1,   0, 1,        "mark concurrently with the program, if the system reports dirty pages; 0: in a pause") \
-    X(pause_goal_us,    int,  10000, 0, 1000000000, "longest pause wanted, in us: a longer mark is concurrent, below 10000 even where tracking is dear; 0: never concurrent") \
+    X(pause_goal_us,    int,  10000, 0, 1000000000, "longest pause wanted, in us: a longer mark is concurrent, below 10000 even where tracking is dear; 0: concurrent in oak_collect_step only") \
     X(tracking,         tracking, OAK_TRACKING_USERFAULTFD, 0, 3, "how to find pages written during a mark: userfaultfd, faults (system calls can't write to scanned objects then), any (the first of these that works), none") \
     X(generations,      int,  1,   0, 1,        "between two full collections, run minor ones, which trace only new objects and dirty pages; needs concurrent") \
     X(background_sweep, int,  1,   0, 1,        "sweep on a thread of its own as well as on allocation") \

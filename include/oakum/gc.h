@@ -12,8 +12,8 @@
 
 OAK_BEGIN_DECLS
 
-/** Run a full collection and its sweep, and return when both are done. If a collection is already
- * under way, the call waits for its end, and then collects again. */
+/** Run a full collection and its sweep, and return when both are done. A collection that is under
+ * way ends before: the call waits for one in a pause, and completes a concurrent one in a pause. */
 OAK_API void oak_collect(void);
 
 /** Do collection work on the calling thread for about budget_us microseconds: for a main loop that
@@ -22,8 +22,9 @@ OAK_API void oak_collect(void);
  * of page protection is left, also while collections are disabled. With 0 it does no work, and
  * returns the same.
  *
- * Longest call: twice the budget and one pause. Functions of the program come on top, and on a busy
- * virtual machine a slow call of the system. A cycle has two pauses, and short ones before the
+ * Longest call: twice the budget and one pause. What comes on top: functions of the program, a wait
+ * for a pause or a part of a mark that is under way on another thread, and on a busy virtual
+ * machine a slow call of the system. A cycle has two pauses, and short ones before the
  * second; no call has more than one. The call with the last pause also removes all records of dead
  * objects, such as cleared weak references, while other threads run. Where no concurrent mark is
  * possible, or a whole mark fits the budget, the pause is the whole mark. None is possible if

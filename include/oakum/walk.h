@@ -73,15 +73,15 @@ typedef struct oak_heap_cursor {
     uintptr_t at;
 } oak_heap_cursor;
 
-/** The next step of a walk: store up to max live objects from *c on in out, and move *c behind
+/** The next step of a walk: store up to max live objects from *c on in out, and move *c past
  * them. A step stops other threads for some ten microseconds at a time, for 4,096 slots or free
  * pages each, until it has found an object. Returns how many were stored. Returns 0 at the end,
  * and from then on, with errno unchanged. Returns 0 with EINVAL when c or out is NULL or max is 0,
  * and with ENOMEM.
  *
  * Between steps the program may do what it likes. An object that lives during the whole walk comes
- * once. One that is allocated meanwhile comes if it lies behind the cursor. On a stack or in an
- * object, `out` keeps its objects alive; in memory of malloc it doesn't. */
+ * once. One that is allocated meanwhile comes if its address is not below the cursor. On a stack or
+ * in an object, `out` keeps its objects alive; in memory of malloc it doesn't. */
 OAK_API size_t oak_heap_step(oak_heap_cursor *c, oak_object *out, size_t max);
 
 OAK_END_DECLS
