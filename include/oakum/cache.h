@@ -92,9 +92,9 @@ OAK_API void oak_cache_clear(oak_cache *c);
  * EINVAL when nothing would bound the cache. */
 OAK_API int oak_cache_set_limit(oak_cache *c, size_t max_entries, size_t max_bytes);
 
-/** Removes expired entries, in at most `budget` steps. An entry takes one step, and up to seven
- * more over its life. Returns whether more steps are due. For programs that put nothing for a long
- * time: call it by a timer. */
+/** Removes expired entries, in at most `budget` steps. An entry takes one step when it expires, and
+ * up to seven before that. Returns whether more steps are due. For programs that put nothing for a
+ * long time: call it by a timer. */
 OAK_API bool oak_cache_purge_expired(oak_cache *c, size_t budget);
 
 /** Calls fn for each entry, from most to least recently used, until it returns false; O(entries).

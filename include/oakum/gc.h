@@ -43,7 +43,7 @@ OAK_API bool oak_collect_step(unsigned budget_us);
 OAK_API int oak_set_gc_percent(int percent);
 
 /** The default of pause_goal_us; and the cost in ns of a first write to a protected page. Above
- * this cost, the default gives way to total time (docs/host.md). */
+ * this cost, the default goal is given up for less total time (docs/host.md). */
 #define OAK_PAUSE_GOAL_US 10000
 #define OAK_DEAR_WRITE_NS 3000
 
@@ -55,7 +55,7 @@ typedef struct oak_host {
     size_t ask, ask_huge;         /* asking whether a page was written */
     size_t fresh, fresh_huge;     /* the first use of a fresh page */
     size_t stop, wake;            /* stopping a thread, waking one */
-    double stopped_bytes, concurrent_bytes; /* marked per ms of processor time, lately */
+    double stopped_bytes, concurrent_bytes; /* marked per ms of processor time, recently */
     unsigned processors;          /* that the process may use, within its control groups' limits */
     unsigned workers;             /* that mark together */
     size_t memory_limit;          /* the option, or by a control group's limit; 0: none */

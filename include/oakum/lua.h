@@ -68,8 +68,8 @@ OAK_LUA_API void oak_lua_openlib(lua_State *L);
 
 /* ---- why is it alive ---- */
 
-/** Push a text with a shortest path from the registry to the value at `idx`, such as
- * "_G.app.handler (upvalue queue)[3]", and return true. The path goes through tables, upvalues,
+/** Push a text with a shortest path from the registry to the value at `idx`, and return true. The
+ * text is such as "_G.app.handler (upvalue queue)[3]". The path goes through tables, upvalues,
  * locals, user values and metatables. If only this stack refers to the value, or it is no object,
  * push nil and return false.
  *

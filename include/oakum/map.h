@@ -1,5 +1,5 @@
-/* map.h - the default map: it grows and shrinks in small steps, and keeps little unneeded memory. A
- * map of up to 1,600 entries takes one step.
+/* map.h - the default map: it grows and shrinks in small steps, and keeps little unneeded memory.
+ * With up to 1,600 entries a resize is one step.
  *
  * A map is a heap object. While it is reachable, so are its entries. Entries lie in groups, in the
  * order of their seeded hashes, so a resize moves them from front to back. Each write moves a group
@@ -118,9 +118,9 @@ OAK_API int oak_map_settle(oak_map *m);
 enum { OAK_MAP_UNIT = 30 };
 
 /** A position in hash order. The caller declares it, on a stack or in the heap. It holds no memory
- * of the map's. Meanwhile entries may come and go, and the map may grow, shrink or be cleared. An
- * entry that is there all the time is given exactly once. No entry is given twice; an entry that is
- * added meanwhile is given at most once. Fields other than key and value are private. */
+ * of the map's. During an iteration entries may come and go, and the map may grow, shrink or be
+ * cleared. An entry that is there throughout is given exactly once. No entry is given twice; one
+ * that is added is given at most once. Fields other than key and value are private. */
 typedef struct oak_map_iter {
     const void *key; /* of the current entry, until the map is written */
     void *value;

@@ -44,8 +44,8 @@ OAK_API size_t oak_map_retain(oak_map *m, bool (*keep)(const void *key, void *va
                               void *arg);
 
 /** Returns a map of the same type with the same entries; keys and values are copied as bytes, so
- * what they point to is shared. It has the original's seed and order. So where entries of one go
- * into the other in order of iteration, call oak_map_reserve first: they would crowd a small array.
+ * what they point to is shared. It has the original's seed and order. Before entries of one are put
+ * into the other in order of iteration, call oak_map_reserve: a small array would be crowded.
  * The copy belongs to the caller as one of oak_map_new does, and lies in the calling thread's zone.
  *
  * Reads the original as oak_map_get does, so other reads may be concurrent. It allocates, and may

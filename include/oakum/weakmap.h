@@ -31,9 +31,9 @@ typedef struct oak_weakvalue oak_weakvalue;
 /** Makes a map. The fields key, key_size, hash and equal of the type and its flag OAK_MAP_SCAN_KEY
  * are copied; the others don't matter. NULL with EINVAL or ENOMEM.
  *
- * A key must not refer to its value, as it would keep the value alive: make a copy of a string. A
- * key must not be kept by its value alone, without OAK_MAP_SCAN_KEY: the map still reads it after
- * the value is dead. */
+ * A key must not refer to its value, as it would keep the value alive: make a copy of a string.
+ * Without OAK_MAP_SCAN_KEY something besides the value must keep the key: the map still reads it
+ * after the value is dead. */
 OAK_API oak_weakvalue *oak_weakvalue_new(const oak_map_type *keys, unsigned flags, size_t hint);
 
 /** Returns the value, or NULL when there is none or it is dead. A value is dead when no other

@@ -30,8 +30,8 @@ typedef enum oak_root_kind {
     /* no root, but a finalizer that has not run yet keeps the object. It is the object's own, or
      * that of an object that reaches it. An object that reaches itself stays for ever */
     OAK_ROOT_WAITING,
-    /* Oakum itself: the fiber that a thread runs on. Without a thread: an object that the runtime
-     * of a language on Oakum has marked */
+    /* Oakum itself: with a thread, the fiber that it runs on; without one, an object that the
+     * runtime of a language on Oakum has marked */
     OAK_ROOT_RUNTIME
 } oak_root_kind;
 
