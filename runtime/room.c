@@ -16,8 +16,8 @@
  * A full heap must not cost one collection per failed allocation. So a thread has a patience at
  * each limit: its first PATIENCE refusals in a row each come after a collection. From then on it
  * may be refused at once, until one of these holds:
- *   - REST times the pause of the last vain collection has passed, and those of collections before
- *     it that left the answer open;
+ *   - REST times the pause of the last vain collection has passed; pauses before it that left the
+ *     answer open count too;
  *   - a page's worth has been freed;
  *   - as many requests were refused at once as in all before.
  * A row ends with a request that is met, or after a time without any refusal. A request's row has

@@ -24,10 +24,10 @@ OAK_API void oak_collect(void);
  *
  * Longest call: twice the budget and one pause. What comes on top: functions of the program, a wait
  * for a pause or a part of a mark that is under way on another thread, and on a busy virtual
- * machine a slow call of the system. A cycle has two pauses, and short ones before the
- * second; no call has more than one. The call with the last pause also removes all records of dead
- * objects, such as cleared weak references, while other threads run. Where no concurrent mark is
- * possible, or a whole mark fits the budget, the pause is the whole mark. None is possible if
+ * machine a slow call of the system. A cycle has two pauses, and short ones before the second; no
+ * call has more than one. The call with the last pause also removes all records of dead objects,
+ * such as cleared weak references, while other threads run. Where no concurrent mark is possible,
+ * or a whole mark fits the budget, the pause is the whole mark. None is possible if
  * oak_config.concurrent is 0, or the system reports no dirty pages.
  *
  * Other threads collect as without steps: once a cycle is due, their allocations start the
