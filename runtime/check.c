@@ -1,5 +1,5 @@
 /* check.c - walks over the heap's structures: spans and their bits, free runs, lists, caches,
- * accounts, threads. Run by OAKUM_DEBUG=verify=1 in each stop, and by the tests.
+ * accounts, threads. Run by OAKUM_DEBUG=verify=1 in each stop but a handshake's, and by the tests.
  *
  * A walk returns the violated rule, which begins with the structure's name; or NULL.
  * Owns nothing; uses oak_zone.mallocs, as readers of the accounts do. Lock: the world is stopped,

@@ -1,7 +1,7 @@
 /* collector.h - the interface of a collector to the runtime; gc/ implements it.
  *
- * Unless said otherwise, functions are called inside oaki_enter, with no lock of OAKI_RANK_ZONES or
- * a higher rank held. */
+ * Unless said otherwise, functions that may collect are called inside oaki_enter, with no lock of
+ * OAKI_RANK_ZONES or a higher rank held. */
 #ifndef OAKI_COLLECTOR_H
 #define OAKI_COLLECTOR_H
 

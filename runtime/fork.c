@@ -20,7 +20,8 @@
  * that are taken. No thread has the loader's lock on Oakum's behalf, if that can be reached in
  * 0.2 s.
  * Bound: O(threads + span classes); threads that want to enter meanwhile sleep. vfork, posix_spawn
- * and clone run no handlers: their child must not touch the heap. */
+ * and clone run no handlers: their child must not touch the heap. The same holds once the library's
+ * destructor has run: libc drops the handlers then, even in the middle of a fork. */
 #include "contract.h"
 #include "crew.h"
 #include "dirty.h"
@@ -42,11 +43,14 @@ unsigned int oaki_fork_gate;
 #define LOADER_NS 200000000u /* wait for threads that use the loader */
 /* wait for threads that delay a fork, before it releases stdio's lock */
 #define PATIENCE_NS 10000000u
+#define LAST_NS UINT64_C(2000000000) /* wait for forks under way, in the destructor */
 #define GATE_FOR_EVER UINT_MAX /* in a child that was forked from inside the runtime */
 
 static struct forking {
     unsigned int held_off; /* AO_int: threads that a fork waits for */
     unsigned int asking;   /* AO_int: threads that have the loader's lock, or wait for it */
+    unsigned int busy;     /* AO_int: forks between prepare and the end of parent */
+    unsigned int over;     /* AO_int: 1: the destructor has run; the handlers do nothing */
     AO_t child[CHILD_MAX]; /* void (*)(void), or 0; no place after an empty one is taken */
 } forking;
 
@@ -376,6 +380,11 @@ static void prepare(void)
         nested++;
         return;
     }
+    AO_int_fetch_and_add1_full(&forking.busy);
+    if (AO_int_load(&forking.over)) {
+        AO_int_fetch_and_sub1_full(&forking.busy);
+        return;
+    }
     forked = FORK_INSIDE;
     if (held || (t && t->in_runtime == OAKI_IN_RUNTIME)) {
         mask_signals();
@@ -399,7 +408,7 @@ static void let_signals_come(void)
 static void parent(void)
 {
     int saved = errno;
-    OAKI_ASSERT(forked != FORK_NONE);
+    if (forked == FORK_NONE) return; /* prepare did nothing */
     if (nested > 0) {
         nested--;
         return;
@@ -409,6 +418,7 @@ static void parent(void)
         for_each_lock(give);
     }
     if (forked != FORK_INSIDE) give_all();
+    AO_int_fetch_and_sub1_full(&forking.busy);
     let_signals_come();
     errno = saved;
 }
@@ -456,7 +466,8 @@ static void child_of_all(void)
 static void child(void)
 {
     int saved = errno;
-    OAKI_ASSERT(forked != FORK_NONE);
+    if (forked == FORK_NONE) return; /* prepare did nothing */
+    AO_int_store(&forking.busy, 0);
     if (nested > 0) { /* the interrupted fork has nothing to give back here */
         nested = 0;
         forked = FORK_INSIDE;
@@ -506,4 +517,14 @@ void oaki_fork_at(void (*before)(void), void (*in_parent)(void), void (*in_child
 static __attribute__((constructor)) void register_handlers(void)
 {
     oaki_fork_at(prepare, parent, child);
+}
+
+/* As the library is unloaded, or the program ends: libc takes the handlers off its list next. A
+ * fork that has begun would give nothing back, and its child would have all signals blocked. */
+static __attribute__((destructor)) void end_handlers(void)
+{
+    if (oaki_fork_stays || forked != FORK_NONE || held) return;
+    AO_int_fetch_and_add1_full(&forking.over);
+    uint64_t end = oaki_os_now_ns() + LAST_NS;
+    while (AO_int_load(&forking.busy) && oaki_os_now_ns() < end) oaki_os_sleep_ns(STOP_FIRST_NS);
 }

@@ -35,7 +35,7 @@ typedef struct record {
     int tid, freed_tid; /* freed_tid 0: the object is live */
 } record;
 
-/* Who looks: an error found at a thread's own call is reported with its stack. */
+/* The call that checks: an error found in a thread's own call is reported with its stack. */
 typedef struct look {
     const char *call;
     int finder; /* 0: not at a call of one thread */

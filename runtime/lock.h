@@ -2,12 +2,13 @@
  *
  * A futex lock of one word. It uses nothing of the host, so it works in a stopped world and in a
  * forked child. A thread takes locks in rising rank; debug builds check this at every acquire.
- * Of user code these run under gc_lock: start hooks, disclaim functions, callbacks of libgc's
- * interface; in a stop, under threads_lock too, mark functions and oak_heap_each's.
+ * Of user code these run under gc_lock: disclaim functions and callbacks of libgc's interface; in a
+ * stop, under threads_lock too, start hooks, mark functions and oak_heap_each's.
  *
  * Locks are only taken inside oaki_enter/oaki_leave (thread.h) or with the world stopped, so a
- * stopped thread never holds one. Only OAKI_RANK_GC is waited for outside, as its holder may be
- * stopping the world.
+ * stopped thread never holds one. A stop holds gc_lock and threads_lock, so a thread that waits for
+ * these counts as stopped meanwhile. Helpers take helper_lock, and those under it, outside: a stop
+ * holds that lock instead of stopping them.
  *
  * The locks of maps/ are the exception: they are held outside oaki_enter, around calls that
  * allocate. A stopped thread may hold one, so neither a stop nor any lower layer may take one. */
@@ -31,7 +32,7 @@ typedef enum oaki_rank {
     OAKI_RANK_MARKER,    /* worker 0 while it marks concurrently */
     OAKI_RANK_DEFERRED,  /* deferred frees */
     OAKI_RANK_GUARD,     /* records of guarded objects */
-    OAKI_RANK_BITS,      /* A and M of objects allocated while M is prepared */
+    OAKI_RANK_BITS,      /* A and M while M is prepared; dirty tracking */
     OAKI_RANK_ROOM,      /* the list of wants that found no room */
     OAKI_RANK_SETTINGS,  /* settings of the collector that change at run time */
     OAKI_RANK_CENTRAL,   /* one mcentral; never two at a time */

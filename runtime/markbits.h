@@ -14,8 +14,8 @@
  * mark's result between two marks (docs/concurrent.md). M is clear for a slot of a small object
  * that the sweep has freed, and for a free page that is taken; a slot freed by hand keeps its bit.
  *
- * Lock: as M's (span.h). During a mark, bits are set atomically where several workers mark, or
- * where mutators run. */
+ * Lock: none. During a mark, bits are set atomically where several workers mark, or where mutators
+ * run; while M is prepared, by heap.bits_lock's holder alone. */
 #ifndef OAKI_MARKBITS_H
 #define OAKI_MARKBITS_H
 

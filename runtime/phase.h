@@ -17,7 +17,7 @@ typedef enum oaki_phase {
     OAKI_PHASE_MARK,        /* queued objects are traced */
     OAKI_PHASE_PRECLEAN,    /* dirty pages are rescanned, in rounds */
     OAKI_PHASE_FINAL_PAUSE, /* stopped: M becomes final */
-    OAKI_PHASE_RECLAIM,     /* flagged records leave their tables */
+    OAKI_PHASE_RECLAIM,     /* disclaim functions run; flagged records leave */
     OAKI_PHASE_SWEEP,       /* A = A & M, until no span is unswept */
     OAKI_PHASES
 } oaki_phase;

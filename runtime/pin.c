@@ -56,8 +56,3 @@ void oaki_pin_for_good(void)
     self.for_good = true;
     oaki_restore_except(&self, sizeof self);
 }
-
-bool oaki_pin_is_for_good(void)
-{
-    return self.for_good;
-}

@@ -11,6 +11,5 @@ void oaki_pin_end(void); /* the caller's own reference keeps the library until i
 
 /* Something can't be undone: the library stays loaded for good. */
 void oaki_pin_for_good(void);
-bool oaki_pin_is_for_good(void);
 
 #endif

@@ -252,7 +252,7 @@ static bool wait_for_turn(oaki_thread *t, oaki_want *w)
     return false;
 }
 
-/* What a collection could not do for one request, it could not have done for a larger one. */
+/* A collection that made no room for one request would have made none for a larger one. */
 static bool refuse(oaki_patience *p, const oaki_want *w, bool at_once)
 {
     unsigned size = size_of(w);

@@ -67,7 +67,7 @@ void oaki_thread_hire(oaki_thread *t)
 {
     oaki_heap *h = &oaki_the_heap;
     (void)oaki_enter();
-    oaki_lock_acquire(&h->threads_lock);
+    oaki_lock_acquire_parked(t, &h->threads_lock);
     OAKI_ASSERT(t == oaki_thread_self() && !t->own && !t->hired);
     t->hired = true;
     AO_store(&h->nhired, AO_load(&h->nhired) + 1);

@@ -155,8 +155,8 @@ const oak_type *oaki_type_once(AO_t *where, const char *name, size_t elem_size, 
     const oak_type *t = (const oak_type *)AO_load_acquire(where);
     if (OAKI_LIKELY(t)) return t;
     t = oak_type_function(name, elem_size, mark);
-    if (t) AO_store_release(where, (AO_t)t);
-    return t;
+    if (!t || AO_compare_and_swap_full(where, 0, (AO_t)t)) return t;
+    return (const oak_type *)AO_load_acquire(where); /* another thread's: objects have one type */
 }
 
 void oaki_type_anytime(const oak_type *t)

@@ -125,7 +125,8 @@ bool oaki_zones_hold_back(const oaki_span *s, const void *p);
 
 /* The thread won't come back: takes it out of all zones. threads_lock held. */
 void oaki_zones_leave_all(struct oaki_thread *t);
-/* World stopped, thread gone: flushes the caches of all zones that it is in. */
+/* Flushes the caches of all zones that it is in. By the thread itself, inside oaki_enter; or the
+ * world is stopped, or the thread gone. */
 void oaki_zones_flush(struct oaki_thread *t);
 
 /* For oak_fiber_switch: the thread leaves a fiber, or its own stack (NULL), for another. */
@@ -137,7 +138,7 @@ void oaki_zones_drop_fibers(bool (*marked)(const void *obj));
 
 /* shut: takes a zone that no thread is in from open to closing or dead, and empties its caches. 0,
  * EBUSY, or EINVAL when it is gone already.
- * look: the check for live objects begins.
+ * check_begin: the check for live objects begins.
  * decide: the closing thread takes the zone from closing to open or dead. false when it is open
  * after all: a thread was in it at oaki_zone_check_begin, or has entered since. */
 int oaki_zone_shut(oak_zone *z, oaki_zone_state to);
