@@ -56,7 +56,7 @@ OAKI_INLINE bool collect(oaki_thread *t, oaki_gc_why why, size_t number, oaki_wa
         oaki_thread_save_context(t);
         off = !can || oaki_gc_is_off();
         done = off || one_cycle(t, why, number, w);
-        if (done && !oaki_is_marking()) AO_store(&oaki_gc.start_reported, 0); /* of a failed try */
+        if (done && !oaki_is_marking()) oaki_cycle_forget_start(); /* of a failed try */
         oaki_lock_release(&oaki_the_heap.gc_lock);
     }
     oaki_sweep_wake();

@@ -195,7 +195,7 @@ typedef struct oaki_collector {
     oaki_cycle_mode mode;
     unsigned processors;        /* that the process had when the cycle began */
     AO_t start_reported;        /* start hooks have run for this cycle; its pause may be retried */
-    AO_t entered_ns[OAKI_PHASES]; /* when each phase was last entered */
+    AO_t entered_ns[OAKI_PHASES]; /* when each phase was last entered: for tests */
     oaki_cycle figures;         /* measurements of the cycle under way (record.c) */
     oaki_hooks start;           /* called before the first pause */
     oaki_hooks before, after;   /* called in pauses, before and after the mark */

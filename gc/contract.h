@@ -27,8 +27,8 @@ OAKI_INLINE bool oaki_phase_is_one(unsigned set)
 #define OAKI_REQUIRES_MARK() OAKI_ASSERT(oaki_is_marking())
 #define OAKI_REQUIRES_NO_MARK() OAKI_ASSERT(!oaki_is_marking())
 
-/* No other thread collects. The calling thread holds gc_lock or the driver's lock, or is a fork's
- * child. */
+/* The calling thread does a cycle's work: it holds gc_lock or the driver's lock, or is a fork's
+ * child. With the world running, the holder of the other lock may do so too. */
 #define OAKI_REQUIRES_COLLECTOR() OAKI_ASSERT(oaki_is_collector())
 
 /* Worker 0 belongs to the calling thread: it has stopped the world, or holds the driver's

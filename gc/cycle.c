@@ -3,9 +3,9 @@
  * Owns: oaki_heap.phase and struct oaki_collector.
  * Lock: a phase is entered with the world stopped, under gc_lock, or under the driver's lock inside
  *   oaki_enter. SWEEP is ended by a thread that finds the last span swept.
- * Invariants: a mark begins and ends in a pause. The thread that ends a cycle holds gc_lock until
- *   RECLAIM is over, so no other holder of gc_lock sees a flagged record. Giving up is a transition
- *   to IDLE, or from PROTECT to SWEEP while spans are unswept. */
+ * Invariants: a mark begins in a pause, and ends in one unless it is given up. The thread that ends
+ *   a cycle holds gc_lock until RECLAIM is over, so no other holder of gc_lock sees a flagged
+ *   record. Giving up is a transition to IDLE, or from PROTECT to SWEEP while spans are unswept. */
 #include "cycle.h"
 
 #include "contract.h"
@@ -24,13 +24,13 @@ oaki_collector oaki_gc; /* all zero in the file: an empty program touches few of
 
 #define BIT(phase) OAKI_PHASE_BIT(phase)
 
-/* A stopped cycle may come in any phase in which mutators run. It ends a concurrent mark. In
- * PROTECT or PREPARE there is no mark yet, so the cycle begins anew. */
+/* A stopped cycle may come in any phase in which mutators run. It ends a concurrent mark, begins in
+ * PROTECT, and gives a cycle in PREPARE up. */
 static const unsigned may_follow[OAKI_PHASES] = {
     [OAKI_PHASE_IDLE] = BIT(PROTECT) | BIT(INIT_PAUSE),
     [OAKI_PHASE_PROTECT] = BIT(INIT_PAUSE) | BIT(SWEEP) | BIT(IDLE),
     [OAKI_PHASE_INIT_PAUSE] = BIT(PREPARE),
-    [OAKI_PHASE_PREPARE] = BIT(MARK) | BIT(INIT_PAUSE) | BIT(IDLE),
+    [OAKI_PHASE_PREPARE] = BIT(MARK) | BIT(IDLE),
     [OAKI_PHASE_MARK] = BIT(PRECLEAN) | BIT(FINAL_PAUSE) | BIT(IDLE),
     [OAKI_PHASE_PRECLEAN] = BIT(FINAL_PAUSE) | BIT(IDLE),
     [OAKI_PHASE_FINAL_PAUSE] = BIT(RECLAIM),
@@ -167,6 +167,21 @@ oaki_stepped oaki_collector_step(oaki_driver *d)
     oak_fatal("oakum: internal error: the collector is in no phase");
 }
 
+/* ---- the start hooks ---- */
+
+void oaki_cycle_report_start(void)
+{
+    OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
+    if (!AO_load(&oaki_gc.start_reported)) oaki_hooks_call(&oaki_gc.start);
+    AO_store(&oaki_gc.start_reported, 1);
+}
+
+void oaki_cycle_forget_start(void)
+{
+    OAKI_REQUIRES_COLLECTOR();
+    AO_store(&oaki_gc.start_reported, 0);
+}
+
 /* ---- giving up ---- */
 
 void oaki_cycle_drop_marks(void)
@@ -174,7 +189,7 @@ void oaki_cycle_drop_marks(void)
     OAKI_REQUIRES_COLLECTOR();
     oaki_sticky_set(false);
     AO_store(&oaki_gc.concurrent.final_refused, 0);
-    AO_store(&oaki_gc.start_reported, 0);
+    oaki_cycle_forget_start();
 }
 
 void oaki_cycle_abort(void)

@@ -44,6 +44,12 @@ oaki_phase oaki_cycle_at_rest(void);
 /* IDLE or SWEEP: no cycle is under way. */
 bool oaki_cycle_is_at_rest(void);
 
+/* Calls the start hooks, unless they were called for this cycle already: its pause may be retried.
+ * A stopped cycle that gives up one in PREPARE counts as the same. gc_lock held. */
+void oaki_cycle_report_start(void);
+/* That cycle is over, or given up: the next try calls them. Callers as for oaki_cycle_abort. */
+void oaki_cycle_forget_start(void);
+
 /* Gives the cycle under way up: its marks are dropped, and the next cycle is a full one. Nothing
  * between two cycles, or once the final pause has ended the mark. Under the driver's lock, under
  * gc_lock in a pause, or in the child of a fork. */

@@ -147,6 +147,7 @@ static size_t find(oaki_cycle_fn fn, const void *ctx)
 
 int oaki_gc_on_cycle(oaki_cycle_fn fn, void *ctx)
 {
+    OAKI_REQUIRES_OUTSIDE();
     bool waited = wait_for_turn();
     size_t i = find(fn, ctx);
     if (i == OAKI_LISTENERS && (i = find(NULL, NULL)) < OAKI_LISTENERS) {

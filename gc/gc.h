@@ -18,8 +18,8 @@
 /* ---- hooks (collect.c; hooks.h has the lists) ---- */
 
 /* From now on fn is called in each collection, in its first pause and before its mark, so that
- * caches can drop what they hold. It is called again if another collection ends this one before
- * its mark, and starts it anew. Every thread but the collecting one is outside of the runtime,
+ * caches can drop what they hold. It is called again if another collection comes before the mark:
+ * this one is given up then. Every thread but the collecting one is outside of the runtime,
  * or parked on its way out. So data that changes only inside oaki_enter is consistent.
  * fn may read and write memory, heap objects too, and do nothing else. Adding the same fn twice
  * with the same ctx is adding it once; there is no way to remove it. 0, or -1 with ENOMEM. Not

@@ -48,13 +48,12 @@ size_t oaki_gctrace_format(char *buf, size_t n, const oaki_gctrace *t)
 {
     return oaki_format(
         buf, n,
-        "gc %llu @%ss %d%%: %s+%s+%s ms clock, %s+%s/%s/%s+%s ms cpu, "
+        "gc %llu @%ss %d%%: %s+%s+%s ms clock, %s+0/%s/0+%s ms cpu, "
         "%llu->%llu->%llu MB, %llu MB goal, %llu MB stacks, %llu MB globals, %u P%s\n",
         (unsigned long long)t->cycle, decimal(t->since_start / 1000000, 3).text,
         (int)(t->cpu_fraction * 100), milliseconds(t->stop).text, milliseconds(t->mark).text,
         milliseconds(t->mark_end).text, milliseconds(t->stop_cpu).text,
-        milliseconds(t->assist_cpu).text, milliseconds(t->mark_cpu).text,
-        milliseconds(t->idle_cpu).text, milliseconds(t->mark_end_cpu).text, MB(t->heap_start),
+        milliseconds(t->mark_cpu).text, milliseconds(t->mark_end_cpu).text, MB(t->heap_start),
         MB(t->heap_end), MB(t->heap_live), MB(t->goal), MB(t->stacks), MB(t->globals),
         t->processors, t->forced ? " (forced)" : "");
 }

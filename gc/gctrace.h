@@ -12,8 +12,8 @@ typedef struct oaki_gctrace {
     double cpu_fraction;  /* of the CPU time available since the start, spent collecting */
     /* wall clock: stopping the world and finishing the sweep; marking; ending the mark */
     uint64_t stop, mark, mark_end;
-    /* CPU: the same, with marking split into allocating threads (assist), markers, and idle time */
-    uint64_t stop_cpu, assist_cpu, mark_cpu, idle_cpu, mark_end_cpu;
+    /* CPU: the same. Go splits marking into assists, markers and idle time: here all is markers' */
+    uint64_t stop_cpu, mark_cpu, mark_end_cpu;
     size_t heap_start, heap_end, heap_live; /* at the start, at the end of the mark, marked */
     size_t goal;                            /* heap size that the cycle was paced for */
     size_t stacks, globals;                 /* scanned */

@@ -31,6 +31,7 @@ OAKI_INLINE void oaki_hooks_call(const oaki_hooks *list)
 OAKI_INLINE int oaki_hook_add(oaki_hooks *list, oaki_hook_fn *fn, void *ctx)
 {
     size_t i = 0;
+    OAKI_REQUIRES_OUTSIDE();
     oaki_thread *t = oaki_enter();
     if (!t) return -1;
     oaki_lock_acquire_parked(t, &oaki_the_heap.gc_lock);

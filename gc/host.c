@@ -186,6 +186,7 @@ int oaki_mark_tags(const oak_pointer_tag *tag, size_t n, const char **wrong)
 {
     oaki_tag_set set;
     size_t which;
+    OAKI_REQUIRES_OUTSIDE();
     *wrong = oaki_tags_check(tag, n, oaki_the_heap.reserved, &which);
     if (!*wrong) *wrong = oaki_tags_prepare(&set, tag, n);
     oaki_thread *t = *wrong ? NULL : oaki_gc_stop_begin();

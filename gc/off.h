@@ -6,9 +6,9 @@
 
 /* Does the program forbid all collections now? Also in a pause. */
 bool oaki_gc_is_off(void);
-/* Is a collection refused that is about to start? It is while oaki_gc_is_off, or while the host
- * forbids it for this reason, which may call the program (oaki_gc_unless). It also is while a fork,
- * which holds gc_lock, waits for the calling thread. */
+/* Is a collection refused that is about to start? It is while oaki_gc_is_off, and while the host
+ * forbids it for this reason (oaki_gc_unless), which may call the program. It is, too, while a
+ * fork waits for the calling thread: the fork holds gc_lock. */
 bool oaki_gc_refuses(oaki_gc_why why);
 /* By oak_gc_disable? */
 bool oaki_gc_is_disabled(void);

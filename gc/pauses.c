@@ -3,7 +3,8 @@
  * A concurrent cycle has an init pause and a final pause. A stopped cycle has a single pause, in
  * which it takes all steps from INIT_PAUSE to FINAL_PAUSE.
  *
- * Lock: gc_lock, from before the world stops until RECLAIM is over. */
+ * Lock: gc_lock, from before the world stops until it runs again; from a final pause on, until
+ * RECLAIM is over. */
 #include "contract.h"
 #include "cycle.h"
 #include "gc/concurrent/concurrent.h"
@@ -17,8 +18,6 @@
 #include "runtime/guard.h"
 #include "runtime/os.h"
 #include "runtime/room.h"
-#include "runtime/rootmask.h"
-#include "runtime/track.h"
 #include "sweep.h"
 #include "tuning.h"
 #include <string.h>
@@ -202,8 +201,7 @@ static uint64_t prepare_pause(void)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     OAKI_REQUIRES_RUNNING();
-    if (!AO_load(&oaki_gc.start_reported)) oaki_hooks_call(&oaki_gc.start);
-    AO_store(&oaki_gc.start_reported, 1);
+    oaki_cycle_report_start();
     bool none = !oaki_is_marking();
     if (none) oaki_workers_spawn(oaki_gc.processors = oaki_heap_cpus());
     oaki_sweep_spawn();
@@ -246,13 +244,13 @@ static bool stop_to_end(oaki_thread *t)
 {
     if (!oaki_world_stop(t)) return false;
     if (!oaki_gc_is_off()) return true;
-    AO_store(&oaki_gc.start_reported, 0);
+    oaki_cycle_forget_start();
     oaki_world_start(t);
     return false;
 }
 
-/* A concurrent mark that is under way ends in this pause. A cycle in PROTECT or PREPARE begins
- * anew. */
+/* A concurrent mark that is under way ends in this pause. A cycle in PREPARE is given up, and one
+ * in PROTECT begins here. */
 static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
 {
     OAKI_REQUIRES_STOPPED();
@@ -262,7 +260,7 @@ static void enter_pause(oaki_gc_why why, uint64_t *at_ns)
         oaki_cycle_enter(OAKI_PHASE_FINAL_PAUSE);
         return;
     }
-    if (oaki_is_marking()) oaki_workers_discard();
+    if (oaki_is_marking()) oaki_cycle_abort();
     begin_cycle(OAKI_STOPPED,
                 why == OAKI_GC_DUE && oaki_sticky_begins() ? OAKI_MINOR : OAKI_FULL);
 }
@@ -295,7 +293,7 @@ bool oaki_pause_to_end(oaki_thread *t, oaki_gc_why why)
     c->cpu_end = oaki_os_cpu_ns();
     c->cpu = c->cpu_end - cpu0 - c->verify_cpu;
     oaki_record_end(cpu2 - cpu1 - c->verify_cpu);
-    AO_store(&oaki_gc.start_reported, 0);
+    oaki_cycle_forget_start();
     oaki_event_note(c);
     return true;
 }

@@ -309,7 +309,7 @@ static bool is_slow(double word_ns, double known)
     return known <= 0 ? word_ns > OAKI_TUNE_SLOW_WORD_MOST_NS : word_ns > known * OAKI_TUNE_SLOW;
 }
 
-/* Tracking rests, and the heap's state is mended. What was known to be the least cost still is. */
+/* Tracking rests, and the heap's state is mended. The least known cost stays known. */
 static void rest(void)
 {
     AO_store(&plan->rest, plan->next_rest);
@@ -396,7 +396,7 @@ void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t c
     recover();
 }
 
-/* There are none in a rest. What they cost is learnt anew after it. */
+/* There are none in a rest. Their cost is measured anew after it. */
 void oaki_plan_note_minor(size_t words, size_t bytes, uint64_t cpu_ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);

@@ -54,7 +54,7 @@ void oaki_record_begin(oaki_thread *t, oaki_gc_why why, uint64_t swept_from)
 }
 
 /* A mark that was aborted before the world was stopped is not part of this cycle. Nor is an init
- * pause whose PREPARE is still under way, as the cycle begins anew (pauses.c). */
+ * pause whose PREPARE is still under way, which is given up (pauses.c). */
 void oaki_record_stopped(oaki_thread *t)
 {
     oaki_cycle *c = &oaki_gc.figures;

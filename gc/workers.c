@@ -318,7 +318,7 @@ static bool wait_for_work(oak_marker *m)
             AO_int_fetch_and_add_full(&shared.idle, -1u);
             found = true;
         } else if (AO_int_load_acquire(&shared.busy) == 0) break;
-        else if (spins == OAKI_SPINS_UNCOUNTED) since = oaki_os_thread_cpu_ns();
+        else if (spins == OAKI_TUNE_SPINS_UNCOUNTED) since = oaki_os_thread_cpu_ns();
         else oaki_spin_wait(spins);
     }
     if (since) oaki_worktime_waited(since);

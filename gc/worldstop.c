@@ -10,7 +10,7 @@
 
 OAKI_NOINLINE oaki_thread *oaki_gc_stop_begin(void)
 {
-    oaki_thread *t = oaki_enter();
+    oaki_thread *t = oaki_enter(); /* fatal inside, in every build */
     if (!t) return NULL;
     for (;;) {
         if (!oaki_roots_refresh(t)) {

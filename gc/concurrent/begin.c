@@ -133,7 +133,7 @@ static OAKI_NOINLINE answer try_pause(oaki_driver *d, bool minor)
         if (!current || !oaki_dirty_may() || !is_due(d)) a = NOT_NEEDED;
         else if (!can || oaki_gc_is_off()) a = REFUSED;
         done = a != DUE || oaki_init_pause(d->thread, minor ? OAKI_MINOR : OAKI_FULL);
-        if (a != DUE && !oaki_is_marking()) AO_store(&oaki_gc.start_reported, 0);
+        if (a != DUE && !oaki_is_marking()) oaki_cycle_forget_start();
         oaki_lock_release(&h->gc_lock);
     }
     oaki_leave(d->thread);

@@ -1,9 +1,9 @@
 /* verify.c - an independent check of a mark: one thread, no prefetching.
  *
- * It uses nothing of the marker but the decision which finalizers run. It checks that M is
- * closed. In M are the objects of roots, pinned and held objects, and the objects that those in
- * M refer to. So are values of ephemerons, objects that finalizers have yet to see, and the
- * finalizers' ctx.
+ * Of the marker it uses the decisions which finalizers run and which words count, and the queue of
+ * what mark functions mark. It checks that M is closed. In M are the objects of roots, pinned and
+ * held objects, and the objects that those in M refer to. So are values of ephemerons, objects that
+ * finalizers have yet to see, and the finalizers' ctx.
  * Nothing that clearing has left dangles. In M are the targets of weak handles, the objects of
  * links, the keys of ephemerons, and the objects of waiting cleanups. So are the handles, and
  * the objects that links lie in.

@@ -27,7 +27,6 @@
  * Owns: nothing; records are finalizer.c's. Lock: the world is stopped; to note what is certain,
  * finalizer_lock. Bound: a decision is O(records that are not certain) and the marking. */
 #include "finalrecord.h"
-#include "gc/concurrent/concurrent.h"
 #include "gc/contract.h"
 #include "gc/debug/edges.h"
 #include "gc/host.h"

@@ -11,11 +11,14 @@
  * is not noticed. After an aborted mark, the objects are freed by the collector's thread, by
  * oak_collect_step, or by the next collection.
  *
- * Owns: the table. Lock: its own, which is free in every pause. */
+ * Owns: the table. It is none of tables.c, whose lock the thread that frees may not take: its
+ * records name no reference, and go where the mark ends, dead or not.
+ * Lock: its own, which is free in every pause. */
 #include "gc/concurrent/concurrent.h"
 #include "gc/contract.h"
 #include "gc/host.h"
 #include "gc/trace/trace.h"
+#include "gc/tuning.h"
 #include "objtable.h"
 #include "runtime/os.h"
 
@@ -108,7 +111,7 @@ void oaki_deferred_trim(void)
 {
     OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&self.lock);
-    (void)oaki_objtable_trim(&self.objects, OAKI_OBJTABLE_FORGET);
+    (void)oaki_objtable_trim(&self.objects, OAKI_TUNE_TABLE_FORGET);
     oaki_lock_release(&self.lock);
 }
 

@@ -240,7 +240,7 @@ static size_t pass(size_t n, bool careful)
     self.visits += n;
     for (size_t k = 0; k < n; k++) {
         uint32_t i = self.pending[k];
-        if (k + OAKI_RECORDS_AHEAD < n) expect(NULL, self.pending[k + OAKI_RECORDS_AHEAD]);
+        if (k + OAKI_TUNE_FETCHED < n) expect(NULL, self.pending[k + OAKI_TUNE_FETCHED]);
         if (!at(i)->resolved && resolvable(at(i))) {
             if (careful) {
                 resolve_carefully(i);
@@ -410,7 +410,6 @@ size_t oaki_ephemerons_visits(void)
 }
 
 const oaki_table_ops oaki_ephemerons_table = {
-    .name = "ephemerons",
     .table = &self.table,
     .record = sizeof(record),
     .clear = table_clear,

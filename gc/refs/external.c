@@ -274,6 +274,7 @@ static bool is_certain(void *ctx, uint32_t i)
 static uint32_t table_note_certain(uint32_t from, unsigned most)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.finalizer_lock);
+    OAKI_REQUIRES_PHASE(MARK, PRECLEAN);
     return oaki_objtable_note_certain(&self.table, from, most, expect, is_certain, NULL);
 }
 
@@ -288,6 +289,9 @@ static void flag_dead(void *ctx, uint32_t i)
 /* After finalizers are decided: an object that one is called for keeps its bytes. */
 static void table_clear(bool decided)
 {
+    OAKI_REQUIRES_STOPPED();
+    OAKI_REQUIRES_MARK();
+    OAKI_REQUIRES_NO_HELPER();
     if (decided) oaki_objtable_each_uncertain(&self.table, expect, flag_dead, NULL);
 }
 
@@ -326,7 +330,6 @@ static const char *table_check(void)
 }
 
 const oaki_table_ops oaki_external_table = {
-    .name = "external bytes",
     .table = &self.table,
     .record = sizeof(record),
     .note_certain = table_note_certain,

@@ -2,7 +2,7 @@
  *
  * In rounds: a pause queues the records that are ready if the program reaches nothing, and the
  * calling thread runs them. An ordered one is ready once no object whose finalizer waits reaches
- * its object. What the objects reach is found by a search with bits of its own, as M belongs to
+ * its object. A search with bits of its own finds the objects that these reach, as M belongs to
  * the collector. A context counts as a part of its object, unless then nothing is ready.
  *
  * Owns: the bits and the stack of a search. Lock: gc_lock and a pause, for a round's decision.

@@ -11,7 +11,6 @@
  *   another object may have the address by then. Until then it is flagged as gone.
  * Lock: finalizer_lock, or the world is stopped. */
 #include "finalrecord.h"
-#include "gc/concurrent/concurrent.h"
 #include "gc/contract.h"
 #include "gc/debug/edges.h"
 #include "gc/host.h"
@@ -272,6 +271,7 @@ static void table_forget_zone(uint32_t zone)
 
 int oaki_finalizers_order(oaki_finalizer_order order)
 {
+    OAKI_REQUIRES_OUTSIDE();
     if (oaki_gc_exclude() != 0) return -1;
     oaki_gc.host.ordered_first = order == OAKI_ORDERED_FIRST;
     oaki_gc_release();
@@ -389,7 +389,6 @@ static OAKI_AT_START void table_init(void)
 }
 
 const oaki_table_ops oaki_finalizers_table = {
-    .name = "finalizers",
     .table = &oaki_final.table,
     .record = sizeof(record),
     .keeps = true,

@@ -5,7 +5,8 @@
  *
  * Invariants: a finalizer runs outside oaki_enter, with no lock held. The record's object and ctx
  *   go to the call in a frame of run_one. The collector scans it, as the thread is attached.
- * Lock: none; what is shared is atomic. */
+ * Lock: none; what is shared is atomic. `runner` is the finalizer thread's, and its child's after a
+ *   fork. */
 #include "finalizer.h"
 #include "gc/collector.h"
 #include "gc/contract.h"

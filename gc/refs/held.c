@@ -133,7 +133,6 @@ static void table_forget_zone(uint32_t zone)
 }
 
 const oaki_table_ops oaki_held_table = {
-    .name = "held objects",
     .table = &held,
     .record = sizeof(oaki_record),
     .keeps = true,

@@ -86,7 +86,7 @@ static void place_all(sort *s)
 {
     memset(s->place, 0, s->nplaces * sizeof *s->place);
     for (uint32_t i = 0, n = (uint32_t)s->table.records.len; i < n; i++) {
-        if (i + OAKI_RECORDS_AHEAD < n) place_expect(s, at(s, i + OAKI_RECORDS_AHEAD)->link);
+        if (i + OAKI_TUNE_FETCHED < n) place_expect(s, at(s, i + OAKI_TUNE_FETCHED)->link);
         place_set(place_of(s, at(s, i)->link), at(s, i)->link, i);
     }
 }
@@ -283,7 +283,7 @@ static bool holder_gone(const record *r, holder *h)
 OAKI_INLINE bool is_gone(const sort *s, uint32_t i, holder *h)
 {
     if (h) return holder_gone(at(s, i), h);
-    if (i + OAKI_RECORDS_AHEAD < s->table.records.len) object_expect(s, i + OAKI_RECORDS_AHEAD);
+    if (i + OAKI_TUNE_FETCHED < s->table.records.len) object_expect(s, i + OAKI_TUNE_FETCHED);
     return object_gone(at(s, i));
 }
 
@@ -498,7 +498,6 @@ static OAKI_AT_START void long_init(void)
 
 /* The operations for both sorts at once are those of the first. */
 const oaki_table_ops oaki_short_links_table = {
-    .name = "short links",
     .table = &sorts[0].table,
     .record = sizeof(record),
     .note_certain = short_note_certain,
@@ -511,7 +510,6 @@ const oaki_table_ops oaki_short_links_table = {
 };
 
 const oaki_table_ops oaki_long_links_table = {
-    .name = "long links",
     .table = &sorts[1].table,
     .record = sizeof(record),
     .note_certain = long_note_certain,

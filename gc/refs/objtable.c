@@ -310,19 +310,19 @@ size_t oaki_objtable_visits(void)
 void oaki_objtable_each_uncertain(const oaki_objtable *t, oaki_objtable_fn *expect,
                                   oaki_objtable_fn *fn, void *ctx)
 {
-    uint32_t ring[2 * OAKI_RECORDS_AHEAD], found = 0, expected = 0, done = 0;
+    uint32_t ring[2 * OAKI_TUNE_FETCHED], found = 0, expected = 0, done = 0;
     uint32_t len = (uint32_t)t->records.len;
     uint32_t i = oaki_objtable_next_uncertain(t, 0);
     while (i < len || done < found) {
         if (i < len) {
             __builtin_prefetch(link_at(t, i));
-            ring[found++ % (2 * OAKI_RECORDS_AHEAD)] = i;
+            ring[found++ % (2 * OAKI_TUNE_FETCHED)] = i;
             i = oaki_objtable_next_uncertain(t, i + 1);
         }
-        if (found - expected == OAKI_RECORDS_AHEAD || (i >= len && expected < found))
-            expect(ctx, ring[expected++ % (2 * OAKI_RECORDS_AHEAD)]);
-        if (expected - done == OAKI_RECORDS_AHEAD || (i >= len && expected == found))
-            fn(ctx, ring[done++ % (2 * OAKI_RECORDS_AHEAD)]);
+        if (found - expected == OAKI_TUNE_FETCHED || (i >= len && expected < found))
+            expect(ctx, ring[expected++ % (2 * OAKI_TUNE_FETCHED)]);
+        if (expected - done == OAKI_TUNE_FETCHED || (i >= len && expected == found))
+            fn(ctx, ring[done++ % (2 * OAKI_TUNE_FETCHED)]);
     }
 }
 
@@ -351,7 +351,7 @@ uint32_t oaki_objtable_note_certain(oaki_objtable *t, uint32_t from, unsigned mo
     for (unsigned n = 0; n < most; n++, i++, oaki_gc.debug.noted++) {
         i = find_other(t, i, OAKI_RECORD_CERTAIN, OAKI_RECORD_CERTAIN);
         if (i >= t->records.len) return OAKI_RECORD_NONE;
-        if (i + OAKI_RECORDS_AHEAD < t->records.len) expect(ctx, i + OAKI_RECORDS_AHEAD);
+        if (i + OAKI_TUNE_FETCHED < t->records.len) expect(ctx, i + OAKI_TUNE_FETCHED);
         if (!is_certain(ctx, i)) continue;
         t->state[i] |= OAKI_RECORD_CERTAIN;
         t->has_certain = true;

@@ -1,8 +1,8 @@
 /* objtable.h - records about objects, found by the object's address.
  *
- * Finalizers, weak references and ephemerons are each a table of this kind. Records lie densely
- * in one array, so that a collection walks them in order. A hash index of 8 bytes a slot finds
- * an object's first record; further records of the same object are chained to it. A record's
+ * Each kind of reference (tables.h) and the deferred frees are a table of this kind. Records lie
+ * densely in one array, so that a collection walks them in order. A hash index of 8 bytes a slot
+ * finds an object's first record; further records of the same object are chained to it. A record's
  * name is its number. The number changes when the record is moved to fill a hole, so a holder of
  * numbers corrects them after each oaki_objtable_remove.
  *
@@ -21,9 +21,6 @@
 #include "runtime/contract.h"
 #include "runtime/heap.h"
 #include "runtime/meta.h"
-
-/* Records whose memory is fetched ahead in a walk over a table. */
-#define OAKI_RECORDS_AHEAD 16
 
 #define OAKI_RECORD_NONE UINT32_MAX
 
@@ -77,8 +74,6 @@ void oaki_objtable_unindex(oaki_objtable *t);
 /* The owner has moved records, and left some out: chains all anew, if there is an index.
  * O(records + slots). */
 void oaki_objtable_rechain(oaki_objtable *t);
-
-#define OAKI_OBJTABLE_FORGET 8 /* the part for the trim in each collection */
 
 /* Returns memory that the table doesn't need, and hasn't needed lately, as many tables are
  * filled again and again. Lowers the remembered need by 1/part; 1 forgets it all. Returns the

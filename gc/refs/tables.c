@@ -93,7 +93,7 @@ void oaki_tables_trim(void)
 {
     oaki_lock_acquire(&oaki_the_heap.finalizer_lock);
     for (size_t i = 0; i < OAKI_TABLES; i++) {
-        size_t need = oaki_objtable_trim(tables[i]->table, OAKI_OBJTABLE_FORGET);
+        size_t need = oaki_objtable_trim(tables[i]->table, OAKI_TUNE_TABLE_FORGET);
         if (tables[i]->trim) tables[i]->trim(need);
     }
     oaki_deferred_trim();

@@ -1,7 +1,9 @@
 /* tables.h - what each table of records about objects can do (objtable.h), and the tables.
  *
- * A new kind of reference is one file that defines its operations, a line in tables.c, and below
- * its declaration and OAKI_TABLES. debug/verify.c checks each kind's rule by name. */
+ * A new kind of reference is one file (gc/local.am) that defines its operations, a line in
+ * tables.c, and below its declaration and OAKI_TABLES. What its records keep alive is queued by
+ * note_certain in a concurrent mark, and by rootmark.c in a pause. debug/verify.c checks each kind
+ * that refers to objects, by name. */
 #ifndef OAKI_TABLES_H
 #define OAKI_TABLES_H
 
@@ -10,7 +12,6 @@
 
 /* A member that a table has no use for is NULL. */
 typedef struct oaki_table_ops {
-    const char *name;
     oaki_objtable *table;
     size_t record; /* bytes of one */
     bool keeps;    /* its records keep something alive, which note_certain queues */

@@ -273,7 +273,6 @@ static const char *table_check(void)
 }
 
 const oaki_table_ops oaki_weak_table = {
-    .name = "weak references",
     .table = &self.table,
     .record = sizeof(record),
     .note_certain = table_note_certain,

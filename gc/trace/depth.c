@@ -153,13 +153,13 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, oaki
 {
     const oaki_reader r = oaki_reader_load(how);
     const bool strict = oaki_reads_strictly(how);
-    const unsigned most = how == OAKI_READ_ANY ? OAKI_DEPTH_FEW_ANY : OAKI_DEPTH_FEW;
+    const unsigned most = how == OAKI_READ_ANY ? OAKI_TUNE_DEPTH_FEW_ANY : OAKI_TUNE_DEPTH_FEW;
     const uintptr_t base = h->base;
     const size_t used = h->used;
     const unsigned window = m->soon ? OAKI_TUNE_DEPTH_SOON : OAKI_TUNE_DEPTH_WINDOW;
     size_t *const queue = h->queue;
     held b = { .page = SIZE_MAX, .dirty = 0 };
-    size_t mask = 0, size = 0, few[2][OAKI_DEPTH_FEW];
+    size_t mask = 0, size = 0, few[2][OAKI_TUNE_DEPTH_FEW];
     unsigned done = 0, stray = 0, turn = 0, marked = 0;
     for (unsigned n = 0, next;; n = next) {
         oaki_hot_room(h, m, how);

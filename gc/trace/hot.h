@@ -10,21 +10,16 @@
 #include "trace.h"
 #include <string.h>
 
-/* Depth first (depth.c).
- * FEW: words taken at a time. WORDS: words of the largest object that depth first scans itself. */
-#define OAKI_DEPTH_FEW 16
-#define OAKI_DEPTH_WORDS 8
-/* words that may be added to the queue without a check for room; */
-#define OAKI_HOT_ROOM (OAKI_DEPTH_FEW * OAKI_DEPTH_WORDS)
-/* references, where a word may have several: FEW are fewer words then */
-#define OAKI_HOT_ROOM_ANY (OAKI_DEPTH_FEW_ANY * OAKI_DEPTH_WORDS * OAKI_WORD_REFS)
-#define OAKI_DEPTH_FEW_ANY 8
+/* Words that depth first may add to the queue without a check for room; references, where a word
+ * may have several. */
+#define OAKI_HOT_ROOM (OAKI_TUNE_DEPTH_FEW * OAKI_TUNE_DEPTH_WORDS)
+#define OAKI_HOT_ROOM_ANY (OAKI_TUNE_DEPTH_FEW_ANY * OAKI_TUNE_DEPTH_WORDS * OAKI_WORD_REFS)
 
 /* The facts about a span class that a loop needs, in one place. */
 typedef struct oaki_class_info {
     uint32_t size, magic, nslots;
     uint32_t words; /* to scan; 0: none; OAKI_SPECIAL: see the span */
-    /* maps an offset to its slot's; 0 unless size is a power of two, at most OAKI_DEPTH_WORDS
+    /* maps an offset to its slot's; 0 unless size is a power of two, at most OAKI_TUNE_DEPTH_WORDS
      * words */
     size_t mask;
 } oaki_class_info;

@@ -7,9 +7,7 @@
 
 #include "runtime/base.h"
 #include "runtime/os.h"
-
-#define OAKI_SPINS 2000
-#define OAKI_SPINS_UNCOUNTED 64 /* of a wait whose processor time is not measured: some us */
+#include "tuning.h"
 
 typedef unsigned int oaki_spin; /* AO_int */
 
@@ -18,7 +16,7 @@ typedef unsigned int oaki_spin; /* AO_int */
 OAKI_INLINE void oaki_spin_wait(unsigned spins)
 {
     oaki_pause();
-    if (spins > OAKI_SPINS) oaki_os_yield();
+    if (spins > OAKI_TUNE_SPINS) oaki_os_yield();
 }
 
 OAKI_INLINE void oaki_spin_lock(oaki_spin *l)

@@ -1,8 +1,9 @@
 /* trace.c - marking: from a word to an object, from an object to its words.
  *
- * Owns: M while the world is stopped. Invariant: an object whose bit this worker has set is in
- * its delay line, is its range, or has been scanned by it. Workers that race for an object may
- * each scan it, which is harmless.
+ * Owns: nothing; sets bits of M. Invariant: an object whose bit this worker has set is in its delay
+ * line, is its range, or has been scanned by it. Otherwise it is in the shared ranges (a long one),
+ * waits for a stage that is paused (one with a mark function), or the overflow is noted. Workers
+ * that race for an object may each scan it, which is harmless.
  * Bound: each object is scanned once, and once more by each worker that raced for it. */
 #include "gc/contract.h"
 #include "hot.h"
@@ -31,7 +32,7 @@ OAKI_AT_START void oaki_mark_init(void)
             i->words = OAKI_SPECIAL;
         else
             i->words = c->size / 8;
-        if (i->words - 1 < OAKI_DEPTH_WORDS && (c->size & (c->size - 1)) == 0)
+        if (i->words - 1 < OAKI_TUNE_DEPTH_WORDS && (c->size & (c->size - 1)) == 0)
             i->mask = ~(size_t)(c->size - 1);
     }
     oaki_reading_update();
@@ -459,7 +460,7 @@ OAKI_NO_ASAN OAKI_INLINE void loop(oak_marker *m, bool shared, oaki_reading how)
             if (!has_more(&h, m, how)) break;
             n = h.tail - h.head;
             /* few words overlap no misses, as in a list: depth first costs no more, or much less */
-            thin = n < OAKI_DEPTH_FEW && !m->heavy ? thin + 1 : 0;
+            thin = n < OAKI_TUNE_DEPTH_FEW && !m->heavy ? thin + 1 : 0;
             m->in_order = thin == OAKI_TUNE_THIN;
             if (m->in_order) {
                 thin = 0;

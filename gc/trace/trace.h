@@ -22,6 +22,7 @@
 #include "gc/gc.h"
 #include "gc/host.h"
 #include "gc/tuning.h"
+#include "tuning.h"
 #include "runtime/os.h"
 #include "runtime/tags.h"
 

@@ -123,12 +123,13 @@ static bool await(pid_t tid, int *status, size_t looks)
     return false;
 }
 
-/* Until it stands; false: it has ended. */
+/* Until it stands; false: it has ended. It is asked again after any other halt, which takes a
+ * request's place (ptrace(2), PTRACE_INTERRUPT). */
 static bool halt(pid_t tid)
 {
     int status;
-    if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) != 0) return gone(tid), false;
     do {
+        if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) != 0) return gone(tid), false;
         if (!await(tid, &status, SIZE_MAX)) return false;
         if (stands(tid, status)) return true;
     } while (WIFSTOPPED(status));

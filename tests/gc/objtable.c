@@ -1,6 +1,7 @@
 /* objtable - tests of gc/refs/objtable.c: against a plain list, with the structure checked as it
  * goes. The objects are made-up addresses: the table never follows them. */
 #include "gc/refs/objtable.h"
+#include "gc/tuning.h"
 
 #include <check.h>
 #include <oakum/oakum.h>
@@ -97,7 +98,7 @@ static void random_walk(unsigned objects, bool shrinking)
             live--;
         }
         if (rand() % 4096 == 0) change_index();
-        if (step % 1024 == 0) (void)oaki_objtable_trim(&table, OAKI_OBJTABLE_FORGET);
+        if (step % 1024 == 0) (void)oaki_objtable_trim(&table, OAKI_TUNE_TABLE_FORGET);
         if (step % 4096 == 0) check_all(live);
     }
     check_all(live);
@@ -256,9 +257,9 @@ START_TEST(memory_follows_the_number_of_records)
     size_t most = oaki_meta_in_use(OAKI_META_OTHER);
     ck_assert_uint_ge(most - before, 100000 * sizeof(record));
     while (table.records.len > 10) oaki_objtable_remove(&table, (uint32_t)table.records.len - 1);
-    ck_assert_uint_eq(oaki_objtable_trim(&table, OAKI_OBJTABLE_FORGET), 100000);
+    ck_assert_uint_eq(oaki_objtable_trim(&table, OAKI_TUNE_TABLE_FORGET), 100000);
     ck_assert_uint_eq(oaki_meta_in_use(OAKI_META_OTHER), most); /* it may fill again */
-    for (int i = 0; i < 80; i++) (void)oaki_objtable_trim(&table, OAKI_OBJTABLE_FORGET);
+    for (int i = 0; i < 80; i++) (void)oaki_objtable_trim(&table, OAKI_TUNE_TABLE_FORGET);
     ck_assert_ptr_null(oaki_objtable_check(&table));
     ck_assert_uint_lt(oaki_meta_in_use(OAKI_META_OTHER) - before, 16384);
 }
@@ -276,7 +277,7 @@ START_TEST(a_table_that_fills_again_keeps_its_memory)
         }
         while (table.records.len > 1)
             oaki_objtable_remove(&table, (uint32_t)table.records.len - 1);
-        for (int i = 0; i < 3; i++) (void)oaki_objtable_trim(&table, OAKI_OBJTABLE_FORGET);
+        for (int i = 0; i < 3; i++) (void)oaki_objtable_trim(&table, OAKI_TUNE_TABLE_FORGET);
         in_use[round] = oaki_meta_in_use(OAKI_META_OTHER);
     }
     ck_assert_uint_ge(in_use[0], 20000 * sizeof(record));

@@ -74,7 +74,7 @@ static void mark_of_bytes(bool concurrent, uint64_t cpu_ns)
 START_TEST(a_mark_beside_is_cheap_where_it_adds_little)
 {
     start(true, OAK_PAUSE_GOAL_US);
-    if (oaki_os_cpus() == 1 || by_faults()) return;
+    if (test_skip(oaki_os_cpus() == 1 || by_faults(), "one processor, or faults")) return;
     oaki_cost_force(OAKI_COST_write, 1000);
     marked(10 << 10, 10 << 10);
     stopped(700, 1000);
@@ -99,7 +99,7 @@ END_TEST
 START_TEST(a_mark_beside_that_is_cheap_stays_so)
 {
     start(true, OAK_PAUSE_GOAL_US);
-    if (oaki_os_cpus() == 1 || by_faults()) return;
+    if (test_skip(oaki_os_cpus() == 1 || by_faults(), "one processor, or faults")) return;
     marked(10 << 10, 10 << 10);
     stopped(700, 1000);
     uint64_t now = oaki_os_now_ns();

@@ -19,7 +19,7 @@
 Suite *suite_gc_preclean(void);
 
 #define SLOTS ((size_t)1 << 18) /* 2 MiB, or 512 pages */
-#define CYCLES 20
+#define CYCLES 8
 
 typedef struct thing {
     uint64_t id, seal;

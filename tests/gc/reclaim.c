@@ -242,7 +242,7 @@ START_TEST(what_a_dropped_mark_knew_is_forgotten)
         pairs[i] = oak_ephemeron_new(pair_keys[i], number_new(0));
     }
     for (size_t dropped = 0, n = 1; dropped < 5; n++) {
-        if (oaki_dirty_denies()) return;
+        if (test_skip(oaki_dirty_denies(), "pages are no longer tracked")) return;
         dropped += drop_a_mark();
         for (size_t i = 0; i < PAIRS; i++) store(i, n);
         oak_gc_enable();

@@ -497,6 +497,7 @@ START_TEST(minor_ones_go_on_while_they_pay)
     c.concurrent = 0; /* none but these */
     test_heap_start(c);
     test_host_is_known(); /* before, no page is protected */
+    test_host_is_kind();
     oak_collect();
     oaki_thread *t = oaki_gc_stop_begin();
     for (int i = 0; i < 2; i++) ck_assert(!oaki_sticky_pays(false, 16000000, MIB, MIB));
@@ -532,6 +533,7 @@ START_TEST(minor_ones_are_tried_ever_more_rarely)
     c.concurrent = 0;
     test_heap_start(c);
     test_host_is_known(); /* before, no page is protected */
+    test_host_is_kind();
     oak_collect();
     oaki_thread *t = oaki_gc_stop_begin();
     for (int i = 0; i < 10; i++) ck_assert(!oaki_sticky_pays(false, 1000, 0, MIB)); /* it grows */

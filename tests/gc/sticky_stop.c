@@ -514,6 +514,7 @@ START_TEST(a_heap_that_grows_and_shrinks)
     c.gc_percent = 100;
     c.tracking = OAK_TRACKING_USERFAULTFD;
     if (!start_with(c, 0)) return;
+    test_host_is_kind();
     oaki_debug_switches.verify = 0;
     size_t most = (size_t)(test_slow() ? 60 : 100) << 20;
     for (int round = 0; round < 2; round++) {

@@ -40,9 +40,11 @@ typedef struct item {
     size_t key;
 } item;
 
+#define SIGNALS 10 /* that come while they work: the timer counts processor time */
+
 static void *work(void *arg)
 {
-    for (size_t i = 0, n = test_scale(150); i < n; i++) {
+    for (size_t i = 0, n = test_scale(150); i < n || AO_load(&signals) < SIGNALS; i++) {
         item *list = NULL;
         for (size_t k = 0; k < 500; k++) {
             item *l = oak_alloc(sizeof *l + k % 200);
@@ -85,7 +87,7 @@ static void run_storm(bool pelted)
     for (size_t i = 0; i < 3; i++) test_join(workers[i]);
     setitimer(ITIMER_PROF, &(struct itimerval){ { 0, 0 }, { 0, 0 } }, NULL);
     ck_assert_uint_eq(AO_load(&wrong), 0);
-    ck_assert_uint_gt(AO_load(&signals), 0);
+    ck_assert_uint_ge(AO_load(&signals), SIGNALS);
     test_assert_sound();
 }
 

@@ -221,48 +221,43 @@ static void drop_all(uint64_t *all)
     oaki_os_release(all, sizeof in_data);
 }
 
-/* In so many words of small objects, from one on. */
-static void fill_objects(uint64_t *(*new)(void), size_t from, size_t words)
+/* In so many words of small objects, from one on. type: of these two in turn, or NULL. */
+static void fill_objects(const oak_type *const *type, size_t from, size_t words)
 {
     uint64_t *all = make_all();
     size_t per = kind->halves ? 2 * words : words;
     for (size_t i = 0; i * per < N; i++) {
-        holders[i] = new ();
+        holders[i] = type ? oak_alloc_typed(type[i % 2], 1) : oak_alloc(64);
         memcpy(holders[i] + from, all + i * words, words * sizeof *all);
     }
     drop_all(all);
 }
 
-static uint64_t *new_plain(void)
-{
-    return oak_alloc(64);
-}
-
 static void fill_small(void *arg)
 {
     (void)arg;
-    fill_objects(new_plain, 0, 8);
+    fill_objects(NULL, 0, 8);
 }
 
 static void fill_pairs_of_words(void *arg)
 {
     (void)arg;
-    fill_objects(new_plain, 6, 2);
+    fill_objects(NULL, 6, 2);
 }
 
-static const oak_type *by_bitmap;
-
-static uint64_t *new_typed(void)
+static void mark_three(oak_marker *m, void *object, size_t bytes)
 {
-    return oak_alloc_typed(by_bitmap, 1);
+    oak_mark_range(m, (char *)object + bytes / 6, bytes / 2);
 }
 
+/* Words 1, 2 and 3 of 6: by a bitmap and by a function in turn. */
 static void fill_typed(void *arg)
 {
-    static const uint64_t bits = 0x0e; /* words 1, 2 and 3 of 6 */
+    static const uint64_t bits = 0x0e;
     (void)arg;
-    by_bitmap = oak_type_bitmap("three", 48, &bits);
-    fill_objects(new_typed, 1, 3);
+    const oak_type *type[] = { oak_type_bitmap("three", 48, &bits),
+                               oak_type_function("three by a function", 48, mark_three) };
+    fill_objects(type, 1, 3);
 }
 
 static void fill_values(void *arg)

@@ -144,7 +144,7 @@ hidden byte obj, fld, steps, live; /* inside of one step */
     (now == IDLE -> BIT(PROTECT) | BIT(INIT_PAUSE) : \
     (now == PROTECT -> BIT(INIT_PAUSE) | BIT(SWEEP) | BIT(IDLE) : \
     (now == INIT_PAUSE -> BIT(PREPARE) : \
-    (now == PREPARE -> BIT(MARK) | BIT(INIT_PAUSE) | BIT(IDLE) : \
+    (now == PREPARE -> BIT(MARK) | BIT(IDLE) : \
     (now == MARK -> BIT(PRECLEAN) | BIT(FINAL_PAUSE) | BIT(IDLE) : \
     (now == PRECLEAN -> BIT(FINAL_PAUSE) | BIT(IDLE) : \
     (now == FINAL_PAUSE -> BIT(RECLAIM) : \
@@ -286,12 +286,13 @@ inline abort()
         final_pause(keep) \
     }
 
-/* A stopped cycle. A concurrent one that is in PREPARE begins anew by it; PROTECT ends with it. It
+/* A stopped cycle. A concurrent one that is in PREPARE is given up; PROTECT ends with it. It
  * may protect pages if it keeps mark bits. */
 #define COLLECT(full, keep, protects) \
     :: d_step { \
         pauses < PAUSES && !over && CAN_PAUSE && !MARKING && (full || sticky) -> \
         pauses++; \
+        if :: phase == PREPARE -> abort() :: else fi; \
         enter(INIT_PAUSE); \
         grey = 0; \
         enter(PREPARE); \
