@@ -157,7 +157,7 @@ static bool fits(const oak_cache *c, const node *old, size_t bytes)
 static int put(oak_cache *c, const what *p)
 {
     node *n;
-    (void)oaki_cache_expire(c, p->now, PUT_STEPS);
+    oaki_cache_expire(c, p->now, PUT_STEPS);
     while ((n = oaki_cache_find(c, p->key)) != NULL && !oaki_cache_alive(c, n, p->now))
         oaki_cache_drop(c, n, OAK_CACHE_EXPIRED);
     if (!fits(c, n, p->bytes)) {
@@ -184,9 +184,11 @@ static int put_sized(oak_cache *c, const void *key, void *value, size_t bytes, u
     oaki_held_forget();
     do {
         oaki_inner_enter(&c->in);
+        if (OAKI_UNLIKELY(c->left)) oaki_cache_go_on(c);
+        if (c->callbacks == 0) OAKI_REQUIRES_SOUND_ONCE(c, oaki_cache_check_inside(c));
         result = put(c, &p);
         oaki_inner_leave(&c->in);
-    } while (oaki_held_again(c, result != 0)); /* a handler may have cleared what is there */
+    } while (oaki_held_retry(c, result != 0));
     return result;
 }
 

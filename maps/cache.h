@@ -65,6 +65,7 @@ struct oak_cache {
     size_t forks;
     uint64_t era;
     unsigned callbacks; /* under way, of all threads */
+    bool left;          /* an eviction was left in the middle of a clear or a trim: put ends it */
     oak_cache_stats stats;
 };
 
@@ -125,9 +126,11 @@ void oaki_cache_tell(oak_cache *c, const void *key, void *value, oak_cache_reaso
 
 /* Evicts the entries beyond the limits. */
 void oaki_cache_trim(oak_cache *c);
+/* Ends a clear or a trim that a callback has left in the middle. */
+void oaki_cache_go_on(oak_cache *c);
 
-/* Expires entries that are due. Returns whether the budget was used up. */
-bool oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget);
+/* Expires entries that are due. */
+void oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget);
 
 /* Return the rule that is broken, or NULL. O(entries). check: while no other thread uses the cache.
  * check_inside: between enter and leave; it includes the map's rules, and calls no function of the

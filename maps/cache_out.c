@@ -53,13 +53,14 @@ static void count_out(oak_cache *c, const node *n, oak_cache_reason why)
     c->stats.expirations += why == OAK_CACHE_EXPIRED;
 }
 
-/* The callback was left, and the frames that called it. The entry has left the cache already, so
- * nothing more is to be done. */
+/* The callback was left, and the frames that called it. The entry has left the cache already. What
+ * else these frames had to evict is left to the next put. */
 static void left_evicted(oaki_cache_call *call)
 {
     oak_cache *c = call->cache;
     oaki_inner_take(&c->in);
     c->callbacks--;
+    c->left = true;
     oaki_inner_leave(&c->in);
 }
 
@@ -126,14 +127,26 @@ void oaki_cache_trim(oak_cache *c)
     while (over(c)) oaki_cache_drop(c, c->oldest, OAK_CACHE_CAPACITY);
 }
 
-bool oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget)
+static void drop_cleared(oak_cache *c, uint64_t era)
+{
+    while (c->oldest && c->oldest->era < era) oaki_cache_drop(c, c->oldest, OAK_CACHE_CLEARED);
+}
+
+void oaki_cache_go_on(oak_cache *c)
+{
+    OAKI_REQUIRES_ENTERED(&c->in);
+    c->left = false;
+    drop_cleared(c, c->era);
+    oaki_cache_trim(c);
+}
+
+void oaki_cache_expire(oak_cache *c, uint64_t now, size_t budget)
 {
     oaki_timer *t;
     oaki_wheel *w = oaki_cache_wheel(c);
     OAKI_REQUIRES_ENTERED(&c->in);
     while (w && (t = oaki_wheel_next(w, now, &budget)) != NULL)
         oaki_cache_drop(c, (node *)(void *)((char *)t - offsetof(node, timer)), OAK_CACHE_EXPIRED);
-    return w && budget == 0;
 }
 
 /* ---- the public side ---- */
@@ -156,7 +169,7 @@ void oak_cache_clear(oak_cache *c)
     oaki_inner_enter(&c->in);
     uint64_t era = ++c->era;
     c->stats.entries = c->stats.bytes = 0;
-    while (c->oldest && c->oldest->era < era) oaki_cache_drop(c, c->oldest, OAK_CACHE_CLEARED);
+    drop_cleared(c, era);
     if (!c->oldest) oak_map_clear(c->in.map);
     OAKI_REQUIRES_SOUND(oaki_cache_check_inside(c));
     oaki_inner_leave(&c->in);
@@ -185,7 +198,9 @@ bool oak_cache_purge_expired(oak_cache *c, size_t budget)
     if (!c) return false;
     uint64_t now = oaki_cache_now(c);
     oaki_inner_enter(&c->in);
-    bool more = oaki_cache_expire(c, now, budget);
+    oaki_cache_expire(c, now, budget);
+    oaki_wheel *w = oaki_cache_wheel(c);
+    bool more = w && oaki_wheel_is_due(w, now);
     oaki_inner_leave(&c->in);
     return more;
 }

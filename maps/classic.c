@@ -109,6 +109,7 @@ static void begin_write(oak_classic_map *m)
 {
     oaki_attach("a map is written");
     AO_char_store(&m->flags, (uint8_t)(oaki_classic_flags(m) ^ OAKI_WRITING));
+    OAKI_REQUIRES_SOUND_ONCE(m, oaki_classic_check_inside(m));
     OAKI_ASSERT(!oaki_classic_growing(m) || m->nevacuate < oaki_classic_noldbuckets(m));
 }
 

@@ -5,7 +5,10 @@
  *
  * The oaki_..._check functions of the maps walk a whole structure and return the rule that it
  * breaks. With OAKUM_DEBUG=verify=1 debug builds call them by OAKI_REQUIRES_SOUND, where a resize,
- * an evacuation, a clear or a collection has just ended. */
+ * an evacuation or a copy has just ended, and where most clears have. A pause may come in the
+ * middle of a write, so no pause can check a map. Its first write after each mark does, unless that
+ * is an inline one (OAKI_REQUIRES_SOUND_ONCE). A syncmap is checked by tests alone, as writes go on
+ * at any time. */
 #ifndef OAKI_MAPS_CONTRACT_H
 #define OAKI_MAPS_CONTRACT_H
 
@@ -37,7 +40,14 @@
 #define OAKI_REQUIRES_SOUND(check) \
     OAKI_CHECK_SLOW(!oaki_debug_switches.verify || oaki_rules_hold(check))
 
+/* The same, unless `map` was checked so since the last mark ended. */
+#define OAKI_REQUIRES_SOUND_ONCE(map, check) \
+    OAKI_CHECK_SLOW(!oaki_debug_switches.verify || !oaki_is_to_check(map) || oaki_rules_hold(check))
+
 /* Debug builds only: true for NULL; fatal with the rule that is broken. */
 bool oaki_rules_hold(const char *broken);
+/* Debug builds only: is it the first call for the map since the last mark ended? True again at
+ * times, for one map in some hundred. */
+bool oaki_is_to_check(const void *map);
 
 #endif

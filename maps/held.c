@@ -47,7 +47,7 @@ static OAKI_NOINLINE void call_over(oaki_thread *t)
         oak_fatal("oakum: a finalizer or notifier began on one thread and ended on another");
 }
 
-/* What it calls may ask for on_full, too. */
+/* The functions that it calls may ask for on_full, too. */
 void oaki_held_over_now(void)
 {
     OAKI_REQUIRES_OUTSIDE();

@@ -2,8 +2,10 @@
  * functions call them when the map is whole again and no lock is held.
  *
  * A function that allocates a part of a map uses OAKI_PART. A structure with a lock holds functions
- * back from its enter to its leave (maplock.h). At its end a write calls oaki_held_again.
- * What runs there may use the map. So a write that returns a place in it finds the place again. */
+ * back from its enter to its leave (maplock.h). At its end a write calls oaki_held_retry, or
+ * oaki_held_again.
+ * A function that runs there may use the map, as other threads may. So a write that is done isn't
+ * done again; one that returns a place in the map finds the place again. */
 #ifndef OAKI_MAPS_HELD_H
 #define OAKI_MAPS_HELD_H
 
@@ -62,6 +64,12 @@ OAKI_INLINE bool oaki_held_again(const void *owner, bool failed)
 {
     return (oaki_held_any() && oaki_held_call_now(owner)) ||
            (OAKI_UNLIKELY(failed) && oaki_held_ran());
+}
+
+/* The same of a write that is over unless it has failed: is it to be done again? */
+OAKI_INLINE bool oaki_held_retry(const void *owner, bool failed)
+{
+    return oaki_held_again(owner, failed) && failed;
 }
 
 /* The same of a call that needs no room: on_full is left to the caller. */

@@ -244,7 +244,7 @@ static OAKI_NOINLINE void *add_rarely(oak_map *m, uint64_t hash, const void *key
     void *value = fill(t, e, key, key_cell, value_cell);
     AO_compiler_barrier();
     *tag = (uint8_t)oak_map_tag_(hash);
-    oaki_map_told(e);
+    oaki_map_note_write(e);
     OAKI_HOLD(key_cell);
     OAKI_HOLD(value_cell);
     m->len++;
@@ -254,9 +254,11 @@ static OAKI_NOINLINE void *add_rarely(oak_map *m, uint64_t hash, const void *key
 }
 
 /* A stop doesn't wait for a thread that isn't attached, so a write attaches its thread first. */
-static void begin_write(void)
+static void begin_write(const oak_map *m)
 {
     oaki_attach("a map is written");
+    OAKI_REQUIRES_SOUND_ONCE(m, oaki_map_check_inside(m));
+    (void)m;
 }
 
 /* slow: does the rare cases. */
@@ -278,7 +280,7 @@ OAKI_INLINE void *add(oak_map *m, uint64_t hash, const void *key,
     void *value = fill(t, e, key, NULL, NULL);
     AO_compiler_barrier();
     tags[slot] = (uint8_t)oak_map_tag_(hash);
-    oaki_map_told(e);
+    oaki_map_note_write(e);
     m->len++;
     m->moves++;
     m->busy = 0;
@@ -339,7 +341,7 @@ static OAKI_NOINLINE void *add_slow(oak_map *m, uint64_t hash, const void *key)
 void *oak_map_add_(oak_map *m, uint64_t hash, const void *key)
 {
     OAKI_REQUIRES_WRITE(m);
-    begin_write();
+    begin_write(m);
     if (OAKI_UNLIKELY(m->resizing)) return add_slow(m, hash, key);
     return add(m, hash, key, add_slow);
 }
@@ -352,7 +354,7 @@ void *oak_map_add_fresh_(oak_map *m, uint64_t hash, const void *key, oak_map_fre
     const oak_map_type *t = m->type;
     own_key own;
     key = keep_key(t, &own, key);
-    begin_write();
+    begin_write(m);
     oaki_held_forget();
     void *value = NULL;
     bool called = oaki_held_any(); /* left by such a put */
@@ -396,8 +398,8 @@ static size_t first_home(const oak_map *m, const struct oak_map_array_ *a, size_
 /* The groups from h to g keep the bit of the tag's kind only if another entry of that kind went
  * past them. The search goes from the chain's end to h, with the least home of the entries met so
  * far. */
-OAKI_NOINLINE void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g,
-                                   unsigned tag)
+OAKI_NOINLINE void oaki_map_forget_past(oak_map *m, const struct oak_map_array_ *a, size_t h,
+                                        size_t g, unsigned tag)
 {
     size_t end = g, first = SIZE_MAX;
     OAKI_REQUIRES_WRITE(m);
@@ -457,14 +459,14 @@ OAKI_NOINLINE void oaki_map_forget_hint(oak_map *m, size_t deletes)
 bool oak_map_remove_(oak_map *m, uint64_t hash, char *tag)
 {
     uint64_t p = oak_map_position_(hash);
-    begin_write();
+    begin_write(m);
     const struct oak_map_array_ *a = &m->array[p > m->last];
     size_t h = oaki_map_home(a, p), g = (size_t)(tag - a->tags) / OAKI_MAP_GROUP;
     OAKI_REQUIRES_WRITE(m);
     OAKI_ASSERT(m->len > 0 && h <= g && g < oaki_map_array_groups(m, p > m->last));
     OAKI_ASSERT((unsigned char)*tag == oak_map_tag_(hash));
     *tag = 0;
-    if (OAKI_UNLIKELY(g != h)) oaki_map_untell(m, a, h, g, oak_map_tag_(hash));
+    if (OAKI_UNLIKELY(g != h)) oaki_map_forget_past(m, a, h, g, oak_map_tag_(hash));
     m->len--;
     if (OAKI_LIKELY(m->more != NULL)) note_order(&m->more->deletes, p, m->len);
     if (OAKI_UNLIKELY(m->flags & OAKI_MAP_HINTED)) oaki_map_forget_hint(m, 1);
@@ -516,7 +518,7 @@ void oak_map_clear(oak_map *m)
 {
     if (!m) return;
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
-    begin_write();
+    begin_write(m);
     m->busy = 1;
     m->len = 0;
     m->flags &= OAKI_MAP_CELLS | OAKI_MAP_PART;

@@ -159,7 +159,7 @@ OAKI_INLINE char *oaki_map_entry(const oak_map *m, const struct oak_map_array_ *
 /* The tag of the entry at e was stored after the entry. A concurrent mark may have scanned the
  * segment in between. This write makes the entry's page dirty once more, so the page is
  * rescanned. */
-OAKI_INLINE void oaki_map_told(char *e)
+OAKI_INLINE void oaki_map_note_write(char *e)
 {
     AO_char_store_release((unsigned char *)e, *(unsigned char *)e);
 }
@@ -240,7 +240,8 @@ bool oaki_map_restore_tags(oak_map *m, size_t g);
 
 /* An entry of this tag and of home h has left group g, which lies behind h. Clears the bits in
  * between that no other entry needs. */
-void oaki_map_untell(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g, unsigned tag);
+void oaki_map_forget_past(oak_map *m, const struct oak_map_array_ *a, size_t h, size_t g,
+                          unsigned tag);
 /* hint_bits: log2 of the fewest groups that n entries fit into, within the heap's limit and the
  * machine's memory. slots_for: the slots of a single group for n entries, as bits. */
 unsigned oaki_map_hint_bits(const oaki_map_layout *l, size_t n);

@@ -331,8 +331,8 @@ uint8_t *oaki_map_take_slot(oak_map *m, unsigned i, uint64_t p, unsigned tag, ch
     }
     *past = g - home;
     for (; home < g; home++) {
-        uint8_t *told = oaki_map_tags(a, home) + OAK_MAP_SLOTS_;
-        *told = (uint8_t)(*told | oaki_map_class(tag));
+        uint8_t *crossed = oaki_map_tags(a, home) + OAK_MAP_SLOTS_;
+        *crossed = (uint8_t)(*crossed | oaki_map_class(tag));
     }
     *entry = oaki_map_entries(a, g, size) + oaki_ctz(free) * size;
     return oaki_map_tags(a, g) + oaki_ctz(free);

@@ -117,9 +117,10 @@ int oak_map_reserve(oak_map *m, size_t n)
     do {
         if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
         m->busy = 1;
+        OAKI_REQUIRES_SOUND_ONCE(m, oaki_map_check_inside(m));
         done = n <= m->len || (end_resize(m) && make_room(m, n));
         m->busy = 0;
-    } while (oaki_held_again(m, !done) && !done);
+    } while (oaki_held_retry(m, !done));
     if (done) return 0;
     errno = ENOMEM;
     return -1;
@@ -133,6 +134,7 @@ void oak_map_pass_begin_(oak_map_pass_ *p, oak_map *m)
     if (!m) return;
     if (m->busy) oak_map_misuse_(m, OAK_MAP_WRITE_);
     oaki_attach("a map is written");
+    OAKI_REQUIRES_SOUND_ONCE(m, oaki_map_check_inside(m));
     p->moves = m->moves;
     p->began = p->len = m->len;
 }
@@ -180,7 +182,7 @@ void oak_map_pass_drop_(oak_map_pass_ *p)
     size_t g = p->group - 1, home = home_of_current(p, g, tag);
     OAKI_ASSERT(tag && home <= g);
     p->tags[p->slot] = 0;
-    if (OAKI_UNLIKELY(home != g)) oaki_map_untell(m, &m->array[p->array], home, g, tag);
+    if (OAKI_UNLIKELY(home != g)) oaki_map_forget_past(m, &m->array[p->array], home, g, tag);
     m->len = --p->len;
     m->busy = 0;
 }

@@ -4,15 +4,28 @@
  * them; each entry is where its hash puts it. The last kind calls the type's hash. So inside a
  * write it is left out for keys that the map's user hashes or keeps elsewhere.
  *
- * Owns: nothing. Lock: none, as for a lookup. Bound: O(groups and entries). */
+ * Owns: in debug builds, the notes which maps were checked; they are atomic. Lock: none, as for a
+ * lookup. Bound: O(groups and entries). */
 #include "contract.h"
+#include "hash.h"
 #include "map.h"
+#include "runtime/heap.h"
 
 #ifdef OAKI_DEBUG
 bool oaki_rules_hold(const char *broken)
 {
     if (broken) oak_fatal("oakum: internal error: broken rule: %s", broken);
     return true;
+}
+
+bool oaki_is_to_check(const void *map)
+{
+    static AO_t noted[1024]; /* each a hash of a map's address and the number of the mark */
+    AO_t mixed = (AO_t)oaki_hash_u64((uintptr_t)map, AO_load(&oaki_the_heap.cycle)) | 1;
+    AO_t *place = &noted[(mixed >> 1) % OAKI_COUNT(noted)];
+    bool first = AO_load(place) != mixed;
+    if (first) AO_store(place, mixed);
+    return first;
 }
 #endif
 
@@ -91,11 +104,11 @@ static const char *check_group(const oak_map *m, unsigned i, size_t g, bool hash
 {
     const struct oak_map_array_ *a = &m->array[i];
     const uint8_t *tags = oaki_map_tags(a, g);
-    unsigned told = tags[OAK_MAP_SLOTS_], used = oaki_map_used(tags), must = 0;
+    unsigned noted = tags[OAK_MAP_SLOTS_], used = oaki_map_used(tags), must = 0;
     const char *broken = NULL;
     for (unsigned kind = 0; kind < 8; kind++) must |= (unsigned)(s->first[kind] <= g) << kind;
-    if (must & ~told) return "map: a group tells of every entry that went past it";
-    if (hashes && i == 0 && told != must) return "map: a group tells of no entry that isn't there";
+    if (must & ~noted) return "map: a group notes each entry that went past it";
+    if (hashes && i == 0 && noted != must) return "map: a group notes no entry that isn't there";
     if (used & ~(unsigned)a->slots) return "map: a slot that is used is one that there is";
     s->len += oaki_popcount(used);
     for (; hashes && used && !broken; used &= used - 1)

@@ -67,7 +67,7 @@ static bool copy_entry(const oak_map *c, char *to, const char *from, uint8_t *ta
     memcpy(to, entry, c->entry_size);
     AO_compiler_barrier();
     *tag = value;
-    oaki_map_told(to);
+    oaki_map_note_write(to);
     char *held = entry;
     OAKI_HOLD(held);
     return true;
@@ -94,8 +94,8 @@ static void copy_whole(const oak_map *c, char *to, const char *from, size_t byte
     AO_compiler_barrier();
     memcpy(tags, old, groups * OAKI_MAP_GROUP);
     if (!oaki_map_layout_of(c)->words) return;
-    for (size_t at = 0; at < bytes; at += PAGE) oaki_map_told(to + at);
-    oaki_map_told(to + bytes - 1);
+    for (size_t at = 0; at < bytes; at += PAGE) oaki_map_note_write(to + at);
+    oaki_map_note_write(to + bytes - 1);
 }
 
 static bool copy_segment(oak_map *c, const oak_map *m, unsigned i, size_t s)
@@ -182,6 +182,6 @@ oak_map *oak_map_copy(const oak_map *m)
         oaki_thread *t = oaki_held_begin();
         c = copy(m);
         oaki_held_end(t);
-    } while (oaki_held_again(m, !c) && !c);
+    } while (oaki_held_retry(m, !c));
     return c;
 }

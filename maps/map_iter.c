@@ -188,17 +188,17 @@ static bool is_crossed(const struct oak_map_array_ *a, size_t g)
 static bool note_crossers(oak_map_iter *it, const home *h)
 {
     const oak_map *m = it->map;
-    unsigned told = oaki_map_tags(h->a, h->g)[OAK_MAP_SLOTS_];
-    OAKI_ASSERT(told && it->count == 0);
+    unsigned past = oaki_map_tags(h->a, h->g)[OAK_MAP_SLOTS_];
+    OAKI_ASSERT(past && it->count == 0);
     it->count = OAK_MAP_SLOTS_;
-    for (size_t g = h->g; told;) {
+    for (size_t g = h->g; past;) {
         const uint8_t *tags = oaki_map_tags(h->a, ++g);
-        for (unsigned some = oaki_map_of_class(tags, told); some; some &= some - 1) {
+        for (unsigned some = oaki_map_of_class(tags, past); some; some &= some - 1) {
             const char *e = oaki_map_entry(m, h->a, g, oaki_ctz(some));
             if (position(m, e) >= h->hi) continue;
             if (!append(it, fingerprint(m, e), 0)) return false;
         }
-        told &= tags[OAK_MAP_SLOTS_];
+        past &= tags[OAK_MAP_SLOTS_];
     }
     return true;
 }

@@ -20,7 +20,7 @@ OAKI_INLINE void put_copy(oak_map *m, unsigned i, uint64_t p, const char *from, 
     oaki_map_copy_entry(to, from, m->entry_size);
     AO_compiler_barrier();
     *slot = tag;
-    oaki_map_told(to);
+    oaki_map_note_write(to);
 }
 
 void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag)
@@ -66,7 +66,7 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
     AO_compiler_barrier();
     for (unsigned k = 0; k < nhomes; k++) {
         memcpy(oaki_map_tags(to, home + k), copy[k], sizeof copy[k]);
-        oaki_map_told(place[k]);
+        oaki_map_note_write(place[k]);
     }
 }
 
@@ -152,7 +152,7 @@ static void move_overflow(oak_map *m, size_t h)
             oaki_map_move_entry(m, e, (uint8_t)tag);
             AO_compiler_barrier();
             tags[slot] = 0;
-            if (shrinks) oaki_map_untell(m, a, h, g, tag);
+            if (shrinks) oaki_map_forget_past(m, a, h, g, tag);
         }
         overflow &= tags[OAK_MAP_SLOTS_];
     }
@@ -239,7 +239,7 @@ static void put_back(oak_map *m, uint64_t lo, size_t from)
             OAKI_ASSERT(oaki_map_home(a, p) == from);
             put_copy(m, 1, p, e, (uint8_t)tag);
             tags[slot] = 0;
-            if (g != from) oaki_map_untell(m, a, from, g, tag);
+            if (g != from) oaki_map_forget_past(m, a, from, g, tag);
         }
         if (overflow == 0) break;
     }

@@ -69,7 +69,7 @@ OAKI_INLINE bool copy_group_as(oak_map *m, const oak_map_type *t, size_t size, c
         oaki_map_copy_entry(place, e, size);
         AO_compiler_barrier();
         there[oaki_ctz(free)] = tag;
-        if (scanned) oaki_map_told(place);
+        if (scanned) oaki_map_note_write(place);
     }
     return true;
 }

@@ -57,10 +57,10 @@ static bool is_kept(const oak_map *m)
 
 void oaki_map_set_limits(oak_map *m)
 {
-    size_t groups = (size_t)1 << m->bits, shrink = groups * SHRINK_NUM / 2;
+    size_t groups = (size_t)1 << m->bits, filled = groups * SHRINK_NUM / 2;
+    size_t shrink = oaki_map_is_whole(m) ? groups : filled;
     OAKI_ASSERT(m->bits == 63u - m->array[0].shift);
     m->limit = m->bits ? groups * OAKI_MAP_FILL / 2 : oaki_popcount(m->array[0].slots);
-    if (oaki_map_is_whole(m)) shrink = groups;
     /* the last delete from a kept array, too, comes to the library: it forgets a bad hash */
     m->shrink_at = !is_kept(m) ? shrink : m->more && m->more->bad_hash;
     m->flags &= (uint8_t)~(OAKI_MAP_SOON | OAKI_MAP_SOON_LESS);
@@ -69,7 +69,7 @@ void oaki_map_set_limits(oak_map *m)
         m->flags |= OAKI_MAP_SOON | OAKI_MAP_SOON_LESS;
     }
     if (m->flags & OAKI_MAP_HINTED) {
-        m->limit = shrink; /* from there on it counts as filled, and may shrink */
+        m->limit = OAKI_MIN(m->limit, filled); /* from there on it may shrink */
         m->shrink_at = 0;
     }
     OAKI_ASSERT(m->shrink_at < m->limit && (m->bits > 0 || m->shrink_at <= 1));

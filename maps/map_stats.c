@@ -99,6 +99,7 @@ static void count_entry(const oak_map *m, const struct oak_map_array_ *a, size_t
     sum->longest = OAKI_MAX(sum->longest, past + 1);
     const void *key = oaki_map_entry_key(m->type, e);
     sum->unfindable += !oak_map_equal_(m->type, key, key);
+    if (m->moves != sum->moves) oak_map_misuse_(m, OAK_MAP_READ_);
     if (hash == sum->counted && sum->entries > 1) return;
     const char *tags = (char *)oaki_map_tags(a, g);
     unsigned hit = oak_map_match_(tags, oak_map_tags_of_(hash));

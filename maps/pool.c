@@ -286,7 +286,7 @@ void oak_pool_put(oak_pool *p, void *obj)
     if (!obj) return;
     if (OAKI_UNLIKELY(!oaki_heap_contains(obj)))
         oak_fatal("oakum: oak_pool_put: %p is not a pointer into Oakum's heap", obj);
-    if (oaki_pool_debugging()) oaki_pool_check_double(p, obj);
+    if (oaki_pool_debugging() && oaki_attached()) oaki_pool_check_double(p, obj);
     OAKI_REQUIRES_OUTSIDE();
     if (p->reset) p->reset(obj, p->ctx);
     if (oaki_pool_debugging()) oaki_pool_check_reset(p, obj);

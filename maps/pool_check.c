@@ -118,7 +118,7 @@ void oak_pool_stats_read(const oak_pool *p, oak_pool_stats *out)
 {
     if (!out) return;
     *out = (oak_pool_stats){ 0 };
-    if (!p) return;
+    if (!p || !oaki_attached()) return; /* the stack keeps the magazines alive */
     out->gets = AO_load(&p->gets);
     out->puts = AO_load(&p->puts);
     for (size_t i = 0; i < OAKI_POOL_CELLS; i++)

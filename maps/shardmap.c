@@ -177,7 +177,7 @@ int oak_shardmap_put(oak_shardmap *m, const void *key, const void *value)
         else if (slot)
             memset(slot, 0, m->full->value_size);
         leave(s);
-    } while (oaki_held_again(m, !slot)); /* a handler may have cleared what is there */
+    } while (oaki_held_retry(m, !slot));
     return slot ? 0 : -1;
 }
 

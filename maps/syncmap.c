@@ -170,7 +170,7 @@ static int put(oak_syncmap *m, const void *key, void *value, bool replace, AO_t 
     oaki_held_forget();
     do {
         there = put_once(m, key, value, replace, v);
-    } while (oaki_held_again(m, there < 0) && there < 0);
+    } while (oaki_held_retry(m, there < 0));
     return there;
 }
 

@@ -57,7 +57,7 @@ int oak_weakkey_put(oak_weakkey *m, void *key, void *value)
         else
             result = -1;
         oaki_weakmap_leave(&m->w);
-    } while (oaki_held_again(m, result != 0));
+    } while (oaki_held_retry(m, result != 0));
     return result;
 }
 

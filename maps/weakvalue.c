@@ -52,7 +52,7 @@ static void *put(oak_weakvalue *m, const void *key, void *value, bool keep)
             if (handle && oaki_weakmap_set(&m->w, key, handle) == 0) there = value;
         }
         oaki_weakmap_leave(&m->w);
-    } while (oaki_held_again(m, !there));
+    } while (oaki_held_retry(m, !there));
     return there;
 }
 

@@ -118,6 +118,12 @@ oaki_timer *oaki_wheel_next(oaki_wheel *w, uint64_t now, size_t *budget)
     return NULL;
 }
 
+bool oaki_wheel_is_due(oaki_wheel *w, uint64_t now)
+{
+    uint64_t tick = now >> OAKI_WHEEL_TICK;
+    return tick >= w->now && (reached(w) || turn(w, tick));
+}
+
 const char *oaki_wheel_check(const oaki_wheel *w)
 {
     for (unsigned level = 0; level < LEVELS; level++)

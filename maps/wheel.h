@@ -43,6 +43,9 @@ void oaki_wheel_remove(oaki_timer *t);
  * the last one counts as the last one. */
 oaki_timer *oaki_wheel_next(oaki_wheel *w, uint64_t now, size_t *budget);
 
+/* Would oaki_wheel_next do a step with a budget? */
+bool oaki_wheel_is_due(oaki_wheel *w, uint64_t now);
+
 /* The rule that is broken, or NULL. O(timers). */
 const char *oaki_wheel_check(const oaki_wheel *w);
 

@@ -10,7 +10,8 @@
  * it, one at a time may; two at once are fatal where it is detected. A lock that another thread
  * holds at a fork stays held in the child, as any lock of a program does. Callbacks run with no
  * lock held, in the thread whose call made them due, and may use the cache. They may leave by an
- * exception or by longjmp, or end their thread. One that switches to another fiber must return on
+ * exception or by longjmp, or end their thread; what the call had yet to evict, the next put does.
+ * One that switches to another fiber must return on
  * the same thread, or leave by an exception. The key type's functions run under the lock. They must
  * not use the cache or another locked structure, and must return. Leaving them otherwise is fatal.
  *

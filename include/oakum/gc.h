@@ -22,9 +22,9 @@ OAK_API void oak_collect(void);
  * of page protection is left, also while collections are disabled. With 0 it does no work, and
  * returns the same.
  *
- * Longest call: twice the budget and one pause. What comes on top: functions of the program, a wait
- * for a pause or a part of a mark that is under way on another thread, and on a busy virtual
- * machine a slow call of the system. A cycle has two pauses, and short ones before the second; no
+ * Longest call: twice the budget and one pause. Functions of the program come on top, and a wait
+ * for another thread's pause or part of a mark. So does a slow call of the system, as on a busy
+ * virtual machine. A cycle has two pauses, and short ones before the second; no
  * call has more than one. The call with the last pause also removes all records of dead objects,
  * such as cleared weak references, while other threads run. Where no concurrent mark is possible,
  * or a whole mark fits the budget, the pause is the whole mark. None is possible if

@@ -178,7 +178,8 @@ typedef struct oak_map_stats {
 /** Fills *out; O(entries). Zeroes for NULL. */
 OAK_API void oak_map_stats_read(const oak_map *m, oak_map_stats *out);
 
-/** Sets the seed of the map's hash, so that a test can repeat a run. Fatal after the first put. */
+/** Sets the seed of the map's hash, so that a test can repeat a run. Fatal after the first put,
+ * reserve or clear. */
 OAK_API void oak_map_set_seed(oak_map *m, uint64_t seed);
 
 OAK_END_DECLS

@@ -59,7 +59,7 @@ OAK_API void oak_syncmap_range(const oak_syncmap *m,
                                bool (*fn)(const void *key, void *value, void *ctx), void *ctx);
 
 /** Returns the number of entries. It is exact without concurrent writes. Concurrent writes may or
- * may not be counted. */
+ * may not be counted; in a child, nor may those that other threads had under way at the fork. */
 OAK_API size_t oak_syncmap_len(const oak_syncmap *m);
 
 /** Deletes all entries, in constant time. The next collection frees the memory. */

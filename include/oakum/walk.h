@@ -49,7 +49,7 @@ OAK_API bool oak_object_read(const void *p, oak_object *out);
 /** Flags of a walk: which objects it includes. */
 enum {
     /* Also objects that the last mark has found dead, and whose memory isn't swept yet. They are
-     * unmarked and of unknown age. What they refer to may be gone. */
+     * unmarked and of unknown age. The objects that they refer to may be gone. */
     OAK_WALK_DEAD = 1
 };
 

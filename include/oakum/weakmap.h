@@ -58,9 +58,8 @@ OAK_API void oak_weakvalue_clear(oak_weakvalue *m);
 /** Returns the number of entries, including dead ones that are not removed yet. */
 OAK_API size_t oak_weakvalue_len(oak_weakvalue *m);
 
-/** Examines up to `budget` entries, and removes the dead ones. Returns whether entries are left
- * that were not examined since the last collection. For programs that don't use the map for a long
- * time. */
+/** Examines up to `budget` entries, and removes the dead ones. Returns false once all were examined
+ * since the last collection. For programs that don't use the map for a long time. */
 OAK_API bool oak_weakvalue_purge(oak_weakvalue *m, size_t budget);
 
 /** Calls fn with each entry whose value is alive, until it returns false. The key is a copy that is

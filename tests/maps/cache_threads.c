@@ -259,6 +259,45 @@ START_TEST(walks_of_two_stacks)
 }
 END_TEST
 
+static size_t leaves; /* evicted callbacks that leave */
+
+static void leave_when_evicted(oak_cache *of, const void *key, void *value, oak_cache_reason why,
+                               void *ctx)
+{
+    (void)of, (void)key, (void)value, (void)why, (void)ctx;
+    if (AO_fetch_and_add1(&told_count) < leaves) longjmp(out, 1);
+}
+
+/* The next put evicts what was left. */
+START_TEST(a_callback_that_leaves_a_clear_or_a_trim)
+{
+    oak_cache_config f = { .keys = &oak_map_u64_ptr, .max_entries = KEYS,
+                           .evicted = leave_when_evicted };
+    oak_cache_stats s;
+    test_heap_start(test_config());
+    ck_assert_ptr_nonnull(c = oak_cache_new(&f));
+    for (leaves = 0; leaves < 3; leaves++) {
+        for (uint64_t k = 0; k < KEYS; k++) (void)oak_cache_put(c, &k, c);
+        AO_store(&told_count, 0);
+        if (setjmp(out) == 0) (void)oak_cache_set_limit(c, 10, 0);
+        while (setjmp(out) != 0) continue;
+        ck_assert_int_eq(oak_cache_put(c, &(uint64_t){ KEYS }, c), 0);
+        oak_cache_stats_read(c, &s);
+        ck_assert_uint_eq(s.entries, 10);
+        ck_assert_uint_eq(AO_load(&told_count), KEYS + 1 - 10);
+        ck_assert_int_eq(oak_cache_set_limit(c, KEYS, 0), 0);
+        for (uint64_t k = 0; k < KEYS; k++) (void)oak_cache_put(c, &k, c);
+        AO_store(&told_count, 0);
+        if (setjmp(out) == 0) oak_cache_clear(c);
+        while (setjmp(out) != 0) continue;
+        ck_assert_int_eq(oak_cache_put(c, &(uint64_t){ KEYS }, c), 0);
+        ck_assert_uint_eq(AO_load(&told_count), KEYS);
+        AO_store(&told_count, leaves);
+        oak_cache_clear(c);
+    }
+}
+END_TEST
+
 static void switch_when_evicted(oak_cache *of, const void *key, void *value, oak_cache_reason why,
                                 void *ctx)
 {
@@ -386,6 +425,7 @@ Suite *suite_maps_cache_threads(void)
     tcase_add_test(tc, threads_share_a_cache);
     tcase_add_test(tc, callbacks_of_many_threads_are_not_in_each_other);
     tcase_add_test(tc, walks_of_two_stacks);
+    tcase_add_test(tc, a_callback_that_leaves_a_clear_or_a_trim);
     tcase_add_test(tc, evicted_callbacks_of_two_stacks);
     tcase_add_test(tc, a_callback_stays_on_its_thread);
     tcase_add_test(tc, a_forks_child_has_its_own_walks);

@@ -240,6 +240,20 @@ START_TEST(a_hinted_map_shrinks_too)
 }
 END_TEST
 
+/* Also of a map that is resized as a whole. */
+START_TEST(a_hint_of_a_small_map_lasts_until_a_fifth_is_full)
+{
+    begin(&oak_map_u64_u64);
+    w.m = oak_map_new(&oak_map_u64_u64, 1600);
+    grow_to(250);
+    for (uint64_t k = 0; k < 10; k++) ck_assert(oak_map_delete(w.m, &k));
+    oak_map_stats s;
+    oak_map_stats_read(w.m, &s);
+    ck_assert_uint_ge(s.groups, 128);
+    ck_assert_uint_eq(s.shrinks, 0);
+}
+END_TEST
+
 START_TEST(a_hint_outlives_a_few_deletes)
 {
     begin(&oak_map_u64_u64);
@@ -528,6 +542,7 @@ Suite *suite_maps_map_memory(void)
     tcase_add_test(tc, shrinking_follows_the_entries_there_are);
     tcase_add_loop_test(tc, a_hinted_map_shrinks_too, 0, 2);
     tcase_add_test(tc, a_hint_outlives_a_few_deletes);
+    tcase_add_test(tc, a_hint_of_a_small_map_lasts_until_a_fifth_is_full);
     tcase_add_test(tc, a_clear_releases_everything);
     tcase_add_test(tc, empty_and_small_maps);
     tcase_add_loop_test(tc, idle_in_mid_growth_costs_a_tenth_at_most, 0, 4);

@@ -1,6 +1,9 @@
 /* map_misuse.c - the default map used wrongly: writes that meet something else, functions of the
  * type's own that write, leave or collect, iterators of maps that are gone. Most meetings are made
  * in one thread, from inside hash or equal, so that nothing depends on timing. */
+#include "maps/classic.h"
+#include "maps/map.h"
+#include "runtime/options.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
 #include "tests/threads.h"
@@ -464,6 +467,66 @@ START_TEST(a_late_seed_and_a_handler_that_leaves)
 }
 END_TEST
 
+/* ---- a broken rule, with verify=1 ---- */
+
+#ifdef OAKI_DEBUG
+/* A write checks the map, if a mark has ended since it was checked. */
+static void break_and_write(void *collect)
+{
+    uint64_t k = 1000;
+    fill(10);
+    oaki_debug_switches.verify = 1; /* the start reads it from the environment */
+    oak_collect();
+    *(uint64_t *)oak_map_put(map, &k) = 0;
+    if (collect) oak_collect();
+    map->len++;
+    oak_map_put(map, &(uint64_t){ k + 1 });
+    _exit(3);
+}
+
+static void break_and_write_classic(void *arg)
+{
+    oak_classic_map *m = oak_classic_new(&oak_classic_int_int, 0);
+    oaki_debug_switches.verify = 1;
+    for (uint64_t k = 0; k < 4; k++) *(uint64_t *)oak_classic_put(m, &k) = k;
+    (void)arg;
+    oak_collect();
+    m->count++;
+    oak_classic_put(m, &(uint64_t){ 5 });
+    _exit(3);
+}
+
+static bool keep(const void *key, void *value, void *arg)
+{
+    return key && value && !arg;
+}
+
+static void reserve_or_pass(void *pass)
+{
+    fill(10);
+    oaki_debug_switches.verify = 1;
+    oak_collect();
+    map->len++;
+    if (pass) (void)oak_map_retain(map, keep, NULL);
+    else (void)oak_map_reserve(map, 12);
+    _exit(3);
+}
+
+START_TEST(the_first_write_after_a_mark_finds_a_broken_rule)
+{
+    static char yes;
+    const char *counted = "broken rule: map: there are as many entries as it has counted";
+    test_dies(break_and_write, &yes, counted);
+    test_dies(break_and_write_classic, &yes, "broken rule: classic: count is the number");
+    test_dies(reserve_or_pass, NULL, counted);
+    test_dies(reserve_or_pass, &yes, counted);
+    char out[512];
+    int status = test_capture(break_and_write, NULL, out, sizeof out);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 3, "%s", out); /* no second check */
+}
+END_TEST
+#endif
+
 Suite *suite_maps_map_misuse(void)
 {
     Suite *s = suite_create("maps_map_misuse");
@@ -476,6 +539,9 @@ Suite *suite_maps_map_misuse(void)
     tcase_add_loop_test(tc, an_iterator_whose_map_was_collected_ends_or_tells, 0,
                         OAKI_COUNT(losses));
     tcase_add_test(tc, a_late_seed_and_a_handler_that_leaves);
+#ifdef OAKI_DEBUG
+    tcase_add_test(tc, the_first_write_after_a_mark_finds_a_broken_rule);
+#endif
     suite_add_tcase(s, tc);
     return s;
 }

@@ -159,6 +159,32 @@ static void *write_all(void *arg)
     return NULL;
 }
 
+static AO_t ready;
+
+static void *make_and_iterate(void *arg)
+{
+    oak_map_iter it;
+    ck_assert_ptr_nonnull(oak_alloc(1)); /* attached */
+    AO_fetch_and_add1_full(&ready);
+    test_wait(&ready, 2);
+    oak_map *m = oak_map_new(&oak_map_u64_u64, 0);
+    ck_assert_ptr_nonnull(oak_map_put(m, &(uint64_t){ 1 }));
+    oak_map_iter_init(&it, m);
+    ck_assert(oak_map_iter_next(&it)); /* fatal for one that is no map's */
+    ck_assert(!oak_map_iter_next(&it));
+    return arg;
+}
+
+/* Each process has its first maps but once. */
+START_TEST(two_threads_make_the_first_maps)
+{
+    test_heap_start(test_config());
+    pthread_t other = test_start(make_and_iterate, NULL);
+    (void)make_and_iterate(NULL);
+    test_join(other);
+}
+END_TEST
+
 START_TEST(who_was_never_attached_may_write)
 {
     const writer *w = &writers[_i];
@@ -247,6 +273,7 @@ Suite *suite_maps_map_threads(void)
     Suite *s = suite_create("maps_map_threads");
     TCase *tc = tcase_create("threads");
     tcase_add_test(tc, segments_come_and_go_beside_a_collection);
+    tcase_add_loop_test(tc, two_threads_make_the_first_maps, 0, 60);
     tcase_add_loop_test(tc, who_was_never_attached_may_write, 0, OAKI_COUNT(writers));
     tcase_add_test(tc, who_adds_where_there_is_room_is_attached);
     tcase_add_test(tc, a_reader_holds_what_it_got);

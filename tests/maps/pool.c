@@ -55,6 +55,22 @@ static oak_pool_stats stats(void)
     return s;
 }
 
+static void *read_stats(void *arg)
+{
+    (void)arg;
+    ck_assert_uint_eq(stats().objects, 1);
+    ck_assert_ptr_nonnull(oaki_thread_self()); /* so no magazine goes meanwhile */
+    return NULL;
+}
+
+START_TEST(any_thread_may_read_statistics)
+{
+    pool = oak_pool_new(make, NULL, NULL);
+    oak_pool_put(pool, oak_pool_get(pool));
+    test_join(test_start(read_stats, NULL));
+}
+END_TEST
+
 /* ---- what it holds, and how long ---- */
 
 START_TEST(a_thread_gets_what_it_put_last)
@@ -472,6 +488,7 @@ Suite *suite_maps_pool(void)
     TCase *c = tcase_create("pool");
     tcase_add_checked_fixture(c, start, NULL);
     tcase_set_timeout(c, 60);
+    tcase_add_test(c, any_thread_may_read_statistics);
     tcase_add_test(c, a_thread_gets_what_it_put_last);
     tcase_add_test(c, an_idle_pool_holds_nothing_after_two_collections);
     tcase_add_test(c, use_between_collections_keeps_an_object);

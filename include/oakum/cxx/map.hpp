@@ -257,8 +257,8 @@ template <class K, class V, class Hash, class Equal> class table
     }
 
     /* Constructs the value only if the key is absent, and before the map is written. So the
-     * arguments may refer to other entries, and constructors may use the map. What they add for
-     * the key stays; `late` gets the value that was constructed in vain. */
+     * arguments may refer to other entries, and constructors may use the map. A value that they add
+     * for the key stays; `late` gets the value that was constructed in vain. */
     template <class Q, class... A> std::pair<void *, bool> add(Q &&key, A &&...args)
     {
         return add_or([](void *, void *) {}, std::forward<Q>(key), std::forward<A>(args)...);

@@ -105,12 +105,14 @@ template <class T> class root
 
 } // namespace oak
 
+namespace std
+{
+
 /** Hashes as the pointer. */
-template <class T> struct std::hash<oak::root<T>> {
-    std::size_t operator()(const oak::root<T> &r) const noexcept
-    {
-        return std::hash<T *>()(r.get());
-    }
+template <class T> struct hash<oak::root<T>> {
+    size_t operator()(const oak::root<T> &r) const noexcept { return hash<T *>()(r.get()); }
 };
+
+} // namespace std
 
 #endif
