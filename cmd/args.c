@@ -39,10 +39,8 @@ static size_t distance(const char *a, const char *b)
     return rows[n % 3][m];
 }
 
-/* A candidate that begins with the word; otherwise the one with the fewest edits, if these are few.
- */
-static const char *closest(const char *word, const char *(*candidate)(size_t i, const void *ctx),
-                           const void *ctx)
+const char *cmd_closest(const char *word, const char *(*candidate)(size_t i, const void *ctx),
+                        const void *ctx)
 {
     const char *best = NULL, *c;
     size_t best_distance = strlen(word) / 3 + 2;
@@ -61,7 +59,7 @@ static const char *closest(const char *word, const char *(*candidate)(size_t i, 
 void cmd_tell_unknown(const char *command, const char *what, const char *dashes, const char *word,
                       const char *(*candidate)(size_t i, const void *ctx), const void *ctx)
 {
-    const char *near = closest(word, candidate, ctx);
+    const char *near = cmd_closest(word, candidate, ctx);
 
     cmd_say(stderr, "%s: unknown %s '%s%s'", command, what, dashes, word);
     if (near != NULL)

@@ -69,11 +69,20 @@ bool cmd_parse_amount(const char *command, const char *option, const char *of_wh
 /* Print the help of all options, a line each. */
 void cmd_options_print(const cmd_option *options);
 
+/* A candidate that begins with the word; otherwise the one with the fewest edits, if these are few.
+ * candidate(i) returns NULL at the end of the list. Returns NULL if none is close. */
+const char *cmd_closest(const char *word, const char *(*candidate)(size_t i, const void *ctx),
+                        const void *ctx);
+
 /* Report an unknown word on stderr: "unknown WHAT 'WORD'". If a candidate is close to the word, it
- * is suggested. Both are shown behind `dashes`, "--" or "". candidate(i) returns NULL at the end of
- * the list. */
+ * is suggested. Both are shown behind `dashes`, "--" or "". */
 void cmd_tell_unknown(const char *command, const char *what, const char *dashes, const char *word,
                       const char *(*candidate)(size_t i, const void *ctx), const void *ctx);
+
+/* ---- the environment (variables.c) ---- */
+
+/* Write the variable of an option: OAKUM_ and the field's name in capitals, without its unit. */
+void cmd_variable_name(char *out, size_t n, const char *field);
 
 /* ---- shared by commands that read snapshots (snapshot.c) ---- */
 

@@ -9,8 +9,8 @@
 enum { OPT_JSON, OPT_COUNT, OPT_SECONDS, OPT_HELP };
 
 static const cmd_option options[] = {
-    { "json", 0, NULL, "print JSON" },
-    { "count", 0, "N", "show at most N types (20)" },
+    { "json", 0, NULL, "print JSON, of two snapshots" },
+    { "count", 0, "N", "show at most N types, or sites (20)" },
     { "seconds", 0, "N", "of a running program: time between two readings (10)" },
     { "help", 'h', NULL, "print this" },
     { NULL, 0, NULL, NULL },
@@ -127,7 +127,13 @@ int cmd_diff(int argc, char **argv)
 
     if (names == CMD_ARG_BAD) return CMD_USAGE;
     if (r.help) return help();
-    if (names == 1 && cmd_is_server(name[0]) && !r.json) return cmd_diff_live(name[0], r.seconds);
+    if (names == 1 && cmd_is_server(name[0])) {
+        if (!r.json) return cmd_diff_live(name[0], r.count, r.seconds);
+        fputs("oakum diff: --json is for two snapshots; of a running program, "
+              "'oakum profile --seconds=N -o FILE' saves the changes\n",
+              stderr);
+        return CMD_USAGE;
+    }
     if (names != 2) {
         fputs("oakum diff: wants two snapshots, or one running program; "
               "'oakum diff --help' tells more\n",

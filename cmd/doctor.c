@@ -169,6 +169,7 @@ static bool machine(cmd_findings *to)
     }
     kernel_ways(to);
     cmd_doctor_system(to, "", "self");
+    cmd_doctor_environment(to, "", "self");
     return true;
 }
 
@@ -253,6 +254,7 @@ static bool process(cmd_findings *to, const char *where)
                  "Process %ld has no debug server that answers.", pid);
     snprintf(path, sizeof(path), "%ld", pid);
     cmd_doctor_system(to, "", path);
+    cmd_doctor_environment(to, "", path);
     return true;
 }
 

@@ -26,4 +26,8 @@ void cmd_find(cmd_findings *to, cmd_level level, const char *name, const char *w
  * a folder of tests. process is a process id or "self". */
 void cmd_doctor_system(cmd_findings *to, const char *root, const char *process);
 
+/* Look at the names of Oakum's variables in the environment with which a process was started, as
+ * far as it can be read. root and process as above. */
+void cmd_doctor_environment(cmd_findings *to, const char *root, const char *process);
+
 #endif

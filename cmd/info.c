@@ -3,7 +3,6 @@
  * The options come from the table OAK_OPTIONS, so none can be missing here. */
 #include "cmd.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,21 +47,11 @@ static void format_tracking(char *out, size_t n, oak_tracking value)
     snprintf(out, n, "%s", names[value]);
 }
 
-static void environment_name(char *out, size_t n, const char *field)
-{
-    size_t at = (size_t)snprintf(out, n, "OAKUM_");
-
-    for (; *field != '\0' && at + 1 < n; field++) out[at++] = (char)toupper((unsigned char)*field);
-    out[at] = '\0';
-    if (at > 3 && (strcmp(out + at - 3, "_US") == 0 || strcmp(out + at - 3, "_MS") == 0))
-        out[at - 3] = '\0'; /* the unit */
-}
-
 static void put_option(const char *field, const char *value, const char *def, const char *text)
 {
     char name[64];
 
-    environment_name(name, sizeof(name), field);
+    cmd_variable_name(name, sizeof(name), field);
     printf("  %-24s %-10s %-10s %s%s\n", name, value, def, text,
            getenv(name) != NULL ? " (set in the environment)" : "");
 }

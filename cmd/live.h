@@ -48,7 +48,7 @@ int cmd_server_print(const char *command, const char *where, const char *path, u
 
 /* `oakum why` and `oakum diff` for a running program. */
 int cmd_why_live(const char *where, const char *address, bool json);
-int cmd_diff_live(const char *where, unsigned seconds);
+int cmd_diff_live(const char *where, unsigned count, unsigned seconds);
 
 /* Read the arguments of a command for one program, given by PID or URL. If *help is set, the
  * program may be missing. Returns false after a message on stderr. */

@@ -3,6 +3,7 @@
 #include "cmd.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int cmd_help(int argc, char **argv);
@@ -96,6 +97,17 @@ static int close_output(int status)
     return CMD_FAILED;
 }
 
+/* What the user has exported for programs is not for the command, which would write over a
+ * program's profile, or start a server. `oakum run` passes it on; `oakum leaks` runs scenarios. */
+static void forget_variables(const command *c)
+{
+    static const char *const names[] = { "OAKUM_PROFILE", "OAKUM_DEBUG_SERVE", "OAKUM_DETECTOR",
+                                         "OAKUM_GC_LOG" };
+
+    if (c->run == cmd_run || c->run == cmd_leaks) return;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) unsetenv(names[i]);
+}
+
 int main(int argc, char **argv)
 {
     const command *c;
@@ -106,5 +118,6 @@ int main(int argc, char **argv)
     }
     c = find(argv[1]);
     if (c == NULL) return unknown(argv[1]);
+    forget_variables(c);
     return close_output(c->run(argc - 1, argv + 1));
 }

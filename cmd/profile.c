@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SITES_MOST 4096
 #define WAIT_S 90 /* for an answer, besides the seconds that the request asks for */
 
 enum { OPT_OUTPUT, OPT_ALLOCS, OPT_SECONDS, OPT_COUNT, OPT_HELP };
@@ -34,7 +35,7 @@ static bool take(void *ctx, int option, const char *value)
     if (option == OPT_SECONDS)
         return cmd_parse_number("oakum profile", "seconds", CMD_SECONDS_MOST, value, &r->seconds);
     if (option != OPT_COUNT) return true;
-    return cmd_parse_number("oakum profile", "count", 4096, value, &r->count);
+    return cmd_parse_number("oakum profile", "count", SITES_MOST, value, &r->count);
 }
 
 static void help(void)
@@ -97,10 +98,11 @@ int cmd_why_live(const char *where, const char *address, bool json)
     return cmd_server_print("oakum why", where, path, WAIT_S);
 }
 
-int cmd_diff_live(const char *where, unsigned seconds)
+int cmd_diff_live(const char *where, unsigned count, unsigned seconds)
 {
     char path[128];
 
-    snprintf(path, sizeof(path), "/debug/pprof/profile-diff?debug=1&n=20&seconds=%u", seconds);
+    snprintf(path, sizeof(path), "/debug/pprof/profile-diff?debug=1&n=%u&seconds=%u",
+             count < SITES_MOST ? count : SITES_MOST, seconds);
     return cmd_server_print("oakum diff", where, path, WAIT_S + seconds);
 }

@@ -171,9 +171,11 @@ static bool tell_path(const char *name, const char *value, bool pattern)
     return told;
 }
 
-static bool tell_file(const char *name, const char *pattern)
+static bool tell_file(const char *name, const char *option, const char *pattern)
 {
-    return tell_path(name, pattern, true);
+    if (*pattern != '\0') return tell_path(name, pattern, true);
+    cmd_say(stderr, "%s: --%s= is empty: give a file\n", command, option);
+    return false;
 }
 
 static bool take_children(request *r, const char *value)
@@ -288,11 +290,12 @@ static bool take(request *r, int option, const char *value)
     case OPT_LEAKS: return true;
     case OPT_COLLECT: return tell("OAKUM_MALLOC_COLLECT", "1");
     case OPT_CHECK: return take_check(r, value ? value : "abort");
-    case OPT_PROFILE: return tell_file("OAKUM_MALLOC_PROFILE", value ? value : "oakum.%p.pb.gz");
+    case OPT_PROFILE:
+        return tell_file("OAKUM_MALLOC_PROFILE", "profile", value ? value : "oakum.%p.pb.gz");
     case OPT_GROWTH: return tell_number("OAKUM_MALLOC_GROWTH", "growth", 86400, value, 1000);
     case OPT_SERVE: return take_serve(value ? value : "1");
     case OPT_SIGNAL: return tell_signal(value);
-    case OPT_LOG: return tell_file("OAKUM_MALLOC_LOG", value);
+    case OPT_LOG: return tell_file("OAKUM_MALLOC_LOG", "log", value);
     case OPT_CHILDREN: return take_children(r, value);
     case OPT_STATUS:
         r->status = true;
@@ -302,9 +305,9 @@ static bool take(request *r, int option, const char *value)
     case OPT_ALL: return tell("OAKUM_MALLOC_ALL", "1");
     case OPT_QUIET: return tell("OAKUM_MALLOC_QUIET", "1");
     case OPT_SUPPRESSIONS: return take_suppressions(r, value);
-    case OPT_GENERATE: return tell_file("OAKUM_MALLOC_GEN_SUPPRESSIONS", value);
-    case OPT_JSON: return tell_file("OAKUM_MALLOC_JSON", value);
-    case OPT_JUNIT: return tell_file("OAKUM_MALLOC_JUNIT", value);
+    case OPT_GENERATE: return tell_file("OAKUM_MALLOC_GEN_SUPPRESSIONS", "gen-suppressions", value);
+    case OPT_JSON: return tell_file("OAKUM_MALLOC_JSON", "json", value);
+    case OPT_JUNIT: return tell_file("OAKUM_MALLOC_JUNIT", "junit", value);
     case OPT_VERBOSE: return tell("OAKUM_MALLOC_VERBOSE", "1");
     default: r->help = true; return true;
     }

@@ -257,10 +257,12 @@ static void put_edges_of(converter *c, size_t i, size_t *key)
     size_t npairs = 0;
     for (uint32_t j = 0; j < o->nedges; j++) {
         uint64_t node = node_of_object(c, e[j].target);
-        while (*key < s->keys.n && k[*key].object == i && k[*key].word < e[j].word) ++*key;
-        if (e[j].word == OAKI_SNAP_NOWHERE)
+        if (e[j].word == OAKI_SNAP_NOWHERE) {
             put_edge(c, EDGE_HIDDEN, j, node);
-        else if (*key < s->keys.n && k[*key].object == i && k[*key].word == e[j].word)
+            continue; /* keys of words behind it follow */
+        }
+        while (*key < s->keys.n && k[*key].object == i && k[*key].word < e[j].word) ++*key;
+        if (*key < s->keys.n && k[*key].object == i && k[*key].word == e[j].word)
             put_edge(c, EDGE_PROPERTY, string_of_key(c, *key), node);
         else
             put_edge(c, EDGE_ELEMENT, (uint64_t)e[j].word * 8, node);

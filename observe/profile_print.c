@@ -17,6 +17,7 @@ typedef struct printing {
     FILE *out;
     size_t left;
     double total[4]; /* by oak_profile_order */
+    double all;      /* of `order`; of changes, in both directions */
     oak_profile_order order;
 } printing;
 
@@ -79,9 +80,8 @@ static bool print_site(const oak_profile_site *s, void *ctx)
     print_bytes(p->out, mine[OAK_PROFILE_INUSE_BYTES]);
     fprintf(p->out, " %10lld  ", (long long)s->inuse_objects);
     print_bytes(p->out, mine[OAK_PROFILE_ALLOC_BYTES]);
-    double total = p->total[p->order];
     fprintf(p->out, " %12lld %6.2f%%  ", (long long)s->alloc_objects,
-            total != 0 ? 100 * mine[p->order] / total : 0);
+            p->all > 0 ? 100 * mine[p->order] / p->all : 0);
     for (size_t i = 0; i < OAKI_MIN(s->nframes, (size_t)FRAMES); i++) {
         if (i) fputs(" < ", p->out);
         print_frame(p->out, &s->frames[i]);
@@ -95,9 +95,11 @@ static void print_head(printing *p, const oak_profile *r)
 {
     static const char *const by[] = { "bytes in use", "objects in use", "bytes allocated",
                                       "objects allocated" };
-    for (size_t i = 0; i < r->n; i++)
+    for (size_t i = 0; i < r->n; i++) {
+        p->all += fabs(figure(&r->row[i].f, p->order));
         for (unsigned k = 0; k < 4; k++)
             p->total[k] += figure(&r->row[i].f, (oak_profile_order)k);
+    }
     fprintf(p->out, "heap profile: one byte in %zu, by %s; in use", r->rate, by[p->order]);
     print_bytes(p->out, p->total[OAK_PROFILE_INUSE_BYTES]);
     fprintf(p->out, " in %.0f objects, allocated", p->total[OAK_PROFILE_INUSE_OBJECTS]);

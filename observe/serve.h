@@ -4,7 +4,7 @@
  *   serve_listen.c  addresses of TCP, and their sockets
  *   serve_socket.c  the Unix socket and its folder
  *   serve_token.c   the token of TCP, and the cookie
- *   serve_accept.c  who gets a place
+ *   serve_accept.c  which clients get a place
  *   serve_loop.c    the thread for all input and output, and all calls of libmicrohttpd
  *   serve_peer.c    whether a client has gone
  *   serve_http.c    requests: refusals, routes, the answer's headers
@@ -262,7 +262,7 @@ void oaki_serve_loop_child(void);
 
 /* Is no place free for a client over TCP, or of the Unix socket (local)? */
 bool oaki_accept_is_full(bool local);
-/* Accepts those who wait, as long as there are places. */
+/* Accepts waiting clients, as long as there are places. */
 void oaki_accept_all(int listen_fd, bool local);
 /* Nobody can be accepted: says so once, and rests. */
 void oaki_accept_refused(int error);

@@ -1,4 +1,4 @@
-/* serve_accept.c - the places of the debug server's clients, and who gets one (serve.h).
+/* serve_accept.c - the places of the debug server, and which clients get one (serve.h).
  *
  * Owns: the clients' table, with serve_loop.c. Lock: none, it is the loop's thread's alone. Bound:
  * O(max_clients). */

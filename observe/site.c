@@ -421,6 +421,7 @@ const oaki_site *oaki_site_of(const void *obj)
 
 const oaki_site *oaki_site_by_id(uint32_t id)
 {
+    OAKI_REQUIRES_INSIDE();
     oaki_lock_acquire(&oaki_the_heap.observe_lock);
     const oaki_site *s = id < self.sites.len ? ((oaki_site **)self.sites.items)[id] : NULL;
     oaki_lock_release(&oaki_the_heap.observe_lock);

@@ -181,6 +181,19 @@ START_TEST(info_shows_every_option_with_its_value)
 }
 END_TEST
 
+START_TEST(variables_for_programs_are_not_the_command_s)
+{
+    char path[] = "/tmp/oakum-command-XXXXXX";
+
+    ck_assert_int_ge(mkstemp(path), 0);
+    ck_assert_int_eq(unlink(path), 0);
+    setenv("OAKUM_PROFILE", path, 1);
+    OAKUM("info");
+    ck_assert_int_eq(r.status, 0);
+    ck_assert_int_ne(access(path, F_OK), 0);
+}
+END_TEST
+
 START_TEST(info_says_why_marks_are_in_stops)
 {
     OAKUM("info");
@@ -422,6 +435,7 @@ Suite *suite_cmd_command(void)
     tcase_add_test(c, the_manual_begins_with_every_command);
     tcase_add_test(c, version_is_the_library_s);
     tcase_add_test(c, info_shows_every_option_with_its_value);
+    tcase_add_test(c, variables_for_programs_are_not_the_command_s);
     tcase_add_loop_test(c, info_says_what_is_decided_by, 0, (int)(sizeof hosts / sizeof *hosts));
     tcase_add_test(c, info_says_why_marks_are_in_stops);
     tcase_add_test(c, every_scenario_is_listed);

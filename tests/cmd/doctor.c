@@ -50,6 +50,7 @@ static void setup(void)
     put("/proc/7/limits", LIMITS("unlimited", "1024"));
     put("/proc/7/maps", "1\n2\n3\n");
     put("/proc/7/cgroup", "0::/a/b\n");
+    put("/proc/7/environ", "OAKUM_DECAY=0");
     put("/proc/sys/vm/overcommit_memory", "0\n");
     put("/proc/sys/vm/max_map_count", "65530\n");
     put("/proc/sys/kernel/yama/ptrace_scope", "1\n");
@@ -68,6 +69,7 @@ static void look(void)
 {
     found.n = 0;
     cmd_doctor_system(&found, root, "7");
+    cmd_doctor_environment(&found, root, "7");
 }
 
 /* Each line of the table changes one file; one finding is then of that level. */
@@ -84,6 +86,11 @@ static const struct {
     { "/proc/sys/vm/max_map_count", "1000\n", "mappings", CMD_WARN, "3 of at most 1000" },
     { "/proc/sys/vm/max_map_count", "3\n", "mappings", CMD_BAD, "3 of at most 3" },
     { "/proc/sys/vm/overcommit_memory", "2\n", "overcommit", CMD_WARN, "is 2" },
+    { "/proc/7/environ", "OAKUM_HEAPMAX=1G", "environment", CMD_WARN, "mean OAKUM_HEAP_MAX?" },
+    { "/proc/7/environ", "OAKUM_DECAY_MS=0", "environment", CMD_WARN, "mean OAKUM_DECAY?" },
+    { "/proc/7/environ", "OAKUM_FLAVOUR=1", "environment", CMD_WARN, "OAKUM_FLAVOUR is set." },
+    { "/proc/7/environ", "XOAKUM_FLAVOUR=1", "environment", CMD_FINE, "0 variables" },
+    { "/proc/7/environ", "OAKUM_MALLOC_LEAKS=1", "environment", CMD_FINE, "1 variable of" },
     { "/proc/sys/kernel/yama/ptrace_scope", "3\n", "ptrace", CMD_WARN, "is 3" },
     { "/sys/fs/cgroup/a/b/memory.max", "1000000000\n", "cgroup-memory", CMD_FINE, "1.0 GB" },
     { "/sys/fs/cgroup/a/memory.max", "1000000\n", "cgroup-memory", CMD_WARN, "1.0 MB" },
@@ -100,7 +107,7 @@ START_TEST(each_change_is_found)
 
     look();
     for (size_t i = 0; i < found.n; i++) ck_assert_int_eq(found.list[i].level, CMD_FINE);
-    ck_assert_uint_eq(found.n, 7);
+    ck_assert_uint_eq(found.n, 8);
     put(changes[_i].file, changes[_i].text);
     look();
     for (size_t i = 0; i < found.n; i++) {
@@ -113,6 +120,26 @@ START_TEST(each_change_is_found)
         hits++;
     }
     ck_assert_uint_eq(hits, 1);
+}
+END_TEST
+
+/* The name that the user has mistaken is behind 100,000 bytes of others. */
+START_TEST(a_long_environment_is_read_to_its_end)
+{
+    static char text[100000];
+    char path[256];
+    FILE *f;
+
+    memset(text, 'x', sizeof(text) - 1);
+    snprintf(path, sizeof(path), "%s/proc/7/environ", root);
+    f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(text, sizeof(text), 1, f), 1);
+    for (int i = 0; i < 100; i++) ck_assert_int_gt(fprintf(f, "OAKUM_PROFIL%d=1%c", i, '\0'), 0);
+    ck_assert_int_eq(fclose(f), 0);
+    look();
+    ck_assert_uint_eq(found.n, 11);
+    ck_assert_str_eq(found.list[10].what, "OAKUM_PROFIL3 is set; did you mean OAKUM_PROFILE?");
 }
 END_TEST
 
@@ -239,6 +266,7 @@ Suite *suite_cmd_doctor(void)
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, each_change_is_found, 0, sizeof(changes) / sizeof(changes[0]));
+    tcase_add_test(tc, a_long_environment_is_read_to_its_end);
     tcase_add_loop_test(tc, groups_of_version_1_are_read, 0, 3);
     tcase_add_test(tc, this_machine_is_looked_at);
     tcase_add_loop_test(tc, each_refusal_has_its_advice, 0, sizeof(refusals) / sizeof(refusals[0]));
