@@ -95,7 +95,9 @@ static OAKI_NOINLINE void *slow(size_t n, oaki_kind kind)
     void *p = NULL;
     if (OAKI_LIKELY(n <= FAST_MAX && !lgc_is_blocked())) {
         resume();
-        p = lgc_reuse_take(kind, oaki_class_small[(n + lgc.extra + 15) / 16]);
+        unsigned cls = oaki_class_small[(n + lgc.extra + 15) / 16];
+        p = lgc_reuse_take(kind, cls);
+        if (p) lgc_stats_reused(oaki_classes[cls].size);
     }
     return p ? p : lgc_alloc(n, kind, 0);
 }

@@ -104,7 +104,6 @@ static void start(void *ctx)
     (void)ctx;
     GC_start_callback_proc fn = lgc.start_callback;
     lgc_tags_judge();
-    GC_gc_no++;
     read_variables();
     tell(GC_EVENT_START);
     if (fn) fn();
@@ -154,9 +153,11 @@ OAKI_NOINLINE void lgc_tell_growth(void)
     if (GC_get_heap_size() >= AO_load(&self.heap_told) + GROWTH) tell_outside();
 }
 
+/* A collection counts from here on: who sees the new number finds its links cleared. */
 static void marked(void *ctx)
 {
     (void)ctx;
+    GC_gc_no++;
     lgc_toggle_marked();
     lgc_leak_marked();
     lgc_insides_marked();

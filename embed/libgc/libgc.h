@@ -218,6 +218,7 @@ bool lgc_is_displacement(size_t d);
 void lgc_stats_marked(void);             /* in the pause */
 void lgc_stats_cycle(uint64_t pause_ns); /* after the pause */
 void lgc_stats_freed(size_t bytes);      /* by GC_free */
+void lgc_stats_reused(size_t bytes);     /* one that GC_free has got is handed out again */
 
 /* ---- insides.c ---- */
 

@@ -174,6 +174,12 @@ void lgc_stats_freed(size_t bytes)
     AO_store(&self.freed, AO_load(&self.freed) + bytes);
 }
 
+/* The heap has counted the object when it was handed out first. Not atomic, as above. */
+void lgc_stats_reused(size_t bytes)
+{
+    AO_store(&self.told, AO_load(&self.told) + bytes);
+}
+
 void GC_incr_bytes_allocd(size_t n)
 {
     AO_fetch_and_add(&self.told, n);

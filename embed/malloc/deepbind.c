@@ -261,7 +261,7 @@ way oaki_dlopen_way(const char *file, int mode, const void *caller)
 {
     way w = { OAKI_REAL(dlopen), mode };
     if (!(mode & RTLD_DEEPBIND) || !file || !serves()) return w;
-    if (strchr(file, '/') || !has_path(caller))
+    if (!strchr(file, '$') && (strchr(file, '/') || !has_path(caller))) /* as $ORIGIN */
         w.open = open_deep;
     else
         w.mode &= ~RTLD_DEEPBIND;

@@ -8,17 +8,23 @@
  * libc keeps the stacks of some ended threads for new ones. Their contents are stale, so they are
  * no roots. Such a stack is recognized by the thread's descriptor at its end: the descriptor begins
  * with its own address, repeats it two words later, and has the stack's address. Only its vector of
- * thread-local blocks is a root, as the next thread will use it.
+ * thread-local blocks is a root, as the next thread will use it; and the thread's result, for the
+ * thread that joins it.
  *
  * Pages that were never touched are skipped. The kernel's page map shows them for private mappings.
- * For shared mappings in an image, mincore does, except for swapped pages.
+ * For shared mappings in an image, mincore does, except for swapped pages; and for all mappings, if
+ * the page map is another user's, as in a process that has changed its own.
+ *
+ * Above the first thread's first frame are the arguments and the environment.
  *
  * Owns: struct self, written once. Runs in an image: no lock, no malloc. Bound: O(mapped words in
  * touched pages). */
 #include "preload.h"
 #include "runtime/dlroots.h"
+#include "runtime/probe.h"
 #include "runtime/os.h"
 #include "runtime/track.h"
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -29,13 +35,17 @@
 
 #define DESCRIPTOR 2304                /* bytes of a descriptor in which the stack's address is */
 #define ABOVE ((uintptr_t)64 << 10)    /* the most bytes of a stack above the descriptor's start */
-#define PRESENT ((uint64_t)3 << 62)    /* page map entry: in memory or swapped */
+#define PRESENT ((uint64_t)1 << 63)    /* page map entry: in memory */
+#define SWAPPED ((uint64_t)1 << 62)    /* page map entry: swapped; or a guard (Linux 6.13) */
 #define OF_FILE ((uint64_t)1 << 61)    /* page map entry: unwritten page of a file, or shared */
 #define PAGES 512                      /* entries that are read at a time */
 
 static struct {
-    size_t tid; /* offset of a thread's id in its descriptor; 0: not known */
+    size_t tid;    /* offset of a thread's id in its descriptor; 0: not known */
+    size_t result; /* offset of its result; 0: not known */
 } self;
+
+extern void *__libc_stack_end; /* the first thread's stack pointer at program start */
 
 typedef struct pages {
     uint64_t entry[PAGES];
@@ -56,9 +66,13 @@ typedef struct walk {
     bool *failed; /* the system refused to tell of some pages */
 } walk;
 
-/* Find the offset of the thread id in a descriptor, from the first thread's. */
+/* Find the offset of the thread id in a descriptor, from the first thread's. The result is two
+ * words before the start routine, whose offset glibc exports for debuggers. */
 void oaki_maps_learn(void)
 {
+    static const char routine[] = "_thread_db_pthread_start_routine";
+    const uint32_t *field = dlvsym(RTLD_DEFAULT, routine, "GLIBC_PRIVATE");
+    if (field && field[2] < DESCRIPTOR) self.result = field[2] - 2 * sizeof(void *);
     const char *tp = oaki_thread_pointer();
     int tid = oaki_os_tid();
     for (size_t at = 64; at < 1024 && !self.tid; at += sizeof tid)
@@ -101,12 +115,18 @@ static bool is_attached(uintptr_t tp)
     return false;
 }
 
-/* Whether a descriptor is that of a live thread that isn't attached: its whole stack is a root. */
-static bool is_unknown(const uintptr_t *p)
+/* The id of a descriptor's thread; 0: it has ended, or the place isn't known; -1: it was joined. */
+static OAKI_NO_ASAN int tid_of(const uintptr_t *p)
 {
     int tid = 0;
     if (self.tid) memcpy(&tid, (const char *)p + self.tid, sizeof tid);
-    return tid > 0 && !is_attached((uintptr_t)p);
+    return tid;
+}
+
+/* Whether a descriptor is that of a live thread that isn't attached: its whole stack is a root. */
+static bool is_unknown(const uintptr_t *p)
+{
+    return tid_of(p) > 0 && !is_attached((uintptr_t)p);
 }
 
 static void give(const oaki_root *r, void *ctx)
@@ -124,6 +144,13 @@ static void give_rest(const walk *w, uintptr_t lo, uintptr_t hi)
                                         .hi = (const char *)hi });
 }
 
+/* The result of a thread that has ended, and may be joined. */
+static OAKI_NO_ASAN void give_result(const walk *w, const uintptr_t *p)
+{
+    uintptr_t at = (uintptr_t)p + self.result;
+    if (self.result && tid_of(p) == 0) give_rest(w, at, at + sizeof(void *));
+}
+
 /* Visit [lo, hi), whose pages exist, except for stacks of ended threads. */
 static OAKI_NO_ASAN void without_stacks(const walk *w, uintptr_t lo, uintptr_t hi)
 {
@@ -133,6 +160,7 @@ static OAKI_NO_ASAN void without_stacks(const walk *w, uintptr_t lo, uintptr_t h
         if (!is_descriptor(p) || !names_stack(p, hi, &stack) || is_unknown(p)) continue;
         if (stack.lo > lo) give_rest(w, lo, OAKI_MIN(stack.lo, at));
         give_rest(w, (uintptr_t)(p + 1), (uintptr_t)(p + 2));
+        give_result(w, p);
         lo = OAKI_MIN(stack.hi, hi);
         at = OAKI_MAX(at, OAKI_ALIGN_DOWN(lo, 64) - 64);
     }
@@ -151,15 +179,22 @@ static size_t are_touched(const walk *w, uintptr_t at, size_t n, bool *there)
     n = got > 0 ? (size_t)got / sizeof *entry : 0; /* 0: the kernel's own, as [vsyscall] */
     *w->failed |= got < 0;
     uint64_t wrong = w->written_once ? OF_FILE : 0;
-    for (size_t i = 0; i < n; i++) there[i] = (entry[i] & PRESENT) && !(entry[i] & wrong);
+    for (size_t i = 0; i < n; i++)
+        there[i] = !(entry[i] & wrong) &&
+                   ((entry[i] & PRESENT) ||
+                    ((entry[i] & SWAPPED) && oaki_probe((const char *)at + i * page)));
     return n;
 }
 
 static size_t are_in_memory(const walk *w, uintptr_t at, size_t n, bool *there)
 {
     unsigned char *in = w->pages->in;
-    bool known = !w->swaps && mincore((void *)at, n * oaki_os_page_size(), in) == 0;
-    for (size_t i = 0; i < n; i++) there[i] = !known || (in[i] & 1);
+    uintptr_t page = oaki_os_page_size();
+    bool known = !w->swaps && mincore((void *)at, n * page, in) == 0;
+    *w->failed |= !known && !w->shared; /* too many may be untouched */
+    for (size_t i = 0; i < n; i++)
+        there[i] = w->shared ? !known || (in[i] & 1)
+                             : known && (in[i] & 1) && oaki_probe((const char *)at + i * page);
     return n;
 }
 
@@ -169,12 +204,13 @@ static void touched_pages(const walk *w, uintptr_t lo, uintptr_t hi)
 {
     bool *there = w->pages->there;
     uintptr_t page = oaki_os_page_size(), from = 0;
-    for (uintptr_t at = lo; at < hi;) {
-        size_t want = OAKI_MIN((hi - at) / page, (size_t)PAGES);
-        size_t n = w->shared ? are_in_memory(w, at, want, there) : are_touched(w, at, want, there);
+    for (uintptr_t at = OAKI_ALIGN_DOWN(lo, page); at < hi;) {
+        size_t want = OAKI_MIN((hi - at + page - 1) / page, (size_t)PAGES);
+        bool mapped = w->shared || w->pagemap < 0;
+        size_t n = mapped ? are_in_memory(w, at, want, there) : are_touched(w, at, want, there);
         if (n == 0) break;
         for (size_t i = 0; i < n; i++, at += page) {
-            if (there[i] && !from) from = at;
+            if (there[i] && !from) from = OAKI_MAX(at, lo);
             if (!there[i] && from) {
                 without_stacks(w, from, at);
                 from = 0;
@@ -334,7 +370,9 @@ static void look_at(walk *w, char *line)
     w->written_once = line[1] != 'w' && !w->shared && *name != '\0';
     if (w->written_once && *name == '[' && !is_memory(name)) return;
     if (w->shared && line[1] != 'w' && !is_of_this_process(name)) return;
-    if (w->shared ? !is_shared_memory(name) : begins(name, "[stack") || is_device(name)) return;
+    if (w->shared ? !is_shared_memory(name) : is_device(name)) return;
+    if (begins(name, "[stack"))
+        lo = OAKI_MAX(lo, OAKI_ALIGN_DOWN((uintptr_t)__libc_stack_end, oaki_os_page_size()));
     without_own(w, lo, hi);
 }
 
@@ -356,7 +394,7 @@ bool oaki_maps_each(void (*fn)(const char *lo, const char *hi, void *ctx), void 
     w.swaps = swap_is_used();
     text *t = oaki_os_map_scratch(sizeof *t);
     w.own = oaki_own_sorted(&w.nown, &mapped);
-    bool can = t && w.own && w.pagemap >= 0 && (t->fd = open_own("/proc/thread-self/maps")) >= 0;
+    bool can = t && w.own && (t->fd = open_own("/proc/thread-self/maps")) >= 0;
     if (can) {
         w.pages = &t->pages;
         w.failed = &t->failed;

@@ -108,44 +108,82 @@ void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothrow *
 
 /* ---- delete ---- */
 
-NEW void _ZdlPv(void *p);
-NEW void _ZdaPv(void *p);
+/* The plain forms are aliases of functions that stay this file's if they are replaced. */
+#define IS(name) __attribute__((alias(#name)))
+
+OAKI_HIDDEN void own_delete(void *p);
+OAKI_HIDDEN void own_delete_array(void *p);
+OAKI_HIDDEN void own_delete_aligned(void *p, size_t align);
+OAKI_HIDDEN void own_delete_array_aligned(void *p, size_t align);
+
+NEW void _ZdlPv(void *p) IS(own_delete);
+NEW void _ZdaPv(void *p) IS(own_delete_array);
 NEW void _ZdlPvm(void *p, size_t n);
 NEW void _ZdaPvm(void *p, size_t n);
 NEW void _ZdlPvRKSt9nothrow_t(void *p, const nothrow *no);
 NEW void _ZdaPvRKSt9nothrow_t(void *p, const nothrow *no);
-NEW void _ZdlPvSt11align_val_t(void *p, size_t align);
-NEW void _ZdaPvSt11align_val_t(void *p, size_t align);
+NEW void _ZdlPvSt11align_val_t(void *p, size_t align) IS(own_delete_aligned);
+NEW void _ZdaPvSt11align_val_t(void *p, size_t align) IS(own_delete_array_aligned);
 NEW void _ZdlPvmSt11align_val_t(void *p, size_t n, size_t align);
 NEW void _ZdaPvmSt11align_val_t(void *p, size_t n, size_t align);
 NEW void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *p, size_t align, const nothrow *no);
 NEW void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *p, size_t align, const nothrow *no);
 
-void _ZdlPv(void *p)
+void own_delete(void *p)
 {
     free(p);
 }
 
-void _ZdaPv(void *p)
+void own_delete_array(void *p)
 {
     any_delete(p);
 }
 
-/* Whether the guard has reported that p is no live object. Objects that the program allocates in a
- * pool of its own are not in the heap, and not checked. */
-static bool is_dead(const void *p, size_t n)
+void own_delete_aligned(void *p, size_t align)
 {
-    return OAKI_UNLIKELY(oaki_guard.on) && oaki_guard_examine(p, n, "delete");
+    (void)align;
+    free(p);
+}
+
+void own_delete_array_aligned(void *p, size_t align)
+{
+    any_delete_aligned(p, align);
+}
+
+/* Whether the guard has reported that p is no live object. Objects that the program allocates in a
+ * pool of its own are not in the heap, and not checked. own: no operator that this form calls is
+ * the program's, which may put a header before what its new returns. */
+static bool is_dead(const void *p, size_t n, bool own)
+{
+    return OAKI_UNLIKELY(oaki_guard.on) && own && oaki_guard_examine(p, n, "delete");
+}
+
+/* The compiler takes names of two symbols for two addresses. */
+#define IS_OWN(any, own) __extension__({       \
+        uintptr_t address_ = (uintptr_t)(any); \
+        __asm__("" : "+r"(address_));          \
+        address_ == (uintptr_t)(own);          \
+    })
+
+static bool deletes(void)
+{
+    return IS_OWN(any_delete, own_delete);
+}
+
+static bool deletes_aligned(void)
+{
+    return IS_OWN(any_delete_aligned, own_delete_aligned);
 }
 
 void _ZdlPvm(void *p, size_t n)
 {
-    if (!is_dead(p, n)) any_delete(p);
+    if (!is_dead(p, n, deletes())) any_delete(p);
 }
 
 void _ZdaPvm(void *p, size_t n)
 {
-    if (!is_dead(p, n)) any_delete_array(p);
+    bool own = IS_OWN(any_delete_array, own_delete_array) && deletes();
+    if (!is_dead(p, n, own)) any_delete_array(p);
 }
 
 void _ZdlPvRKSt9nothrow_t(void *p, const nothrow *no)
@@ -160,25 +198,15 @@ void _ZdaPvRKSt9nothrow_t(void *p, const nothrow *no)
     any_delete_array(p);
 }
 
-void _ZdlPvSt11align_val_t(void *p, size_t align)
-{
-    (void)align;
-    free(p);
-}
-
-void _ZdaPvSt11align_val_t(void *p, size_t align)
-{
-    any_delete_aligned(p, align);
-}
-
 void _ZdlPvmSt11align_val_t(void *p, size_t n, size_t align)
 {
-    if (!is_dead(p, n)) any_delete_aligned(p, align);
+    if (!is_dead(p, n, deletes_aligned())) any_delete_aligned(p, align);
 }
 
 void _ZdaPvmSt11align_val_t(void *p, size_t n, size_t align)
 {
-    if (!is_dead(p, n)) any_delete_array_aligned(p, align);
+    bool own = IS_OWN(any_delete_array_aligned, own_delete_array_aligned) && deletes_aligned();
+    if (!is_dead(p, n, own)) any_delete_array_aligned(p, align);
 }
 
 void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *p, size_t align, const nothrow *no)

@@ -7,7 +7,7 @@
  * time, and memory of a peak goes back at once.
  *
  * Owns: oaki_freed, the bytes freed since the last time; what stays. Lock: none, all are atomic;
- * who sets the count of bytes to 0 has the turn. */
+ * the thread that sets the count of bytes to 0 has the turn. */
 #include "cache.h"
 #include "preload.h"
 #include "runtime/collector.h"

@@ -4,10 +4,12 @@
 /* ---- callbacks ---- */
 
 static long started;
+static GC_word number_at_start;
 
 static void on_start(void)
 {
     started++;
+    number_at_start = GC_get_gc_no();
 }
 
 static char events[64];
@@ -76,6 +78,7 @@ void test_collecting(void)
     say("start callback", GC_get_start_callback() == on_start);
     GC_gcollect();
     say("called", started > 0);
+    say("counted at the end", number_at_start < GC_get_gc_no());
     GC_set_start_callback(NULL);
     GC_set_on_collection_event(on_event);
     GC_gcollect();

@@ -220,12 +220,13 @@ static void *enumerate(void *bytes)
     return bytes;
 }
 
+char *checking_keeps; /* global, so that the compiler keeps it */
+
 void test_checking(void)
 {
-    static char *kept;
     pthread_t t[2];
     long whole = 0;
-    kept = GC_debug_malloc(LARGE, HERE);
+    checking_keeps = GC_debug_malloc(LARGE, HERE);
     alarm(100);
     GC_allow_register_threads();
     for (int i = 0; i < 2; i++) GC_pthread_create(&t[i], NULL, starts, NULL);

@@ -8,7 +8,9 @@
 static void freed(void)
 {
     GC_disable();
+    size_t all = GC_get_total_bytes();
     for (int i = 0; i < 5000; i++) GC_free(GC_malloc(200));
+    say("and counted when it is used again", GC_get_total_bytes() - all >= 900000);
     long bytes = (long)GC_get_expl_freed_bytes_since_gc();
     struct GC_prof_stats_s s;
     GC_get_prof_stats(&s, sizeof s);

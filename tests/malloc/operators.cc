@@ -1,7 +1,7 @@
 /* operators.cc - new and delete in all their forms, in a program and across a library's boundary;
  * what another allocator of the process gave, freed by name. tests/malloc/operators compiles it
  * several times over: with -DLIBRARY the library; with -DPOOL a program whose plain forms are its
- * own, on a pool; with -DCOUNTED on malloc. */
+ * own, on a pool; with -DCOUNTED on malloc; with -DHEADER there with a header before each. */
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -48,8 +48,13 @@ static inline void *kept(void *p)
     return p;
 }
 
-#if defined POOL || defined COUNTED
+#if defined POOL || defined COUNTED || defined HEADER
 static unsigned long news, deletes;
+#ifdef HEADER
+static const std::size_t header = 16;
+#elif defined COUNTED
+static const std::size_t header = 0;
+#endif
 alignas(16) static char pool[1 << 23];
 static std::size_t used;
 
@@ -61,9 +66,9 @@ void *operator new(std::size_t n)
     used += (n + 15) / 16 * 16;
     return pool + used - (n + 15) / 16 * 16;
 #else
-    void *p = std::malloc(n);
+    char *p = (char *)std::malloc(n + header);
     if (!p) throw std::bad_alloc();
-    return p;
+    return p + header;
 #endif
 }
 
@@ -73,7 +78,7 @@ void operator delete(void *p) noexcept
 #ifdef POOL
     CHECK(!p || ((char *)p >= pool && (char *)p < pool + sizeof pool));
 #else
-    std::free(p);
+    if (p) std::free((char *)p - header);
 #endif
 }
 #endif
@@ -145,7 +150,7 @@ static void failures()
         if (++handled == 3) std::set_new_handler(nullptr);
     });
     CHECK(!::operator new(much, std::nothrow));
-#if !defined POOL && !defined COUNTED
+#if !defined POOL && !defined COUNTED && !defined HEADER
     CHECK(handled == 3);
 #endif
     std::set_new_handler([] { throw std::bad_alloc(); });
@@ -204,7 +209,7 @@ int main(int c, char **v)
         forms();
         failures();
     }
-#if defined POOL || defined COUNTED
+#if defined POOL || defined COUNTED || defined HEADER
     CHECK(news > 4000 && deletes > 4000);
 #endif
     std::puts("fine");
