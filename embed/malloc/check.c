@@ -6,6 +6,7 @@
 #include "observe/guard.h"
 #include "observe/site.h"
 #include "preload.h"
+#include "roomy.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include <errno.h>
@@ -29,14 +30,20 @@ static void tell_line(const char *text)
     oaki_tell(line, OAKI_MIN(n, sizeof line - 1));
 }
 
-static void report(const oaki_guard_finding *f)
+static void tell(void *ctx)
 {
+    const oaki_guard_finding *f = *(const oaki_guard_finding **)ctx;
     char headline[400];
-    int saved = errno;
-    oaki_quiet_begin();
     (void)oaki_guard_headline(f, headline, sizeof headline);
     oaki_say("oakum: %s", headline);
     oaki_guard_explain(f, oaki_wanted.frames, tell_line);
+}
+
+static void report(const oaki_guard_finding *f)
+{
+    int saved = errno;
+    oaki_quiet_begin();
+    oaki_roomy_call(tell, &f);
     oaki_quiet_end();
     if (!oaki_guard.go_on)
         oak_fatal("oakum: the first error ends the program; --check=continue goes on");

@@ -13,6 +13,7 @@
 #include "cache.h"
 #include "preload.h"
 #include "report.h"
+#include "roomy.h"
 #include "runtime/observer.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
@@ -189,16 +190,22 @@ static void leave_it_to_reporter(void)
     for (;;) syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0);
 }
 
-static int report(int status, const char *own_sp)
+typedef struct ending {
+    int status;
+    const char *own_sp;
+} ending;
+
+static void report(void *ctx)
 {
     const oaki_asked *w = &oaki_wanted;
+    ending *e = ctx;
     bool can = oaki_can_enter_again();
     if (w->profile && can) oaki_save_profile(true);
     if (w->growth_ms && can) tell_growth();
-    if (w->check && can) status = oaki_check_end(status);
-    if (!w->leaks) return status;
-    bool clean = oaki_report_leaks(own_sp);
-    return !clean && w->error_exit ? w->error_exit : status;
+    if (w->check && can) e->status = oaki_check_end(e->status);
+    if (!w->leaks) return;
+    bool clean = oaki_report_leaks(e->own_sp);
+    if (!clean && w->error_exit) e->status = w->error_exit;
 }
 
 /* Report, and return the exit status. */
@@ -219,9 +226,10 @@ static int end(int status, const char *own_sp)
     }
     reports = AO_int_compare_and_swap_full(&self.reported, NOT_YET, BY_A_THREAD);
     leave_it_to_reporter();
-    if (reports) status = report(status, own_sp);
+    ending e = { status, own_sp };
+    if (reports) oaki_roomy_call(report, &e);
     oaki_seal_work_end();
-    return status;
+    return e.status;
 }
 
 /* The stack pointer of the thread that ends the program, at its call of exit. libc's frames between
