@@ -13,6 +13,7 @@
 #include "runtime/os.h"
 #include "runtime/ownstack.h"
 #include "runtime/print.h"
+#include "runtime/roomy.h"
 #include "shield.h"
 #include <dwarf.h>
 #include <elfutils/libdw.h>
@@ -64,6 +65,7 @@ static bool stack_suffices(void)
     const oaki_thread *t = oaki_thread_self();
     const oak_fiber *f = t ? t->fiber : NULL;
     if (f && sp >= f->lo && sp < f->hi) return sp - f->lo >= STACK_NEEDED;
+    if (oaki_roomy_left(sp) >= (size_t)STACK_NEEDED) return true;
     char *lo, *hi;
     oaki_ownstack(oaki_os_tid(), &lo, &hi);
     return lo && sp >= lo && sp < hi && sp - lo >= STACK_NEEDED;

@@ -6,9 +6,9 @@
 #include "observe/guard.h"
 #include "observe/site.h"
 #include "preload.h"
-#include "roomy.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
+#include "runtime/roomy.h"
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

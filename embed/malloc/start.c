@@ -13,12 +13,12 @@
 #include "cache.h"
 #include "preload.h"
 #include "report.h"
-#include "roomy.h"
 #include "runtime/observer.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 #include "runtime/room.h"
+#include "runtime/roomy.h"
 #include "tell.h"
 #include <dlfcn.h>
 #include <errno.h>

@@ -4,14 +4,16 @@
  * child that is forked meanwhile runs on it too. The thread's other stacks are as a scan expects
  * them: it takes this one for an unknown stack (runtime/stackroots.c).
  *
- * Owns nothing; no lock. Bound: two mappings. */
+ * Owns: the end of the calling thread's such stack. No lock. Bound: two mappings. */
 #include "roomy.h"
 
-#include "runtime/os.h"
+#include "os.h"
 
 #include <sys/mman.h>
 
 #define STACK ((size_t)1 << 20) /* the demangler's recursion is the deepest: 2,048 levels */
+
+static __thread char *lowest __attribute__((tls_model("initial-exec")));
 
 /* Calls fn(ctx) with the stack pointer at top, which is a multiple of 16. */
 void oaki_roomy_switch(void *ctx, void (*fn)(void *ctx), char *top);
@@ -76,6 +78,14 @@ void oaki_roomy_call(void (*fn)(void *ctx), void *ctx)
         return;
     }
     (void)mprotect(p, guard, PROT_NONE);
-    oaki_roomy_switch(ctx, fn, p + guard + STACK);
+    char *outer = lowest;
+    lowest = p + guard;
+    oaki_roomy_switch(ctx, fn, lowest + STACK);
+    lowest = outer;
     oaki_os_release(p, guard + STACK);
+}
+
+size_t oaki_roomy_left(const char *sp)
+{
+    return lowest && sp >= lowest && sp < lowest + STACK ? (size_t)(sp - lowest) : 0;
 }
