@@ -8,7 +8,7 @@
  * reaps it by its pid, with __WALL. A program that waits for any child with that flag may reap it
  * first. That does no harm, as the result is in the last frame.
  *
- * Owns: the images under way, each in the stack frames of its calling thread.
+ * Owns: the images under way, each in the stack frames of its calling thread; `closed`.
  * Lock: gc_lock, for the pause. Several threads may each have a child. */
 #include "image.h"
 
@@ -27,6 +27,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -61,6 +62,8 @@ struct oaki_image {
     size_t n; /* bytes in buf */
     char *buf;
 };
+
+static unsigned int closed; /* AO_int: pages of the heap may be unreadable (oaki_image_opens) */
 
 /* ---- queries of work ---- */
 
@@ -253,6 +256,19 @@ static void make_room(void)
     if (limited && used < h->reserved) syscall(SYS_munmap, h->base + used, h->reserved - used);
 }
 
+void oaki_image_opens(void)
+{
+    AO_int_store(&closed, 1);
+}
+
+/* Writable, too: the stack of the calling thread may be a block of the heap. */
+static void open_pages(void)
+{
+    const oaki_heap *h = &oaki_the_heap;
+    if (AO_int_load(&closed))
+        syscall(SYS_mprotect, h->base, AO_load(&h->used), PROT_READ | PROT_WRITE);
+}
+
 /* Prepares the child: no handlers of the program run, and the system kills the child first when
  * memory runs out. Uses bare system calls (child.h). */
 static void settle_in(pid_t parent, int fd, int keep)
@@ -263,6 +279,7 @@ static void settle_in(pid_t parent, int fd, int keep)
         syscall(SYS_rt_sigaction, faults[i], standard, NULL, sizeof(uint64_t));
     oaki_child_settle(parent);
     make_room();
+    open_pages();
     close_others(fd, keep);
     int oom = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (oom < 0) return;
@@ -484,7 +501,7 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
     if (pid < 0) {
         out->stopped = im->in_stop = true;
         oaki_concurrent_give_up();
-        *error = work_on(im);
+        *error = AO_int_load(&closed) ? EACCES : work_on(im);
         if (im->runs) oaki_os_release(im->runs, im->runs_mapped);
     }
     oaki_world_start(t);

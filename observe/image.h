@@ -48,13 +48,18 @@ typedef struct oaki_image_answer {
 #define OAKI_IMAGE_OWN_SP ((const char *)__builtin_frame_address(0) + 2 * sizeof(void *))
 
 /* Takes an image and runs work on it. Returns 0, or -1 with errno: the error that work returned,
- * ETIMEDOUT, EIO (the child died), ENOMEM, EBUSY (a thread didn't stop within 10 s). */
+ * ETIMEDOUT, EIO (the child died), ENOMEM, EBUSY (a thread didn't stop within 10 s), EACCES (pages
+ * are unreadable, and no fork is possible). */
 int oaki_image_take(const oaki_image_request *r, oaki_image_answer *out);
 void oaki_image_answer_free(oaki_image_answer *a);
 
 /* Takes an image whose answer is n bytes, and copies them to out. Sets *stopped as in the answer,
  * unless NULL. Returns 0, or -1 with errno. */
 int oaki_image_ask(const oaki_image_request *r, void *out, size_t n, bool *stopped);
+
+/* From now on pages of the heap may be unreadable, as the program protects them. Children open them
+ * for themselves. */
+void oaki_image_opens(void);
 
 /* ---- for work ---- */
 

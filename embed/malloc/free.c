@@ -85,6 +85,7 @@ void oaki_free_here(oaki_thread *t, void *p, size_t off)
     size_t size = s->size;
     if (OAKI_UNLIKELY(s->cls == OAKI_CLASS_LARGE || s->special)) {
         oaki_leave(t);
+        oaki_closed_open(p, size);
         oak_free(p);
     } else {
         if (OAKI_UNLIKELY(AO_char_load(&s->sampled) != 0)) h->sampler.on.freed(p);

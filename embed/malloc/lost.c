@@ -288,6 +288,7 @@ static bool free_slot(size_t off, bool plain)
     void *p = (void *)(h->base + off);
     if (plain == (s->guarded || s->special)) return false;
     if (plain && AO_char_load(&s->sampled)) h->sampler.on.freed(p);
+    if (plain && s->cls == OAKI_CLASS_LARGE) oaki_closed_open(p, s->size);
     if (plain) oaki_free_deferred(p);
     else oaki_free_here(oaki_tls_thread, p, off);
     return true;

@@ -211,6 +211,11 @@ bool oaki_sealed_strictly(void); /* only read, write and the thread's end are al
 /* Whether the program has ever kept memory out of forks: an image may lack it. */
 bool oaki_kept_from_forks(void);
 
+/* ---- closed.c ---- */
+
+/* Opens the pages of a block that is about to be free, if the program has closed any. */
+void oaki_closed_open(void *p, size_t n);
+
 /* ---- thread.c ---- */
 
 /* Whether there is an unattached thread: one of libc's own, or one made by clone. A pause doesn't

@@ -1,5 +1,5 @@
 /* rest.c - what refers to a block in a place that is easily missed, while much garbage is made and
- * collected: usage: rest result|environment|child|user|dumpable|guard|stack|namespace
+ * collected: usage: rest result|environment|child|user|dumpable|guard|stack|closed|namespace
  * Ends with 0 if the block is whole, 1 if not, 77 if the system can't do that. */
 #include <errno.h>
 #include <pthread.h>
@@ -147,6 +147,30 @@ static int stack(void)
     return wrong;
 }
 
+/* ---- a block with a page that the program closes ---- */
+
+/* Blocks are freed, and lost, with the page closed: the C library unmaps such ones. */
+static int closed(void)
+{
+    static char *kept;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 64 * page;
+    void *p;
+    for (int i = 0; i < 20; i++) {
+        if (posix_memalign(&p, page, n) != 0) return 2;
+        memset(p, 0, n);
+        if (mprotect((char *)p + page, page, PROT_NONE) != 0) return 2;
+        if (i == 0) kept = p;
+        else if (i % 2 == 0) free(p);
+    }
+    *(char **)(kept + 2 * page) = new_text();
+    make_garbage();
+    for (int i = 0; i < 20; i++) {
+        if (posix_memalign(&p, page, n) != 0) return 2;
+        memset(p, 'x', n);
+    }
+    return strcmp(*(char **)(kept + 2 * page), text) != 0;
+}
+
 /* ---- a process that begins a namespace ---- */
 
 static int begin_namespace(void)
@@ -170,6 +194,7 @@ int main(int argc, char **argv, char **variables)
     if (strcmp(what, "dumpable") == 0) return as_another(0);
     if (strcmp(what, "guard") == 0) return guard();
     if (strcmp(what, "stack") == 0) return stack();
+    if (strcmp(what, "closed") == 0) return closed();
     if (strcmp(what, "namespace") == 0) return begin_namespace();
     return 2;
 }
