@@ -1,5 +1,5 @@
-/* closed.c - pages of blocks that the program protects, such as the guard page of a coroutine's stack
- * from posix_memalign.
+/* closed.c - pages of blocks that the program protects, as the guard page of a coroutine's stack
+ * that is a block.
  *
  * The heap in an image has to be readable, so images are told of the first such page. The C library
  * unmaps a large block that is freed, with its protection. So its pages are opened here, before it
