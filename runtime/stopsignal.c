@@ -2,7 +2,7 @@
  * its target is alive.
  *
  * Owns: `self`, the disposition of the signal and of a spare one. Lock: threads_lock, of the stop;
- * handlers read `chained` without it.
+ * what the program has set (program, turn, chained) is read and written without it.
  * Bound: a few system calls each, none of which takes a lock of the host. */
 #include "stopsignal.h"
 #include "contract.h"
@@ -22,8 +22,8 @@ static struct {
     int signal;
     int spare; /* 0: not needed yet, -1: none */
     struct sigaction before; /* of the signal, before Oakum's start */
-    struct sigaction program[2]; /* handlers that the program has set since, by turns */
-    unsigned turn;
+    struct sigaction program[4]; /* dispositions that the program has set since, by turns */
+    unsigned int turn;           /* AO_int */
     AO_t chained; /* the last of them: const struct sigaction *, or 0 */
     pid_t pid; /* of the current stop */
     int way;   /* the way of sending: a filter may refuse one */
@@ -88,6 +88,18 @@ int oaki_stopsignal_init(void (*handler)(int, siginfo_t *, void *))
     return -1;
 }
 
+void oaki_stopsignal_chain(const struct sigaction *a, struct sigaction *old)
+{
+    const struct sigaction *last = (const struct sigaction *)AO_load_acquire(&self.chained);
+    struct sigaction *to = &self.program[0];
+    if (a) {
+        to += AO_int_fetch_and_add1(&self.turn) % OAKI_COUNT(self.program);
+        *to = *a;
+    }
+    if (old) *old = last ? *last : (struct sigaction){ .sa_handler = SIG_DFL };
+    if (a) AO_store_release(&self.chained, (AO_t)to);
+}
+
 /* Takes the signal again if the program has. Some reset all signals to the default, which ends the
  * process for this one, or ignore them. A handler of the program's is called for each signal that
  * no stop has sent. */
@@ -98,16 +110,14 @@ void oaki_stopsignal_refresh(void)
     OAKI_ASSERT(self.signal > 0);
     self.pid = oaki_os_pid();
     if (sigaction(self.signal, NULL, &now) != 0 || now.sa_sigaction == self.handler) return;
-    struct sigaction *a = &self.program[self.turn++ % OAKI_COUNT(self.program)];
-    *a = now;
-    AO_store_release(&self.chained, is_handled(a) ? (AO_t)a : 0);
+    oaki_stopsignal_chain(&now, NULL);
     (void)install(self.signal);
 }
 
 void oaki_stopsignal_pass_on(int sig, siginfo_t *info, void *context)
 {
     const struct sigaction *a = (const struct sigaction *)AO_load_acquire(&self.chained);
-    if (!a || sig != self.signal) return;
+    if (!a || sig != self.signal || !is_handled(a)) return;
     if (a->sa_flags & SA_SIGINFO) a->sa_sigaction(sig, info, context);
     else a->sa_handler(sig);
 }

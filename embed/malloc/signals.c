@@ -1,9 +1,9 @@
 /* signals.c - libc's signal functions, which keep the stop signal for Oakum. The program can
- * neither block, nor wait for, nor handle it.
+ * neither block nor wait for it.
  *
  * The stop signal is removed from each set of signals that the program passes to libc; libc does
- * the same with its own signals. A handler for it is not installed, and the program sees the
- * default action. Waits inside libc, and system calls that bypass libc, don't come here. If they
+ * the same with its own signals. A handler for it is not installed: Oakum's calls that for each
+ * signal that no stop has sent. Waits inside libc, and system calls that bypass libc, don't come here. If they
  * block the signal, a pause gives up (image.c).
  *
  * A disposition of SIGSEGV comes behind the guard's page mode (observe/guard.c).
@@ -15,6 +15,7 @@
 #include "observe/guard.h"
 #include "preload.h"
 #include "runtime/os.h"
+#include "runtime/stopsignal.h"
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -93,7 +94,9 @@ OAKI_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction
 {
     struct sigaction a;
     if (is_stop(sig)) {
-        if (old) memset(old, 0, sizeof *old);
+        struct sigaction was;
+        oaki_stopsignal_chain(act, &was);
+        if (old) *old = was;
         return 0;
     }
     if (act) {
@@ -114,10 +117,17 @@ static __sighandler_t after(int sig, __sighandler_t was)
     return old.sa_handler;
 }
 
+static __sighandler_t chain(int sig, __sighandler_t fn)
+{
+    struct sigaction a = { .sa_handler = fn, .sa_flags = SA_RESTART }, was;
+    (void)sigaction(sig, fn == SIG_HOLD ? NULL : &a, &was);
+    return was.sa_handler;
+}
+
 #define SET_HANDLER(name)                                                                          \
     OAKI_EXPORT __sighandler_t name(int sig, __sighandler_t fn)                                    \
     {                                                                                              \
-        return is_stop(sig) ? SIG_DFL : after(sig, REAL(name)(sig, fn));                           \
+        return is_stop(sig) ? chain(sig, fn) : after(sig, REAL(name)(sig, fn));                    \
     }
 
 __sighandler_t bsd_signal(int sig, __sighandler_t fn);
@@ -130,7 +140,9 @@ SET_HANDLER(sigset)
 
 OAKI_EXPORT int sigignore(int sig)
 {
-    return is_stop(sig) ? 0 : REAL(sigignore)(sig);
+    if (!is_stop(sig)) return REAL(sigignore)(sig);
+    (void)chain(sig, SIG_IGN);
+    return 0;
 }
 
 /* ---- alternate stacks ---- */

@@ -405,6 +405,33 @@ static void exit_on_smallest_stack(void)
     exit_on_stack(24 << 10);
 }
 
+static sig_atomic_t of_function, of_action;
+
+static void on_stop_signal(int sig)
+{
+    of_function += sig == SIGRTMAX - 1;
+}
+
+static void on_stop_signal_info(int sig, siginfo_t *info, void *context)
+{
+    of_action += sig == SIGRTMAX - 1 && info->si_signo == sig && context != NULL;
+}
+
+/* The signal that stops threads is the program's too. */
+static void handle_stop_signal(void)
+{
+    int sig = SIGRTMAX - 1;
+    struct sigaction a = { .sa_flags = SA_SIGINFO }, old;
+    a.sa_sigaction = on_stop_signal_info;
+    if (signal(sig, on_stop_signal) != SIG_DFL || raise(sig) != 0) exit(6);
+    if (sigaction(sig, &a, &old) != 0 || old.sa_handler != on_stop_signal) exit(7);
+    if (raise(sig) != 0 || raise(sig) != 0) exit(6);
+    if (sigaction(sig, NULL, &old) != 0 || old.sa_sigaction != on_stop_signal_info) exit(7);
+    if (signal(sig, SIG_IGN) == SIG_ERR || raise(sig) != 0) exit(8);
+    if (signal(sig, SIG_DFL) != SIG_IGN) exit(9);
+    exit(of_function == 1 && of_action == 2 ? 0 : 5);
+}
+
 int main(int argc, char **argv)
 {
     static const struct edge {
@@ -428,6 +455,7 @@ int main(int argc, char **argv)
                   { "dont-fork-malloced", dont_fork_malloced },
                   { "exit-small", exit_on_small_stack },
                   { "exit-smallest", exit_on_smallest_stack },
+                  { "stop-signal", handle_stop_signal },
                   { "starved", starved }, { "small-exit", small_exit }, { "secure", is_secure } };
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "exec") == 0) execute(argv + 2);
