@@ -3,8 +3,8 @@
  *
  * The stop signal is removed from each set of signals that the program passes to libc; libc does
  * the same with its own signals. A handler for it is not installed: Oakum's calls that for each
- * signal that no stop has sent. Waits inside libc, and system calls that bypass libc, don't come here. If they
- * block the signal, a pause gives up (image.c).
+ * signal that no stop has sent. Waits inside libc, and system calls that bypass libc, don't come
+ * here. If they block the signal, a pause gives up (image.c).
  *
  * A disposition of SIGSEGV comes behind the guard's page mode (observe/guard.c).
  *
