@@ -40,14 +40,15 @@ OAKI_INLINE void oaki_held_end(oaki_thread *t)
 OAKI_INLINE bool oaki_held_any(void)
 {
     const oaki_thread *t = oaki_tls_thread;
-    return t && OAKI_UNLIKELY(t->held.over || t->held.full > 0) && t->held.depth == 0;
+    if (!t || OAKI_LIKELY(!t->held.over && t->held.full == 0)) return false;
+    return t->held.full > 0 ? t->held.depth == t->held.asks : t->held.depth == 0;
 }
 
 /* At the beginning of a write: on_full has not been asked for. */
 OAKI_INLINE void oaki_held_forget(void)
 {
     oaki_thread *t = oaki_tls_thread;
-    if (!t || t->held.depth > 0) return;
+    if (!t || t->held.depth > t->held.asks) return;
     t->held.full = 0;
     t->held.ran = false;
     t->held.tries = 0;
@@ -79,7 +80,8 @@ OAKI_INLINE void oaki_held_over(void)
     if (OAKI_UNLIKELY(t && t->held.over) && t->held.depth == 0) oaki_held_over_now();
 }
 
-/* The functions of the program that run under a lock of a structure are not held back in. */
+/* Code of the program runs under the lock of a structure: until the other call, allocations ask for
+ * on_full at once, as nobody else would. What follows a collection stays held back. */
 oaki_held oaki_held_suspend(void);
 void oaki_held_resume(oaki_held was);
 

@@ -27,11 +27,12 @@ typedef struct oak_zone oak_zone;
  * collection has made none. Returns true to try again, and false to let the allocation fail with
  * ENOMEM.
  *
- * It runs on the allocating thread, with no lock held. It may call any function: free objects,
- * raise the limit. A map's write calls it when the map is whole again, and is then tried again as a
- * whole. A map's iterator doesn't call it. It must not leave by longjmp. An allocation is no
- * cancellation point, so functions called here aren't, either. Its own allocations and writes to
- * maps call no such function, in whatever zone they are: without room they fail. */
+ * It runs on the allocating thread, with no lock held but that of a structure whose callback, hash
+ * or equal function allocates: there it may not use that structure. It may call any function: free
+ * objects, raise the limit. A map's write calls it when the map is whole again, and is then tried
+ * again as a whole. A map's iterator doesn't call it. It must not leave by longjmp. An allocation
+ * is no cancellation point, so functions called here aren't, either. Its own allocations and writes
+ * to maps call no such function, in whatever zone they are: without room they fail. */
 typedef bool (*oak_zone_full)(oak_zone *z, size_t bytes, void *ctx);
 
 /** Options of a new zone. All zero is the default. */

@@ -1,5 +1,6 @@
 /* held_done.c - a put that is done isn't done again because on_full says that there is room now:
- * other threads, and the handler itself, have seen it. */
+ * other threads, and the handler itself, have seen it. And what waits while a callback runs under a
+ * lock. */
 #include "tests/heap.h"
 
 #include <check.h>
@@ -84,6 +85,87 @@ START_TEST(a_nan_is_put_once_in_a_part)
 }
 END_TEST
 
+/* ---- under a structure's lock ---- */
+
+static oak_shardmap *sharded;
+static size_t finalized, finalized_inside;
+static bool inside;
+
+/* Uses the structure, which would be the end of the program under its lock. */
+static void use_it(void *obj, void *ctx)
+{
+    uint64_t key = 1;
+    (void)obj, (void)ctx;
+    finalized++;
+    finalized_inside += inside;
+    ck_assert_int_eq(oak_shardmap_put(sharded, &key, &key), 0);
+}
+
+static void notify(void)
+{
+    (void)oak_finalizers_run();
+}
+
+static void drop_objects(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_eq(oak_finalizer_set(oak_alloc(64), use_it, NULL), 0);
+}
+
+/* Finalizers are due inside, and another map is written there. */
+static bool collects(void *v, bool there, void *ctx)
+{
+    oak_map *other = ctx;
+    (void)there;
+    inside = true;
+    oak_collect();
+    for (uint64_t i = 0; i < 1000; i++) ck_assert_ptr_nonnull(oak_map_put(other, &i));
+    inside = false;
+    *(uint64_t *)v = 7;
+    return true;
+}
+
+START_TEST(finalizers_wait_until_a_callback_under_a_lock_is_over)
+{
+    uint64_t key = 3;
+    oak_config c = test_config();
+    c.finalizer_thread = c.concurrent = 0;
+    test_heap_start(c);
+    sharded = oak_shardmap_new(&oak_map_u64_u64, 1, 0);
+    oak_map *other = oak_map_new(&oak_map_u64_u64, 0);
+    (void)oak_finalizer_notify(notify);
+    test_away(drop_objects, NULL);
+    ck_assert_int_eq(oak_shardmap_update(sharded, &key, collects, other), 0);
+    ck_assert_uint_gt(finalized, 90);
+    ck_assert_uint_eq(finalized_inside, 0);
+    ck_assert_uint_eq(oak_map_len(other), 1000);
+    ck_assert(oak_shardmap_get(sharded, &key, &key) && key == 7);
+}
+END_TEST
+
+/* The callback's own allocations are its own to fail, so the handler is asked at once. */
+static bool fills(void *v, bool there, void *ctx)
+{
+    oak_map *other = ctx;
+    (void)v, (void)there;
+    for (uint64_t i = 0; i < MANY; i++) ck_assert_ptr_nonnull(oak_map_put(other, &i));
+    return true;
+}
+
+START_TEST(a_callback_under_a_lock_asks_for_room)
+{
+    uint64_t key = 3;
+    start(raises);
+    sharded = oak_shardmap_new(&oak_map_u64_u64, 1, 0);
+    oak_map *other = oak_map_new(&oak_map_u64_u64, 0);
+    ck_assert_int_eq(oak_shardmap_update(sharded, &key, fills, other), 0);
+    oak_zone_leave(zone);
+    ck_assert_uint_gt(calls, 0);
+    ck_assert_uint_eq(oak_map_len(other), MANY);
+}
+END_TEST
+
 Suite *suite_maps_held_done(void)
 {
     Suite *s = suite_create("maps_held_done");
@@ -91,6 +173,8 @@ Suite *suite_maps_held_done(void)
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, what_the_handler_evicts_does_not_come_back, 0, 2);
     tcase_add_test(t, a_nan_is_put_once_in_a_part);
+    tcase_add_test(t, finalizers_wait_until_a_callback_under_a_lock_is_over);
+    tcase_add_test(t, a_callback_under_a_lock_asks_for_room);
     suite_add_tcase(s, t);
     return s;
 }
