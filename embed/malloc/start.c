@@ -411,8 +411,10 @@ OAKI_EXPORT int __libc_start_main(int (*main)(int, char **, char **), int argc, 
 {
     start_main *real;
     *(void **)&real = dlsym(RTLD_NEXT, "__libc_start_main");
-    if (!environ) environ = argv + argc + 1;
+    bool cleared = !environ; /* by a library's constructor: Oakum's variables are still there */
+    if (cleared) environ = argv + argc + 1;
     begin(argv + argc + 1);
+    if (cleared) environ = NULL;
     program = main;
     return real(run_main, argc, argv, init, fini, rtld_fini, stack_end);
 }

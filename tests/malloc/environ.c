@@ -1,5 +1,6 @@
 /* environ - a program that finds the kernel's auxiliary vector by itself, behind its environment:
- * environ [NAME...]. It must be what libc and the kernel say, and none of these variables there. */
+ * environ [NAME...]. It must be what libc and the kernel say, and none of these variables there.
+ * environ --cleared: libc has no variables at all. */
 #include <elf.h>
 #include <link.h>
 #include <stdio.h>
@@ -48,6 +49,8 @@ static int has(char **list, const char *name)
 int main(int argc, char **argv, char **envp)
 {
     char **kernels = argv + argc + 1;
+    if (argc == 2 && strcmp(argv[1], "--cleared") == 0)
+        return environ ? wrong("some came back") : 0;
     for (int i = 1; i < argc; i++)
         if (has(environ, argv[i]) || has(kernels, argv[i])) return wrong(argv[i]);
     if (!has(environ, "OAKUM_KEPT=1") || !getenv("OAKUM_KEPT")) return wrong("one has gone");
