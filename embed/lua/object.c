@@ -40,6 +40,7 @@ typedef struct proxy {
     uintptr_t hidden; /* the object's address, inverted; 0: the object is dropped */
     void *plain;      /* the object's address while it is Lua's; else NULL */
     bool asked;       /* the host has got the object from Lua while it was held */
+    bool revived;     /* held again between Lua's finding the proxy dead and its __gc */
 } proxy;
 
 /* Keys of the registry: the weak table of all proxies by inverted address, the table of held ones,
@@ -124,6 +125,20 @@ static void released(void *object, void *ctx)
     if (!AO_load_full(&s->open)) AO_store_full(&s->released, 0); /* nobody will pop it */
 }
 
+/* Of the proxy at the top of the stack. Another finalizer may have got a dead proxy. Lua has taken
+ * it out of weak tables, and is yet to call its __gc. */
+static void revive_if_dead(lua_State *L, proxy *p)
+{
+    void *key = hide(object_of(p));
+    push_all(L);
+    if (lua_rawgetp(L, -1, key) == LUA_TNIL) {
+        lua_pushvalue(L, -3);
+        lua_rawsetp(L, -3, key);
+        p->revived = true;
+    }
+    lua_pop(L, 2);
+}
+
 /* Hold the object of the proxy at the top of the stack. */
 static void hold(lua_State *L, oaki_lua *s, proxy *p)
 {
@@ -134,6 +149,7 @@ static void hold(lua_State *L, oaki_lua *s, proxy *p)
     lua_pushvalue(L, -2);
     lua_rawsetp(L, -2, hide(object));
     lua_pop(L, 1);
+    revive_if_dead(L, p);
     if (oak_finalizer_set(object, released, s) != 0) return; /* its proxy keeps it */
     p->plain = NULL;
     s->held++;
@@ -241,13 +257,19 @@ static proxy *as_proxy(lua_State *L, int idx)
 }
 
 /* The __gc of a proxy: the proxy is dead, or the state is being closed. In the latter case the
- * object may still be held. */
+ * object may still be held. A proxy that was revived lives on, and has to be set up again. */
 static int proxy_gc(lua_State *L)
 {
     oaki_lua *s = oaki_lua_of(L);
     proxy *p = as_proxy(L, 1);
     void *object = p ? object_of(p) : NULL;
     if (!s || !object) return 0;
+    if (p->revived) {
+        p->revived = false;
+        lua_getmetatable(L, 1);
+        lua_setmetatable(L, 1);
+        return 0;
+    }
     if (!p->plain) {
         (void)oak_finalizer_set(object, NULL, NULL);
         s->held--;

@@ -254,6 +254,32 @@ START_TEST(what_the_host_has_stays_with_what_is_in_its_slots)
 }
 END_TEST
 
+/* A finalizer of Lua's gives the host an object whose proxy is as dead as the finalizer's own. */
+START_TEST(what_a_finalizer_gives_the_host_stays)
+{
+    lua_State *L = state();
+    run(L, "local o = object(7); o:set({ 'kept' })\n"
+           "x = setmetatable({ o = o }, { __gc = function(x) hold(x.o) end })");
+    ck_assert_uint_eq(left(L), 1);
+    for (int i = 0; i < 3; i++) {
+        run(L, "x = nil collectgarbage() collectgarbage()");
+        ck_assert_uint_eq(left(L), 1);
+        ck_assert_ptr_nonnull(held);
+        ck_assert_int_eq(held->number, 7);
+        oak_lua_pushobject(L, held);
+        ck_assert(lua_isuserdata(L, -1));
+        lua_setglobal(L, "o");
+        held = NULL;
+        run(L, "assert(o:get()[1] == 'kept')\n"
+               "x = setmetatable({ o = o }, { __gc = function(x) hold(x.o) end }) o = nil");
+        ck_assert_uint_eq(left(L), 1);
+    }
+    run(L, "getmetatable(x).__gc = nil x = nil");
+    ck_assert_uint_eq(left(L), 0);
+    lua_close(L);
+}
+END_TEST
+
 /* A pointer of the host's from one to another keeps the other's slots. */
 START_TEST(a_pointer_between_two_counts)
 {
@@ -468,6 +494,7 @@ Suite *suite_embed_lua_object(void)
     tcase_add_test(tc, a_finalizer_takes_proxies_only);
     tcase_add_test(tc, what_lua_has_stays_with_what_is_in_its_slots);
     tcase_add_test(tc, what_the_host_has_stays_with_what_is_in_its_slots);
+    tcase_add_test(tc, what_a_finalizer_gives_the_host_stays);
     tcase_add_test(tc, a_pointer_between_two_counts);
     tcase_add_test(tc, an_object_outlives_its_state);
     tcase_add_test(tc, a_fork_beside_finalizers_leaves_a_state_that_works);
