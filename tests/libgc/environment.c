@@ -1,5 +1,8 @@
 /* environment.c - what the variables GC_* change: a part is run under each of them (compare). */
 #include "api.h"
+#include <pthread.h>
+#include <semaphore.h>
+#include <unistd.h>
 
 void test_environment(void)
 {
@@ -77,20 +80,42 @@ void test_limit(void)
 }
 
 static long described;
+static sem_t asked, answered;
 
+/* Needs another thread, which is to run, and the allocator of the C library. */
 static void describe(void *obj, char *out)
 {
-    described += GC_base(obj) != NULL;
-    memcpy(out, "a leaked thing", 15);
+    sem_post(&asked);
+    while (sem_wait(&answered) != 0) continue;
+    described += GC_base(obj) != NULL && *(char *)obj == 'x';
+    char *text = strdup("a leaked thing");
+    memcpy(out, text, 15);
+    free(text);
+}
+
+static void *answers(void *arg)
+{
+    for (;;) {
+        while (sem_wait(&asked) != 0) continue;
+        sem_post(&answered);
+    }
+    return arg;
 }
 
 static NOINLINE void leak(void)
 {
-    for (int i = 0; i < 20; i++) GC_reachable_here(GC_debug_malloc(100, "leak.c", 3));
+    for (int i = 0; i < 20; i++)
+        GC_reachable_here(memset(GC_debug_malloc(100, "leak.c", 3), 'x', 100));
 }
 
 void test_leaking(void)
 {
+    pthread_t t;
+    sem_init(&asked, 0, 0);
+    sem_init(&answered, 0, 0);
+    GC_allow_register_threads();
+    GC_pthread_create(&t, NULL, answers, NULL);
+    alarm(100);
     GC_register_describe_type_fn(1, describe);
     leak();
     collect();
