@@ -150,6 +150,27 @@ void test_dumping(void)
     printed("a dump that starts the library", dump_named);
 }
 
+static void *dump_all(void *arg)
+{
+    GC_dump();
+    dump_named();
+    GC_dump_regions();
+    GC_dump_finalization();
+    return arg;
+}
+
+static void dump_locked(void)
+{
+    GC_call_with_alloc_lock(dump_all, NULL);
+}
+
+static void dump_stopped(void)
+{
+    GC_stop_world_external();
+    dump_all(NULL);
+    GC_start_world_external();
+}
+
 static void warn(void)
 {
     GC_get_warn_proc()("GC Warning: a number: %lu\n", 5);
@@ -170,6 +191,8 @@ void test_dumps(void)
     printed("a named dump", dump_named);
     printed("regions", GC_dump_regions);
     printed("finalization", GC_dump_finalization);
+    printed("with the allocation lock", dump_locked);
+    printed("with the world stopped", dump_stopped);
     printed("a warning", warn);
     printed("a warning that is ignored", ignore);
 }
