@@ -1,9 +1,10 @@
 /* debug.c - checked objects, which have a note of the allocating code and a guard at their end.
  *
- * The note is at the end of the object's slot. The bytes between the requested size and the note
+ * The note is at the end of the object's slot. The words between the requested size and the note
  * are filled with a pattern. GC_debug_free and each GC_gcollect check it, and so find writes beyond
- * the end. There is no header: the address is the slot's start. Checked objects have types of their
- * own, by which they are recognized.
+ * the end. As in libgc, a word that the size ends in is zero to its end, and may be used whole.
+ * There is no header: the address is the slot's start. Checked objects have types of their own, by
+ * which they are recognized.
  *
  * Owns: those types. Lock: none. Bound: a check of all objects is O(slots of the heap). */
 #include "libgc.h"
@@ -37,13 +38,18 @@ static bool is_debug(const void *obj)
     return l == &composite || l == &atomic;
 }
 
+static char *pattern_of(const void *obj, size_t size)
+{
+    return (char *)(uintptr_t)obj + OAKI_ALIGN_UP(size, sizeof(GC_word));
+}
+
 /* The first overwritten byte of the pattern, or NULL. */
 static const char *smashed_at(const void *obj)
 {
     const note *k = note_of(obj);
     if (k->magic != MAGIC || k->size > (size_t)((const char *)k - (const char *)obj))
         return (const char *)k;
-    const char *p = (const char *)obj + k->size;
+    const char *p = pattern_of(obj, k->size);
     while (p < (const char *)k && *(const unsigned char *)p == FILL) p++;
     return p < (const char *)k ? p : NULL;
 }
@@ -77,7 +83,8 @@ static void *alloc(size_t n, lgc_layout *l, const char *file, int line)
     char *p = lgc_alloc_layout(want, l);
     if (!p || !is_debug(p)) return p; /* the result of GC_oom_fn */
     note *k = note_of(p);
-    memset(p + n, FILL, (size_t)((char *)k - (p + n)));
+    char *pattern = pattern_of(p, n);
+    memset(pattern, FILL, (size_t)((char *)k - pattern));
     k->file = file;
     k->size = n;
     k->line = line;

@@ -405,7 +405,7 @@ static NOINLINE void write_at(size_t n)
 static int smashed(void)
 {
     victim = GC_debug_malloc(20, "place.c", 17);
-    write_at(20);
+    write_at(24); /* what is left of the last word may be written to */
     GC_gcollect();
     return 0;
 }

@@ -24,6 +24,16 @@ static void resized(void)
     say("string of two", strcmp(GC_debug_strndup("abc", 2, HERE), "ab") == 0);
 }
 
+/* Programs may read and write whole words of it. */
+static void last_words(void)
+{
+    for (size_t n = 1; n < 100; n++) {
+        const char *p = GC_debug_malloc(n, HERE);
+        for (size_t i = 0; i < (n + 7) / 8 * 8; i++)
+            if (p[i]) say("not zero to the end of its last word", (long)n);
+    }
+}
+
 static void freed(void)
 {
     char *q = GC_debug_malloc_uncollectable(100, HERE);
@@ -113,6 +123,7 @@ static void finalizers(void)
 void test_debug(void)
 {
     resized();
+    last_words();
     freed();
     kinds();
     stores();
@@ -171,6 +182,25 @@ static void dump_stopped(void)
     GC_start_world_external();
 }
 
+/* n: no compiler knows that it is more than there is */
+static NOINLINE void write_and_free(size_t n)
+{
+    char *p = GC_debug_malloc(21, HERE);
+    __asm__("" : "+r"(p));
+    memset(p, 1, n);
+    GC_debug_free(p);
+}
+
+static void free_intact(void)
+{
+    write_and_free(24);
+}
+
+static void free_smashed(void)
+{
+    write_and_free(25);
+}
+
 static void warn(void)
 {
     GC_get_warn_proc()("GC Warning: a number: %lu\n", 5);
@@ -193,6 +223,8 @@ void test_dumps(void)
     printed("finalization", GC_dump_finalization);
     printed("with the allocation lock", dump_locked);
     printed("with the world stopped", dump_stopped);
+    printed("a word that is used in part, and written to", free_intact);
+    printed("and the next one", free_smashed);
     printed("a warning", warn);
     printed("a warning that is ignored", ignore);
 }
