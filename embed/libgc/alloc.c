@@ -226,11 +226,26 @@ void *GC_generic_malloc_uncollectable(size_t n, int kind)
     return lgc_hold(GC_generic_malloc(n, kind), n);
 }
 
+/* As in libgc, an address in a larger object. Its offset is a displacement from then on. */
+static void *try_multiple(size_t align, size_t n)
+{
+    size_t want;
+    if (__builtin_add_overflow(n, align - 1, &want)) return NULL;
+    char *p = lgc_try(want, OAKI_SCAN, 0);
+    size_t over = (uintptr_t)p % align, offset = over ? align - over : 0;
+    if (!p || offset == 0) return p;
+    if (!lgc.interior && offset >= OAKI_DISPLACEMENTS) return NULL;
+    if (!lgc.interior && !lgc_is_displacement(offset)) GC_register_displacement(offset);
+    return p + offset;
+}
+
+/* An alignment need not be a power of two. */
 void *GC_memalign(size_t align, size_t n)
 {
     lgc_ready();
     if (align <= OAKI_GRANULE) return GC_malloc(n);
-    void *p = (align & (align - 1)) == 0 ? try_aligned(n, align, OAKI_SCAN, 0) : NULL;
+    bool is_power = (align & (align - 1)) == 0;
+    void *p = is_power ? try_aligned(n, align, OAKI_SCAN, 0) : try_multiple(align, n);
     return p ? p : lgc_out_of_memory(n);
 }
 

@@ -132,11 +132,19 @@ static void kinds(void)
 static void strings(void)
 {
     void *p = NULL;
+    long odd = 0;
     say("strdup", strcmp(GC_strdup("a string"), "a string") == 0);
     say("strndup", strcmp(GC_strndup("a string", 3), "a s") == 0);
     say("memalign 256", (uintptr_t)GC_memalign(256, 100) % 256 == 0);
     say("memalign 4096", (uintptr_t)GC_memalign(4096, 10000) % 4096 == 0);
     say("posix_memalign", GC_posix_memalign(&p, 64, 100) == 0 && (uintptr_t)p % 64 == 0);
+    for (size_t n = 1; n < 200; n++) {
+        uintptr_t at = (uintptr_t)GC_memalign(24, n);
+        odd += at == 0 || at % 24 != 0;
+    }
+    say("memalign 24, and no multiple", odd);
+    say("memalign 24 of much", GC_memalign(24, 100000) != NULL);
+    say("memalign 0", GC_memalign(0, 100) != NULL);
     say("posix_memalign of 24", GC_posix_memalign(&p, 24, 100) != 0);
     say("ignore_off_page", GC_malloc_ignore_off_page(300000) != NULL);
     say("atomic ignore_off_page", GC_malloc_atomic_ignore_off_page(300000) != NULL);

@@ -198,6 +198,15 @@ static void not_valid(void *p)
     refused += p != NULL;
 }
 
+static NOINLINE void fill_multiples(watch *w)
+{
+    void **words = GC_malloc_uncollectable(MANY * sizeof *words);
+    for (int i = 0; i < MANY; i++) {
+        words[i] = GC_memalign(24, 100);
+        watch_add(w, GC_base(words[i]));
+    }
+}
+
 /* Without interior pointers, but for displacement 1. */
 void test_strict(void)
 {
@@ -234,4 +243,8 @@ void test_strict(void)
     GC_clear_roots();
     collect();
     say_of_many("no roots", watch_alive(&w[0]));
+    watch_init(&e);
+    fill_multiples(&e);
+    collect();
+    say_of_many("at multiples of 24", watch_alive(&e));
 }
