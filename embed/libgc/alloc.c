@@ -144,17 +144,19 @@ static void count_non_gc(const void *p, bool more)
     AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, more ? n : (AO_t)0 - n);
 }
 
+/* What GC_oom_fn returns is neither held nor counted: it is the program's own, or in use already.
+ */
 void *GC_malloc_uncollectable(size_t n)
 {
-    void *p = lgc_alloc(n, OAKI_PINNED, 0);
-    if (p) count_non_gc(p, true);
+    void *p = lgc_try(n, OAKI_PINNED, 0);
+    if (!p) return lgc_out_of_memory(n);
+    count_non_gc(p, true);
     return p;
 }
 
 void *lgc_hold(void *p, size_t n)
 {
-    if (!p) return NULL;
-    if (oaki_hold(p) != 0) return lgc_out_of_memory(n);
+    if (!p || oaki_hold(p) != 0) return lgc_out_of_memory(n);
     count_non_gc(p, true);
     return p;
 }
@@ -165,7 +167,7 @@ LGC_OUTSIDE(void *, GC_malloc_atomic_uncollectable, (size_t n), (n))
 void *GC_malloc_atomic_uncollectable(size_t n)
 {
     if (lgc_is_blocked()) return GC_malloc_atomic_uncollectable_outside(n);
-    return lgc_hold(lgc_alloc(n, OAKI_NOSCAN, 0), n);
+    return lgc_hold(lgc_try(n, OAKI_NOSCAN, 0), n);
 }
 
 /* The caller's promise to keep a pointer to the object's start isn't used. */
@@ -221,9 +223,10 @@ void *GC_generic_malloc_uncollectable(size_t n, int kind)
 {
     if (lgc_is_blocked()) return GC_generic_malloc_uncollectable_outside(n, kind);
     if (kind == GC_KIND_NORMAL) return GC_malloc_uncollectable(n);
+    if (kind == GC_KIND_ATOMIC) return GC_malloc_atomic_uncollectable(n);
     if (kind == GC_KIND_UNCOLLECTABLE || kind == GC_KIND_ATOMIC_UNCOLLECTABLE)
         return GC_generic_malloc(n, kind);
-    return lgc_hold(GC_generic_malloc(n, kind), n);
+    return lgc_hold(lgc_try_layout(n, lgc_kind(kind)), n);
 }
 
 /* As in libgc, an address in a larger object. Its offset is a displacement from then on. */

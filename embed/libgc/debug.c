@@ -76,12 +76,13 @@ bool lgc_debug_where(const void *obj, const char **file, int *line, size_t *size
 
 /* ---- allocating ---- */
 
-static void *alloc(size_t n, lgc_layout *l, const char *file, int line)
+/* NULL when out of memory. */
+static void *try(size_t n, lgc_layout *l, const char *file, int line)
 {
     size_t want;
-    if (__builtin_add_overflow(n, sizeof(note), &want)) return lgc_out_of_memory(n);
-    char *p = lgc_alloc_layout(want, l);
-    if (!p || !is_debug(p)) return p; /* the result of GC_oom_fn */
+    if (__builtin_add_overflow(n, sizeof(note), &want)) return NULL;
+    char *p = lgc_try_layout(want, l);
+    if (!p) return NULL;
     note *k = note_of(p);
     char *pattern = pattern_of(p, n);
     memset(pattern, FILL, (size_t)((char *)k - pattern));
@@ -90,6 +91,12 @@ static void *alloc(size_t n, lgc_layout *l, const char *file, int line)
     k->line = line;
     AO_store_release(&k->magic, MAGIC); /* last: a pause may come halfway */
     return p;
+}
+
+static void *alloc(size_t n, lgc_layout *l, const char *file, int line)
+{
+    void *p = try(n, l, file, line);
+    return OAKI_LIKELY(p != NULL) ? p : lgc_out_of_memory(n);
 }
 
 void *GC_debug_malloc(size_t n, LIBGC_WHERE)
@@ -109,7 +116,7 @@ LGC_OUTSIDE(void *, held, (size_t n, lgc_layout *l, const char *file, int line),
 static void *held(size_t n, lgc_layout *l, const char *file, int line)
 {
     if (lgc_is_blocked()) return held_outside(n, l, file, line);
-    return lgc_hold(alloc(n, l, file, line), n);
+    return lgc_hold(try(n, l, file, line), n);
 }
 
 void *GC_debug_malloc_uncollectable(size_t n, LIBGC_WHERE)

@@ -232,12 +232,18 @@ uint32_t lgc_layout_type(lgc_layout *l)
     return ((const oak_type *)AO_load_acquire(&l->type))->id;
 }
 
-LGC_OUTSIDE(void *, lgc_alloc_layout, (size_t n, lgc_layout *l), (n, l))
+LGC_OUTSIDE(void *, lgc_try_layout, (size_t n, lgc_layout *l), (n, l))
+
+void *lgc_try_layout(size_t n, lgc_layout *l)
+{
+    lgc_ready();
+    if (lgc_is_blocked()) return lgc_try_layout_outside(n, l);
+    uint32_t type = lgc_layout_type(l);
+    return type ? lgc_try(n, OAKI_TYPED, type) : NULL;
+}
 
 void *lgc_alloc_layout(size_t n, lgc_layout *l)
 {
-    lgc_ready();
-    if (lgc_is_blocked()) return lgc_alloc_layout_outside(n, l);
-    uint32_t type = lgc_layout_type(l);
-    return type ? lgc_alloc(n, OAKI_TYPED, type) : lgc_out_of_memory(n);
+    void *p = lgc_try_layout(n, l);
+    return OAKI_LIKELY(p != NULL) ? p : lgc_out_of_memory(n);
 }

@@ -132,8 +132,8 @@ void lgc_env_warn(void); /* warns of invalid values; after the start */
 
 /* ---- alloc.c ---- */
 
-/* Hold an object of n bytes: it lives until it is freed, and counts in GC_non_gc_bytes. Returns p,
- * or NULL if p is NULL. */
+/* Hold a new object of n bytes: it lives until it is freed, and counts in GC_non_gc_bytes. Returns
+ * p; or the result of GC_oom_fn if p is NULL, or there is no memory to hold it. */
 void *lgc_hold(void *p, size_t n);
 
 /* Allocate n + lgc.extra bytes, zeroed. NULL when out of memory. */
@@ -154,6 +154,8 @@ lgc_layout *lgc_kind(int kind);
 /* The id of a layout's type, which is made if need be; 0 without memory. Outside of oaki_enter. */
 uint32_t lgc_layout_type(lgc_layout *l);
 void lgc_mark_by(oak_marker *m, char *obj, size_t size, GC_word descr);
+/* As lgc_try and lgc_alloc, of a layout's type. */
+void *lgc_try_layout(size_t n, lgc_layout *l);
 void *lgc_alloc_layout(size_t n, lgc_layout *l);
 /* The program's description of an object of this kind (GC_register_describe_type_fn), or "". */
 void lgc_describe(void *obj, int kind, char out[GC_TYPE_DESCR_LEN + 1]);

@@ -104,12 +104,45 @@ void test_collecting(void)
 /* ---- memory that runs out ---- */
 
 static long failed;
-static char spare[64];
+static int own_kind;
+static char spare[300000];
 
 static void *out_of_memory(size_t n)
 {
     failed++;
     return n > 64 ? spare : NULL;
+}
+
+static NOINLINE long is_spare(const char *what, const void *p)
+{
+    if (p != spare) printf("%s: not from the function\n", what);
+    return p == spare;
+}
+
+/* It is the program's: nothing is held, counted or written there. */
+static void uncollectable(void)
+{
+    GC_word bytes = GC_get_non_gc_bytes();
+    long n = is_spare("uncollectable", GC_malloc_uncollectable(1500));
+    n += is_spare("atomic uncollectable", GC_malloc_atomic_uncollectable(1500));
+    n += is_spare("uncollectable, of a kind", GC_generic_malloc_uncollectable(1500, 1));
+    n += is_spare("uncollectable, typed", GC_generic_malloc_uncollectable(1500, own_kind));
+    say("uncollectable ones of the function", n);
+    say("and no more bytes count", GC_get_non_gc_bytes() == bytes);
+}
+
+/* No room is left for 1,500 bytes of any kind. */
+static void exhausted(void)
+{
+    void **all = NULL;
+    failed = 0;
+    for (void **p; p = GC_malloc(1500), !failed; all = p) *p = all;
+    for (void **p; p = GC_generic_malloc(1500, own_kind), failed < 2; all = p) *p = all;
+    while (failed < 3) (void)GC_malloc_uncollectable(1500);
+    failed = 0;
+    uncollectable();
+    say("each was asked for", failed);
+    GC_reachable_here(all);
 }
 
 void test_oom(void)
@@ -131,4 +164,6 @@ void test_oom(void)
     for (int i = 0; i < 300; i++) kept[i] = GC_malloc(100000);
     say("fails again", failed);
     say("too large", GC_malloc((size_t)1 << 46) == spare);
+    own_kind = (int)GC_new_kind(GC_new_free_list(), GC_DS_LENGTH, 1, 1);
+    exhausted();
 }
