@@ -314,26 +314,44 @@ void GC_free(void *p)
     oak_free(p);
 }
 
-/* Resize an object that is large, or of a kind without a fast path. */
+/* Move an object to what GC_oom_fn returns, as in libgc. */
+static void *move_out(void *p, size_t n)
+{
+    void *q = lgc_out_of_memory(n);
+    if (!q) return NULL;
+    memcpy(q, p, OAKI_MIN(n, oak_usable_size(p)));
+    GC_free(p);
+    return q;
+}
+
+static void *cut(void *p, size_t n, size_t size)
+{
+    memset((char *)p + n, 0, size - n);
+    return p;
+}
+
+/* Resize an object that is large, or of a kind without a fast path. Without memory for a smaller
+ * copy it stays where it is. */
 static void *resize(void *p, size_t n)
 {
-    size_t want;
+    size_t want, before = oak_usable_size(p);
     if (__builtin_add_overflow(n, lgc.extra, &want)) return lgc_out_of_memory(n);
     bool counted = is_counted(p), held = counted && oaki_is_held(p);
-    size_t before = counted ? oak_usable_size(p) : 0;
     void *q = oak_realloc(p, want);
     lgc_grown();
-    if (OAKI_UNLIKELY(!q)) return lgc_out_of_memory(n);
-    if (counted) AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, oak_usable_size(q) - before);
-    if (held && q != p && oaki_hold(q) != 0) return lgc_out_of_memory(n);
+    if (OAKI_UNLIKELY(!q)) return want <= before ? cut(p, n, before) : move_out(p, n);
+    bool lost = held && q != p && oaki_hold(q) != 0;
+    size_t now = lost ? 0 : oak_usable_size(q);
+    if (counted) AO_fetch_and_add((AO_t *)&GC_non_gc_bytes, now - before);
+    if (OAKI_UNLIKELY(lost)) return move_out(q, n);
     memset((char *)q + n, 0, lgc.extra); /* the program may have written to this byte */
     return q;
 }
 
 LGC_OUTSIDE(void *, GC_realloc, (void *p, size_t n), (p, n))
 
-/* As in libgc, an object shrinks in place unless less than half of it is left. The unused rest is
- * cleared, so that it refers to nothing. */
+/* As in libgc, an object shrinks in place unless less than half of it is left. But it does also
+ * where there is no memory for a copy. The unused rest is cleared, so that it refers to nothing. */
 void *GC_realloc(void *p, size_t n)
 {
     if (!p) return GC_malloc(n);
@@ -344,14 +362,16 @@ void *GC_realloc(void *p, size_t n)
     if (lgc_is_blocked()) return GC_realloc_outside(p, n);
     const oaki_span *s = oaki_plain_span(p);
     if (OAKI_UNLIKELY(!s || s->kind > OAKI_NOSCAN)) return resize(p, n);
-    size_t size = s->size, room = size - lgc.extra;
-    bool scanned = s->kind == OAKI_SCAN;
-    if (n <= room && (n >= size / 2 || size <= 2 * OAKI_GRANULE)) {
-        if (scanned) memset((char *)p + n, 0, size - n);
-        return p;
+    size_t size = s->size;
+    bool scanned = s->kind == OAKI_SCAN, fits = n <= size - lgc.extra;
+    void *q = NULL;
+    if (!fits) {
+        q = scanned ? GC_malloc(n) : GC_malloc_atomic(n);
+        if (OAKI_UNLIKELY(!q)) return NULL;
+    } else if (n < size / 2 && size > 2 * OAKI_GRANULE) {
+        q = lgc_try(n, (oaki_kind)s->kind, 0);
     }
-    void *q = scanned ? GC_malloc(n) : GC_malloc_atomic(n);
-    if (OAKI_UNLIKELY(!q)) return NULL;
+    if (!q) return scanned ? cut(p, n, size) : p;
     memcpy(q, p, OAKI_MIN(n, size));
     GC_free(p);
     return q;

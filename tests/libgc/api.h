@@ -58,6 +58,7 @@ void test_regions(void);
 void test_displaced(void);
 void test_racing(void);
 void test_limits(void);
+void test_shrinking(void);
 void test_threads(void);
 void test_collecting(void);
 void test_figures(void);

@@ -131,9 +131,20 @@ static void uncollectable(void)
     say("and no more bytes count", GC_get_non_gc_bytes() == bytes);
 }
 
+/* Moves it to the function's memory. */
+static void moved(const char *what, char *p, size_t size, size_t n)
+{
+    memset(p, 0x5a, size);
+    memset(spare, 0, sizeof spare);
+    const char *q = GC_realloc(p, n);
+    say(what, is_spare(what, q) && q[0] == 0x5a && q[size - 1] == 0x5a && q[size] == 0);
+}
+
 /* No room is left for 1,500 bytes of any kind. */
 static void exhausted(void)
 {
+    char *small = GC_malloc(1400), *large = GC_malloc_atomic(100000),
+         *own = GC_generic_malloc(1400, own_kind);
     void **all = NULL;
     failed = 0;
     for (void **p; p = GC_malloc(1500), !failed; all = p) *p = all;
@@ -142,6 +153,9 @@ static void exhausted(void)
     failed = 0;
     uncollectable();
     say("each was asked for", failed);
+    moved("of a kind", own, 1400, 3000);
+    moved("small", small, 1400, 3000);
+    moved("large", large, 100000, 200000);
     GC_reachable_here(all);
 }
 

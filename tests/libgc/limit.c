@@ -4,7 +4,7 @@
  * them. `limits` is for Oakum's alone, as libgc's blocks are scattered by then: all that allocates,
  * against an account that knows that there is room. A small object counts as a whole span there, as
  * it may be the only one that lives in it. So no call may fail, but for what a register or a dead
- * word keeps alive by accident. */
+ * word keeps alive by accident. `shrinking` is for Oakum's alone, too. */
 #include "api.h"
 #include <pthread.h>
 
@@ -226,4 +226,31 @@ void test_limits(void)
     say("calls", account.calls);
     say("failed", account.failed);
     if (account.failed > account.calls / STRAY) exit(1);
+}
+
+/* ---- objects that shrink where nothing is left ---- */
+
+static NOINLINE long shrinks(char *p, size_t size, size_t n)
+{
+    memset(p, 0x5a, size);
+    const char *q = GC_realloc(p, n);
+    for (size_t i = 0; q && i < n; i++)
+        if (q[i] != 0x5a) return 0;
+    return q != NULL;
+}
+
+void test_shrinking(void)
+{
+    int kind = (int)GC_new_kind(GC_new_free_list(), GC_DS_LENGTH, 1, 1);
+    GC_set_warn_proc(GC_ignore_warn_proc);
+    GC_set_max_heap_size(LIMIT);
+    char *small = GC_malloc(1400), *atomic = GC_malloc_atomic(1400),
+         *own = GC_generic_malloc(1400, kind), *pinned = GC_malloc_uncollectable(1400),
+         *large = GC_malloc(100000);
+    for (size_t n = 100000; n >= 1000; n /= 10)
+        while (GC_malloc_uncollectable(n)) continue;
+    long n = shrinks(small, 1400, 100) + shrinks(atomic, 1400, 100) + shrinks(own, 1400, 100) +
+             shrinks(pinned, 1400, 100) + shrinks(large, 100000, 1000);
+    say("shrunk", n);
+    if (n < 5) exit(1);
 }

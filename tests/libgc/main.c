@@ -80,6 +80,7 @@ static const struct {
     { "limit", test_limit, true, false },
     { "racing", test_racing, true, false },
     { "limits", test_limits, true, false },
+    { "shrinking", test_shrinking, true, false },
     { "leaking", test_leaking, true, false },
     { "markers", test_markers, true, false },
     { "helped", test_helped, true, false },
