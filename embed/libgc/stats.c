@@ -198,6 +198,7 @@ size_t GC_get_expl_freed_bytes_since_gc(void)
 void lgc_stats_marked(void)
 {
     self.reclaimed += self.reclaimed_last;
+    self.reclaimed_last = 0; /* until the end of this one */
     self.total_at_gc = total();
     self.live_at_gc = AO_load(&oaki_the_heap.live);
     AO_store(&self.freed, 0);

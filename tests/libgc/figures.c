@@ -133,6 +133,29 @@ static void busy(void)
     for (int i = 0; i < 2; i++) GC_pthread_join(thread[i], NULL);
 }
 
+/* As seen by events before the mark and behind it. */
+static GC_word all_reclaimed[2];
+
+static void on_event(GC_EventType e)
+{
+    struct GC_prof_stats_s s;
+    if (e != GC_EVENT_MARK_START && e != GC_EVENT_MARK_END) return;
+    GC_get_prof_stats_unsafe(&s, sizeof s);
+    GC_word all = s.bytes_reclaimed_since_gc + s.reclaimed_bytes_before_gc;
+    all_reclaimed[e == GC_EVENT_MARK_END] = all;
+}
+
+static void reclaimed_once(void)
+{
+    for (int i = 0; i < 10000; i++) (void)GC_malloc(100);
+    GC_gcollect();
+    GC_set_on_collection_event(on_event);
+    GC_gcollect();
+    GC_set_on_collection_event(NULL);
+    say("reclaimed bytes", all_reclaimed[0] > 0);
+    say("count once in a collection", all_reclaimed[1] == all_reclaimed[0]);
+}
+
 void test_figures(void)
 {
     struct GC_prof_stats_s s, t;
@@ -191,4 +214,5 @@ void test_figures(void)
     timed();
     asked_in_a_mark();
     busy();
+    reclaimed_once();
 }
