@@ -39,9 +39,19 @@ void lgc_reuse_empty(void)
 
 /* ---- the slow path ---- */
 
+/* The type of a plain kind's objects that the program is asked for, or 0. */
+OAKI_INLINE uint32_t disclaiming(oaki_kind kind)
+{
+    if (kind > OAKI_NOSCAN) return 0;
+    int number = kind == OAKI_NOSCAN ? GC_KIND_ATOMIC : GC_KIND_NORMAL;
+    return (uint32_t)AO_load_acquire(&lgc.disclaiming[number]);
+}
+
 /* Allocate. Large unscanned objects are not zeroed, as in libgc. */
 static void *take(size_t want, size_t align, oaki_kind kind, uint32_t type)
 {
+    uint32_t asks = disclaiming(kind);
+    if (OAKI_UNLIKELY(asks != 0)) return oaki_alloc_kind(want, align, OAKI_TYPED, asks);
     if (kind == OAKI_NOSCAN && want > OAKI_SMALL_MAX)
         return oaki_large_alloc(want, 1, kind, 0, 0);
     return oaki_alloc_kind(want, align, kind, type);
@@ -451,6 +461,11 @@ static void *malloc_many(size_t n, int kind, void **result)
                   : kind == GC_KIND_NORMAL        ? OAKI_SCAN
                   : kind == GC_KIND_UNCOLLECTABLE ? OAKI_PINNED
                                                   : OAKI_TYPED;
+    uint32_t asks = disclaiming(k);
+    if (OAKI_UNLIKELY(asks != 0)) {
+        k = OAKI_TYPED;
+        type = asks;
+    }
     if (!many(n, k, type, result)) *result = NULL;
     return *result;
 }

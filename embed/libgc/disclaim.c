@@ -4,6 +4,11 @@
  * The heap calls them (gc/disclaim.c) after the pause, with the allocation lock held. As in libgc,
  * none is called while leaks are searched, nor for objects that GC_free frees.
  *
+ * The kinds 0 and 1 have no type that could have a function. So with a function they get one, and
+ * objects of these kinds are made with it as soon as the threads' runs are used up. As in libgc,
+ * earlier objects are not asked for, and the library's own may be. Uncollectable objects are never
+ * reclaimed.
+ *
  * A finalized object has its closure in its first word, marked by the lowest bit. The program gets
  * the address after that word. The word is zero in an object that has no closure yet.
  *
@@ -23,13 +28,9 @@ static bool ask(void *obj, const void *layout)
     return ((const lgc_layout *)layout)->disclaim(obj) != 0;
 }
 
-/* A kind of the library's own has objects that the program knows nothing of. */
-static lgc_layout *own_kind(int kind)
-{
-    if (kind >= 0 && kind <= GC_KIND_ATOMIC_UNCOLLECTABLE)
-        oak_fatal("oakum: GC_register_disclaim_proc: kind %d is not the program's own", kind);
-    return lgc_kind(kind);
-}
+/* Of kinds 0 and 1. */
+static lgc_layout predefined[2] = { { .descr = GC_DS_LENGTH, .kind = GC_KIND_ATOMIC },
+                                    { .plain = true, .kind = GC_KIND_NORMAL } };
 
 LGC_OUTSIDE(void, GC_register_disclaim_proc, (int kind, GC_disclaim_proc fn, int protects),
             (kind, fn, protects))
@@ -41,12 +42,15 @@ void GC_register_disclaim_proc(int kind, GC_disclaim_proc fn, int protects)
         GC_register_disclaim_proc_outside(kind, fn, protects);
         return;
     }
-    if (GC_find_leak) return;
-    lgc_layout *l = own_kind(kind);
+    if (GC_find_leak || kind == GC_KIND_UNCOLLECTABLE || kind == GC_KIND_ATOMIC_UNCOLLECTABLE)
+        return;
+    bool own = kind != GC_KIND_ATOMIC && kind != GC_KIND_NORMAL;
+    lgc_layout *l = own ? lgc_kind(kind) : &predefined[kind];
     const oak_type *t = oaki_type_by_id(lgc_layout_type(l));
     l->disclaim = fn; /* before the type asks */
     if (!t || oaki_type_disclaim(t, ask, protects != 0) != 0)
         oak_fatal("oakum: GC_register_disclaim_proc: out of memory");
+    if (!own) AO_store_release(&lgc.disclaiming[kind], t->id);
 }
 
 /* ---- finalized objects ---- */

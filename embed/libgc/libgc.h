@@ -52,6 +52,7 @@ typedef struct lgc_state {
     int print_stats; /* 1, or 2 for more */
     bool dump_regularly, loop_on_abort, abort_on_leak, conservative_gcj;
 
+    AO_t disclaiming[2]; /* of kinds 0 and 1: the type that has a function, or 0 (disclaim.c) */
     AO_t unfinished; /* finalizers run now, or wait for the next allocation */
     bool roots_cleared;
     oak_marker *marker; /* worker 0's, while roots are pushed */

@@ -362,6 +362,18 @@ static void *makes_plain(void *arg)
     return arg;
 }
 
+/* The predefined kinds: parts of the library may have objects of theirs, too. */
+static void of_kind(const char *what, int kind)
+{
+    self.kind = kind;
+    GC_register_disclaim_proc(kind, count_plain, 0);
+    plain = 0;
+    make_plain();
+    collect();
+    make_plain();
+    say(what, plain > 50 * MANY && plain <= 200 * MANY);
+}
+
 /* What is swept lazily there is swept as room is needed. */
 void test_unprotected(void)
 {
@@ -374,4 +386,8 @@ void test_unprotected(void)
     make_plain();
     say("asked of most", plain > 100 * MANY * THREADS * 5 / 2);
     say("and of none too often", plain <= 100 * MANY * (THREADS * 5 + 2));
+    of_kind("asked of most, normal", 1);
+    of_kind("asked of most, atomic", 0);
+    GC_register_disclaim_proc(2, count_plain, 0);
+    GC_register_disclaim_proc(3, count_plain, 0);
 }
