@@ -126,6 +126,11 @@ bool test_written_start(void)
     return told;
 }
 
+void test_dirty_begin(void)
+{
+    while (!oaki_dirty_begin()) oaki_os_yield();
+}
+
 bool test_skip_untracked(void)
 {
     return test_skip(!test_written_start(), "this system does not tell of written pages");

@@ -27,6 +27,8 @@ bool test_skip_slow(void); /* is it, which is said: the test needs time, or addr
  * environment says. */
 oak_config test_config(void);
 bool test_written_start(void); /* oaki_dirty_start, inside */
+/* oaki_dirty_begin, once no thread begins or ends: libc blocks all signals there for a moment. */
+void test_dirty_begin(void);
 bool test_skip_untracked(void); /* the same, where this system cannot: true, which is said */
 void test_sweep_all(void);     /* oaki_gc_sweep_all, inside, be the caller there or not */
 oak_config test_config_beside(oak_tracking tracking); /* marks are beside the program */
