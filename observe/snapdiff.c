@@ -1,9 +1,12 @@
 /* snapdiff.c - the difference between two snapshots, by type.
  *
- * Objects are counted by their type's name in both; for an object without a type, by its shape.
+ * Objects are counted by their type's name in both; for an object without a type, by its shape. The
+ * names are a stranger's: their hash has a seed, so that nobody can choose names that collide.
  *
  * Owns a table for the length of a call. Bound: linear in the objects, O(log types) each. */
 #include "snapread.h"
+#include "runtime/os.h"
+#include "runtime/xxh.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,20 +20,19 @@ typedef struct tally {
 typedef struct kinds {
     tally *item; /* hashed by name; NULL type: free */
     size_t cap, used;
+    uint64_t seed;
 } kinds;
 
 static size_t place(const kinds *k, const char *type)
 {
-    uint64_t h = 14695981039346656037u;
-    for (const char *p = type; *p; p++) h = (h ^ (unsigned char)*p) * 1099511628211u;
-    size_t i = (size_t)(h >> 16) & (k->cap - 1);
+    size_t i = XXH3_64bits_withSeed(type, strlen(type), k->seed) & (k->cap - 1);
     while (k->item[i].type && strcmp(k->item[i].type, type) != 0) i = (i + 1) & (k->cap - 1);
     return i;
 }
 
 static bool grow(kinds *k)
 {
-    kinds fresh = { .cap = k->cap ? k->cap * 2 : 256, .used = k->used };
+    kinds fresh = { .cap = k->cap ? k->cap * 2 : 256, .used = k->used, .seed = k->seed };
     fresh.item = calloc(fresh.cap, sizeof *fresh.item);
     if (!fresh.item) return false;
     for (size_t i = 0; i < k->cap; i++)
@@ -76,7 +78,8 @@ int oak_snapshot_diff(const oak_snapshot *before, const oak_snapshot *after,
                       oak_snapshot_change *out, size_t max, size_t *total)
 {
     if (!before || !after) return errno = EINVAL, -1;
-    kinds k = { NULL, 0, 0 };
+    kinds k = { NULL, 0, 0, 0 };
+    oaki_os_seed(&k.seed, sizeof k.seed);
     if (!out) max = 0;
     int stored = 0;
     if (!count(&k, before, 0) || !count(&k, after, 1)) {

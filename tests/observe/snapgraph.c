@@ -1,13 +1,17 @@
 /* snapgraph.c - tests of what is asked of a snapshot, on snapshots whose shape makes a search that
  * goes over the same again and again take minutes: many pairs on one key, much that retains more
- * than what came before. Tests that are slow by a factor pass. */
+ * than what came before, names that collide, threads and groups of roots in their thousands. Tests
+ * that are slow by a factor pass. */
 #include "observe/path.h"
 #include "observe/snapread.h"
 
 #include "tests/heap.h"
 #include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 Suite *suite_observe_snapgraph(void);
 
@@ -171,6 +175,87 @@ START_TEST(a_long_top_of_what_retains_more_and_more)
 }
 END_TEST
 
+/* ---- differences ---- */
+
+#define LOW ((UINT64_C(1) << 35) - 1)
+#define PIECE 8
+#define PIECES 18
+
+/* FNV-1a; its low bits follow from the low bits of `h`. */
+static uint64_t fnv(uint64_t h, const char *p)
+{
+    for (size_t i = 0; i < PIECE; i++) h = (h ^ (unsigned char)p[i]) * UINT64_C(1099511628211);
+    return h & LOW;
+}
+
+/* Another piece for each v: the factor is odd. */
+static void spell(uint32_t v, char *out)
+{
+    v *= UINT32_C(0x9e3779b1);
+    for (size_t i = 0; i < PIECE; i++, v >>= 4) out[i] = (char)('a' + v % 16);
+}
+
+/* Finds two pieces that lead from one state to one other, which is returned (birthday attack). */
+static uint64_t collide(uint64_t from, char pair[2][PIECE])
+{
+    enum { SLOTS = 1 << 20 };
+    uint32_t *seen = calloc(SLOTS, sizeof *seen);
+    ck_assert_ptr_nonnull(seen);
+    for (uint32_t v = 0; v < SLOTS - 1; v++) {
+        spell(v, pair[1]);
+        uint64_t to = fnv(from, pair[1]);
+        for (size_t i = to % SLOTS;; i = (i + 1) % SLOTS) {
+            if (seen[i] == 0) {
+                seen[i] = v + 1;
+                break;
+            }
+            spell(seen[i] - 1, pair[0]);
+            if (fnv(from, pair[0]) != to) continue;
+            free(seen);
+            return to;
+        }
+    }
+    ck_abort_msg("no two pieces collide");
+}
+
+/* An object of each of 2^PIECES types, whose names have the same hash by FNV up to bit 34: each
+ * name takes one piece of each pair (Joux 2004). */
+static oak_snapshot *with_colliding_types(void)
+{
+    enum { N = 1 << PIECES, LENGTH = PIECE * PIECES + 1 };
+    static char pairs[PIECES][2][PIECE];
+    oak_snapshot *s = make(N, 0);
+    oaki_snapobject *o = s->objects.item;
+    uint64_t *type = table(&s->types, N, sizeof *type);
+    free(s->strings.item);
+    char *text = table(&s->strings, 1 + (size_t)N * LENGTH, 1);
+    uint64_t state = UINT64_C(14695981039346656037);
+    for (size_t k = 0; k < PIECES; k++) state = collide(state, pairs[k]);
+    for (uint32_t i = 0; i < N; i++) {
+        type[i] = 1 + (uint64_t)i * LENGTH;
+        for (size_t k = 0; k < PIECES; k++)
+            memcpy(text + type[i] + k * PIECE, pairs[k][i >> k & 1], PIECE);
+        o[i].type = (uint64_t)(i + 1) << 2 | OAKI_SHAPE_TYPED;
+    }
+    return s;
+}
+
+START_TEST(types_whose_names_collide_are_compared)
+{
+    oak_snapshot *s = with_colliding_types();
+    oak_snapshot_change c[3];
+    size_t total = 0;
+    ck_assert_int_eq(oak_snapshot_diff(s, s, c, 3, &total), 3);
+    ck_assert_uint_eq(total, 1 << PIECES);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_uint_eq(c[i].objects_before, 1);
+        ck_assert_uint_eq(c[i].bytes_after, 16);
+        ck_assert_int_lt(i ? strcmp(c[i - 1].type, c[i].type) : -1, 0);
+    }
+    oak_snapshot_close(s);
+}
+END_TEST
+
 Suite *suite_observe_snapgraph(void)
 {
     Suite *s = suite_create("observe/snapgraph");
@@ -180,6 +265,7 @@ Suite *suite_observe_snapgraph(void)
     tcase_add_test(c, a_list_whose_end_knows_what_the_root_knows);
     tcase_add_test(c, the_top_is_in_order);
     tcase_add_test(c, a_long_top_of_what_retains_more_and_more);
+    tcase_add_test(c, types_whose_names_collide_are_compared);
     suite_add_tcase(s, c);
     return s;
 }
