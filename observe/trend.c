@@ -12,6 +12,8 @@
 #define SHORT 20     /* samples: a shorter window must hardly fall */
 #define FALL_PART 0.25
 #define DECAY 0.999  /* of the peak, per sample */
+#define ABOVE 0.02   /* of the peak, that the end must be above it, ... */
+#define ABOVE_RISE 0.75 /* ... or this part of the window's rise, if that is less */
 #define SPREAD_MIN 8
 #define PACE_SHORT 0.6 /* the least pace of the second half, as a part of the first half's */
 #define PACE_LONG 0.3
@@ -112,6 +114,13 @@ static bool keeps_pace(const oaki_trend *t, unsigned n, double late)
     return late >= (n < SHORT ? PACE_SHORT : PACE_LONG) * first;
 }
 
+/* A ramp that is slower than ABOVE a window goes on rising, too. */
+static bool is_above_peak(const oaki_trend *t, unsigned n)
+{
+    double end = around(t, n - 3), rise = end - around(t, 0);
+    return end > t->peak + OAKI_MIN(ABOVE * t->peak, ABOVE_RISE * rise);
+}
+
 /* All samples of the last third are above all of the first. And the end is above the peak before
  * the window. */
 static bool is_steady(const oaki_trend *t, unsigned n, double late)
@@ -122,8 +131,7 @@ static bool is_steady(const oaki_trend *t, unsigned n, double late)
         top_of_first = OAKI_MAX(top_of_first, oaki_trend_at(t, i));
         least_of_last = OAKI_MIN(least_of_last, oaki_trend_at(t, n - 1 - i));
     }
-    return least_of_last > top_of_first && around(t, n - 3) > t->peak * 1.02 &&
-           keeps_pace(t, n, late);
+    return least_of_last > top_of_first && is_above_peak(t, n) && keeps_pace(t, n, late);
 }
 
 oaki_rise oaki_trend_rise(const oaki_trend *t)

@@ -65,6 +65,53 @@ START_TEST(a_ramp_is_seen_through_noise)
 }
 END_TEST
 
+/* As the detector judges the heap: a hundredth a window. */
+static bool rises_slowly(const oaki_trend *t)
+{
+    oaki_rise r;
+    return oaki_trend_rises(t, 9, 0.1, 0.01, &r);
+}
+
+START_TEST(a_slow_ramp_is_seen_as_long_as_it_lasts)
+{
+    oaki_trend t;
+    test_seed("observe/trend");
+    for (unsigned tenths = 12; tenths <= 40; tenths++) { /* of a percent, a window */
+        slope = tenths / 10.0 / 29;
+        for (unsigned noisy = 0; noisy < 2; noisy++) {
+            unsigned seen = 0;
+            spread = noisy ? 0.05 : 0;
+            oaki_trend_init(&t, 30);
+            for (unsigned i = 0; i < 300; i++) {
+                oaki_trend_add(&t, ramp(i));
+                if (i >= 30) seen += rises_slowly(&t);
+            }
+            ck_assert_msg(seen >= (noisy ? 240 : 270), "%u: %u looks", tenths, seen);
+        }
+    }
+}
+END_TEST
+
+START_TEST(small_waves_are_hardly_ever_taken_for_slow_growth)
+{
+    unsigned told = 0;
+    test_seed("observe/trend");
+    for (unsigned k = 0; k < 400; k++) {
+        oaki_trend t;
+        unsigned row = 0, most = 0;
+        spread = k % 2 ? 0.5 : 1, likeness = 0.8;
+        oaki_trend_init(&t, 30);
+        for (unsigned i = 0; i < 300; i++) {
+            oaki_trend_add(&t, wander(i));
+            row = rises_slowly(&t) ? row + 1 : 0;
+            most = OAKI_MAX(most, row);
+        }
+        told += most >= 3;
+    }
+    ck_assert_uint_le(told, 48); /* about 23 of 400 series of 300 looks */
+}
+END_TEST
+
 START_TEST(what_does_not_grow_is_not_seen)
 {
     level = 50;
@@ -159,6 +206,8 @@ Suite *suite_observe_trend(void)
     Suite *s = suite_create("observe/trend");
     TCase *c = tcase_create("trend");
     tcase_add_test(c, a_ramp_is_seen_through_noise);
+    tcase_add_test(c, a_slow_ramp_is_seen_as_long_as_it_lasts);
+    tcase_add_test(c, small_waves_are_hardly_ever_taken_for_slow_growth);
     tcase_add_test(c, what_does_not_grow_is_not_seen);
     tcase_add_test(c, what_goes_up_and_down_is_known_after_a_while);
     tcase_add_test(c, noise_is_hardly_ever_taken_for_growth);
