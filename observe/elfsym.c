@@ -102,12 +102,15 @@ static bool is_wanted(const symbol *s, oaki_elf_kind kind)
 }
 
 /* Does s cover addr, and begin later than the best so far? A symbol of size 0 covers all up to the
- * next one, but for a thread-local one: that stands for a block. */
+ * next one, but for a thread-local one: that stands for a block. It is a label perhaps, so one with
+ * a size is better. */
 static bool is_better(const symbol *s, const symbol *best, uintptr_t addr, oaki_elf_kind kind)
 {
     uintptr_t size = s->st_size ? s->st_size : kind == OAKI_ELF_THREAD_LOCAL ? 1 : UINTPTR_MAX;
     if (s->st_value > addr || addr - s->st_value >= size) return false;
-    return best->st_name == 0 || s->st_value > best->st_value ||
+    if (best->st_name == 0) return true;
+    if ((s->st_size == 0) != (best->st_size == 0)) return s->st_size > 0;
+    return s->st_value > best->st_value ||
            (s->st_value == best->st_value && s->st_size > best->st_size);
 }
 

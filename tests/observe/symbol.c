@@ -351,6 +351,47 @@ START_TEST(symbol_tables_tell_without_libdw)
 }
 END_TEST
 
+/* A function, with a label that has no size, and behind it such a label alone. */
+__asm__(".text\n"
+        ".type sized_function, %function\n"
+        "sized_function: nop\n"
+        ".type label_inside, %function\n"
+        "label_inside: nop\n nop\n"
+        ".size sized_function, . - sized_function\n"
+        ".type label_behind, %function\n"
+        "label_behind: nop\n nop\n"
+        ".globl sized_function, label_behind\n");
+void sized_function(void);
+void label_behind(void);
+
+static const char *own_symbol(uintptr_t addr, char *out, size_t n)
+{
+    oaki_objects o;
+    oaki_elf e;
+    uintptr_t at;
+    size_t size;
+    oaki_fork_hold();
+    ck_assert_int_eq(oaki_objects_read(&o), 0);
+    oaki_fork_release();
+    ck_assert_int_eq(oaki_elf_open(&e, o.item[0].path), 0);
+    const char *name = oaki_elf_symbol(&e, addr - o.item[0].base, OAKI_ELF_FUNCTION, &at, &size);
+    snprintf(out, n, "%s", name ? name : "");
+    oaki_elf_close(&e);
+    oaki_objects_free(&o);
+    return out;
+}
+
+START_TEST(a_symbol_without_a_size_hides_none_with_one)
+{
+    char name[64];
+    uintptr_t function = (uintptr_t)sized_function, label = (uintptr_t)label_behind;
+    for (uintptr_t at = function; at < label; at++)
+        ck_assert_str_eq(own_symbol(at, name, sizeof name), "sized_function");
+    ck_assert_str_eq(own_symbol(label, name, sizeof name), "label_behind");
+    ck_assert_str_eq(own_symbol(label + 1, name, sizeof name), "label_behind");
+}
+END_TEST
+
 /* Whatever is broken, nothing outside of the file is read. */
 START_TEST(damaged_files_are_harmless)
 {
@@ -508,6 +549,7 @@ Suite *suite_observe_symbol(void)
     tcase_add_test(c, a_question_that_was_refused_is_asked_again);
     tcase_add_test(c, static_data_has_names);
     tcase_add_test(c, symbol_tables_tell_without_libdw);
+    tcase_add_test(c, a_symbol_without_a_size_hides_none_with_one);
     tcase_add_test(c, damaged_files_are_harmless);
     tcase_add_test(c, a_file_that_is_cut_short_while_it_is_read_is_harmless);
     tcase_add_test(c, after_chroot_what_is_known_is_told);
