@@ -92,7 +92,11 @@ oak_snapshot *cmd_snapshot_open(const char *command, const char *path);
 /* Format bytes in decimal units: "1.5 MB". */
 const char *cmd_bytes(char out[24], double bytes);
 
-/* ---- files (output.c) ---- */
+/* ---- files (input.c, output.c) ---- */
+
+/* Read all of a file; *n is its size. Returns the text, with a NUL behind it, which the caller
+ * frees; or NULL with errno, which is ESPIPE for a pipe or a device. */
+char *cmd_read_file(const char *path, size_t *n);
 
 /* A file that is written under a temporary name, and renamed to its path once it is complete. If
  * the path is a device, a pipe, or the file of standard output, it is written to directly. */

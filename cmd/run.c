@@ -204,44 +204,12 @@ static bool take_check(request *r, const char *value)
     return tell("OAKUM_MALLOC_CHECK", value);
 }
 
-/* Read all of a file, with a NUL. Returns NULL with errno: ESPIPE if it can't be read twice. */
-static char *read_whole(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* don't wait at a named pipe */
-    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
-    size_t n = 0, cap = 0;
-    char *text = NULL;
-    struct stat st;
-    int error = 0;
-
-    if (f == NULL) return NULL;
-    if (fstat(fd, &st) != 0) error = errno;
-    else if (S_ISDIR(st.st_mode)) error = EISDIR;
-    else if (!S_ISREG(st.st_mode)) error = ESPIPE;
-    while (error == 0 && n + 1 >= cap) {
-        char *more = realloc(text, cap = cap != 0 ? 2 * cap : 4096);
-
-        if (more != NULL) {
-            text = more;
-            n += fread(text + n, 1, cap - n - 1, f);
-        }
-        if (more == NULL || ferror(f)) error = errno;
-    }
-    fclose(f);
-    if (error != 0) {
-        free(text);
-        errno = error;
-        return NULL;
-    }
-    text[n] = '\0';
-    return text;
-}
-
 /* The library reads the file again: here its errors are reported before the program runs. */
 static bool take_suppressions(request *r, const char *path)
 {
     oaki_suppressions list = { NULL, 0 };
-    char name[40], *text = read_whole(path);
+    size_t n;
+    char name[40], *text = cmd_read_file(path, &n);
     const char *error;
     unsigned line = 0;
 

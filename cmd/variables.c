@@ -11,7 +11,6 @@
 #define PREFIX "OAKUM_"
 #define OF_RUN "MALLOC_"
 #define UNKNOWN_MOST 4 /* findings */
-#define TEXT_MOST ((size_t)16 << 20)
 
 static const char *const fields[] = {
 #define FIELD(field, type, def, min, max, help) #field,
@@ -66,25 +65,6 @@ static void find_unknown(cmd_findings *to, const char *name)
                  PREFIX "%.64s is set.", name);
 }
 
-/* The whole file, with a '\0' behind it. NULL: it can't be read. */
-static char *read_all(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "re");
-    char *text = NULL, *more;
-    size_t got = 1, room = 4096;
-
-    if (f == NULL) return NULL;
-    for (*n = 0; got != 0 && *n < TEXT_MOST; *n += got, room *= 2) {
-        more = realloc(text, room + 1);
-        if (more == NULL) break;
-        text = more;
-        got = fread(text + *n, 1, room - *n, f);
-    }
-    fclose(f);
-    if (text != NULL) text[*n] = '\0';
-    return text;
-}
-
 void cmd_doctor_environment(cmd_findings *to, const char *root, const char *process)
 {
     char path[4096];
@@ -92,7 +72,7 @@ void cmd_doctor_environment(cmd_findings *to, const char *root, const char *proc
     char *text;
 
     snprintf(path, sizeof(path), "%s/proc/%s/environ", root, process);
-    text = read_all(path, &n);
+    text = cmd_read_file(path, &n);
     if (text == NULL) return;
     for (char *at = text; at < text + n; at += strlen(at) + 1) {
         char *end = strchr(at, '=');
