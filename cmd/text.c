@@ -7,6 +7,7 @@
  * terminal obeys. A terminal obeys the control characters of C0, DEL and C1; C1 also as UTF-8.
  * Characters that change the direction of text are cleaned, too. The caller may keep some of C0. */
 #include "cmd.h"
+#include "observe/bidi.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -29,22 +30,11 @@ size_t cmd_character(const char *text, size_t n)
     return c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : len;
 }
 
-/* Whether a character changes the direction of text: U+202A to U+202E, U+2066 to U+2069. With
- * these, a name could look like another. */
-static bool reorders(const char *text)
-{
-    const unsigned char *p = (const unsigned char *)text;
-
-    if (p[0] != 0xe2) return false;
-    return p[1] == 0x80 ? p[2] >= 0xaa && p[2] <= 0xae
-                        : p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9;
-}
-
 void cmd_clean(char *text, size_t n, const char *kept)
 {
     for (size_t i = 0, len; i < n; i += len) {
         len = cmd_character(text + i, n - i);
-        if (len != 0 && !(len == 3 && reorders(text + i))) continue;
+        if (len != 0 && !oaki_bidi_control(text + i, len)) continue;
         if (text[i] == '\0' || strchr(kept, text[i]) == NULL) text[i] = '?';
         len = 1;
     }

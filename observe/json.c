@@ -3,6 +3,7 @@
  * Owns: nothing. The output is collected in the writer's buffer, and goes to the sink when that is
  * full. After a failure nothing more is written, so callers need to check only at the end. */
 #include "json.h"
+#include "bidi.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -182,12 +183,23 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+/* Write \uXXXX for a character of 2 or 3 bytes. */
+static void put_unit(oaki_json *j, const unsigned char *p, size_t k)
+{
+    static const char hex[] = "0123456789abcdef";
+    unsigned v = k == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3f)
+                        : (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3f);
+    char text[] = { '\\', 'u', hex[v >> 12], hex[v >> 8 & 15], hex[v >> 4 & 15], hex[v & 15] };
+    put(j, text, sizeof text);
+}
+
 /* Write a character of k bytes that isn't plain; k = 0: a byte that is no UTF-8. Returns the number
  * of bytes that were read. */
 static size_t put_character(oaki_json *j, const unsigned char *p, size_t k)
 {
-    if (k == 2 && j->terminal && p[0] == 0xc2 && p[1] < 0xa0)
-        put_escaped(j, p[1]);
+    if (oaki_bidi_control((const char *)p, k) ||
+        (k == 2 && j->terminal && p[0] == 0xc2 && p[1] < 0xa0))
+        put_unit(j, p, k);
     else if (k > 1)
         put(j, (const char *)p, k);
     else if (k == 1)

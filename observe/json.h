@@ -1,9 +1,10 @@
 /* json.h - the JSON writer (RFC 8259): all JSON of Oakum and of its command is written by it.
  *
  * The caller gives the values in order; the writer adds commas and colons. Strings may have any
- * bytes: a byte that is no UTF-8 becomes U+FFFD, and control characters are escaped. So the output
- * is always valid. Doubles have the fewest digits that read back as the same value, in any locale.
- * Infinities and not-a-number become null, as JSON lacks them.
+ * bytes: a byte that is no UTF-8 becomes U+FFFD. Control characters are escaped, and so are those
+ * that change the direction of text. So the output is always valid, and shows what it says. Doubles
+ * have the fewest digits that read back as the same value, in any locale. Infinities and
+ * not-a-number become null, as JSON lacks them.
  *
  * The writer needs nothing else of Oakum, and allocates nothing. Except for doubles, it calls
  * nothing of the host.

@@ -1,11 +1,13 @@
 /* why.c - the public calls of why.h for a path, and descriptions of paths and roots.
  *
  * Names come from outside: from a thread, a type, or a snapshot. As a terminal may show a
- * description, its control characters and bytes that are not UTF-8 become '?'.
+ * description, its control characters and bytes that are not UTF-8 become '?', and characters that
+ * change the direction of text one for each byte.
  *
  * Owns nothing; a path belongs to its caller. */
 #include "path.h"
 
+#include "bidi.h"
 #include "cancel.h"
 #include "output.h"
 #include "runtime/os.h"
@@ -81,6 +83,7 @@ static void put_name(text *t, const char *s)
     size_t n = strlen(s);
     while (n > 0) {
         size_t len = is_control(s) ? 0 : oaki_utf8_length(s, n);
+        if (oaki_bidi_control(s, len)) len = 0;
         put(t, "%.*s", (int)len, s);
         if (len == 0) put(t, "?");
         s += len > 0 ? len : 1;

@@ -26,10 +26,14 @@ static const struct {
     { "a\rb\x7f", "\t\n", "a?b?", "a\\u000db\\u007f" },
     { "\xc2\x80\xc2\x9b\xc2\x9f", "", "??????", "\\u0080\\u009b\\u009f" },
     { CHARACTERS, "", CHARACTERS, CHARACTERS },
-    { "\xe2\x80\xaa\xe2\x80\xae.", "", "??????.", "\xe2\x80\xaa\xe2\x80\xae." },
-    { "\xe2\x81\xa6\xe2\x81\xa9.", "", "??????.", "\xe2\x81\xa6\xe2\x81\xa9." },
+    { "\xe2\x80\xaa\xe2\x80\xae.", "", "??????.", "\\u202a\\u202e." },
+    { "\xe2\x81\xa6\xe2\x81\xa9.", "", "??????.", "\\u2066\\u2069." },
+    { "\xe2\x80\x8e\xe2\x80\x8f.", "", "??????.", "\\u200e\\u200f." },
+    { "\xd8\x9c.", "", "??.", "\\u061c." },
     { "\xe2\x80\xa9\xe2\x80\xaf", "", "\xe2\x80\xa9\xe2\x80\xaf", "\xe2\x80\xa9\xe2\x80\xaf" },
     { "\xe2\x81\xa5\xe2\x81\xaa", "", "\xe2\x81\xa5\xe2\x81\xaa", "\xe2\x81\xa5\xe2\x81\xaa" },
+    { "\xe2\x80\x8d\xe2\x80\x90\xd8\x9b", "", "\xe2\x80\x8d\xe2\x80\x90\xd8\x9b",
+      "\xe2\x80\x8d\xe2\x80\x90\xd8\x9b" },
     { "\x9b", "", "?", "\\ufffd" },
     { "\xff\xfe", "", "??", "\\ufffd\\ufffd" },
     { "\xc0\x9b", "", "??", "\\ufffd\\ufffd" },
@@ -102,8 +106,8 @@ END_TEST
 
 /* ---- the library's words ---- */
 
-#define EVIL "\x1b]0;\x07\n\xc2\x9b\xff"
-#define CLEAN "?]0;?????"
+#define EVIL "\x1b]0;\x07\n\xc2\x9b\xff\xe2\x80\xae"
+#define CLEAN "?]0;????????"
 
 static oak_path path(const oak_step *steps)
 {
