@@ -3,8 +3,10 @@
 #include "cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int cmd_help(int argc, char **argv);
 static int cmd_version(int argc, char **argv);
@@ -108,10 +110,23 @@ static void forget_variables(const command *c)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) unsetenv(names[i]);
 }
 
+/* A file that is opened must not become standard output because that is closed. What holds the
+ * place is opened the wrong way round, so that its use is still an error. A program that is run
+ * does not get it. */
+static void hold_closed(void)
+{
+    static const int modes[] = { O_WRONLY, O_RDONLY, O_RDONLY };
+
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd] | O_CLOEXEC) != fd)
+            _exit(CMD_FAILED);
+}
+
 int main(int argc, char **argv)
 {
     const command *c;
 
+    hold_closed();
     if (argc < 2) {
         usage(stderr);
         return CMD_USAGE;

@@ -75,6 +75,7 @@ const char *cmd_remedy(int error)
     case ECONNRESET:
     case EPIPE: return "check that the program still runs";
     case ETIMEDOUT: return "if it is stopped or busy, try again";
+    case EBADF: return "it is closed: redirect it to a file or to /dev/null";
     case ENXIO: return "start the pipe's reader first";
     case EADDRNOTAVAIL:
     case EHOSTUNREACH:

@@ -396,6 +396,41 @@ START_TEST(output_that_is_lost_is_an_error)
 }
 END_TEST
 
+static int to_closed(int argc, char **argv)
+{
+    (void)argc;
+    close(STDOUT_FILENO);
+    execv(argv[0], argv);
+    return 127;
+}
+
+/* The page is the first file that is opened. */
+START_TEST(a_file_is_not_taken_for_a_closed_standard_output)
+{
+    static char built[] = TEST_OAKUM, leaks[] = "leaks", name[] = "finalizer-cycle";
+    char *argv[] = { getenv("OAKUM_BIN") != NULL ? getenv("OAKUM_BIN") : built, leaks, name, NULL,
+                     NULL };
+    char path[] = "/tmp/oakum-test-XXXXXX", option[64], start[64] = "", end[64] = "";
+    int fd = mkstemp(path);
+
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    snprintf(option, sizeof(option), "--html=%s", path);
+    argv[3] = option;
+    test_run_function(&r, to_closed, argv);
+    ck_assert_int_eq(r.status, 1);
+    ck_assert_ptr_nonnull(strstr(r.err, "the output: Bad file descriptor; it is closed"));
+    fd = open(path, O_RDONLY);
+    ck_assert_int_gt(read(fd, start, sizeof(start) - 1), 0);
+    ck_assert_ptr_eq(strstr(start, "<!DOCTYPE html>"), start);
+    ck_assert_int_gt(lseek(fd, -8, SEEK_END), 0);
+    ck_assert_int_eq(read(fd, end, sizeof(end) - 1), 8);
+    ck_assert_str_eq(end, "</html>\n");
+    close(fd);
+    unlink(path);
+}
+END_TEST
+
 static const struct {
     const char *text;
     bool valid;
@@ -442,6 +477,7 @@ Suite *suite_cmd_command(void)
     tcase_add_test(c, a_scenario_runs_and_prints_json);
     tcase_add_test(c, a_scenario_runs_and_prints_a_plain_table);
     tcase_add_test(c, output_that_is_lost_is_an_error);
+    tcase_add_test(c, a_file_is_not_taken_for_a_closed_standard_output);
     suite_add_tcase(s, c);
     return s;
 }
