@@ -10,7 +10,7 @@
 #include <oakum/why.h>
 #include <stdlib.h>
 
-#define CANDIDATES 8
+#define CANDIDATES 8 /* among the oldest samples, and among the newest */
 
 static const char *kind_name(oak_root_kind kind)
 {
@@ -107,18 +107,30 @@ static void refuse(oaki_request *r, int error)
 /* Addresses are inverted, so that they keep nothing alive. */
 typedef struct candidates {
     uint64_t site;
-    size_t n;
-    uintptr_t hidden[CANDIDATES];
+    size_t n; /* samples of the site */
+    uintptr_t oldest[CANDIDATES];
+    uintptr_t newest[CANDIDATES]; /* of the others; a ring */
 } candidates;
 
 static void note(void *obj, size_t bytes, double weight, const oaki_site *s, void *ctx)
 {
     candidates *c = ctx;
     (void)bytes, (void)weight;
-    if (s->id == c->site && c->n < CANDIDATES) c->hidden[c->n++] = oaki_hide(obj);
+    if (s->id != c->site) return;
+    uintptr_t *to = c->n < CANDIDATES ? c->oldest : c->newest;
+    to[c->n++ % CANDIDATES] = oaki_hide(obj);
 }
 
-/* Collects the oldest samples of the site. */
+/* The ith candidate; NULL: there are no more. The oldest come first, as what leaks is old. In a
+ * queue they have died, and the newest live. */
+static void *candidate(const candidates *c, size_t i)
+{
+    if (i < OAKI_MIN(c->n, (size_t)CANDIDATES)) return oaki_unhide(c->oldest[i]);
+    if (i >= OAKI_MIN(c->n, 2 * (size_t)CANDIDATES)) return NULL;
+    return oaki_unhide(c->newest[(c->n - 1 - (i - CANDIDATES)) % CANDIDATES]);
+}
+
+/* Collects the oldest and the newest samples of the site. */
 static bool find_candidates(candidates *c)
 {
     oaki_thread *t = oaki_gc_stop_begin();
@@ -137,8 +149,9 @@ static oak_path *of_site(uint64_t site)
     errno = ENOMEM;
     if (!find_candidates(&c)) return NULL;
     errno = EINVAL;
-    for (size_t i = 0; i < c.n && !p; i++) {
-        p = oak_why_alive(oaki_unhide(c.hidden[i]));
+    void *obj;
+    for (size_t i = 0; !p && (obj = candidate(&c, i)) != NULL; i++) {
+        p = oak_why_alive(obj);
         if (!p || (p->root.kind != OAK_ROOT_NONE && !p->root.caller)) continue;
         oak_path_free(p);
         p = NULL;

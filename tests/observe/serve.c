@@ -5,6 +5,7 @@
 #include "http.h"
 #include "observe/census.h"
 #include "observe/reading.h"
+#include "observe/site.h"
 #include "promtext.h"
 #include "readjson.h"
 #include "runtime/os.h"
@@ -227,6 +228,42 @@ START_TEST(a_leak_is_told_with_its_site)
     prom_check(metrics);
     ck_assert(prom_value(metrics, "oakum_detector_findings{kind=\"site-growth\"}") == 1);
     ck_assert(prom_value(metrics, "oakum_detector_looks_total") == 20);
+}
+END_TEST
+
+void *serve_queue[20]; /* not static: it is only written to */
+
+static void fill_queue(void *unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < 300; i++)
+        serve_queue[i % OAKI_COUNT(serve_queue)] = oak_alloc(64);
+}
+
+static unsigned site_of(const char *function)
+{
+    oaki_site_reading *sites;
+    long n = oaki_sites_read(&sites), found = -1;
+    char name[200];
+    for (long i = 0; i < n && found < 0; i++) {
+        (void)oaki_site_format(sites[i].site, 2, name, sizeof name);
+        if (strstr(name, function)) found = (long)sites[i].site->id;
+    }
+    ck_assert_int_ge(found, 0);
+    free(sites);
+    return (unsigned)found;
+}
+
+/* No collection has seen yet that the oldest are dead. */
+START_TEST(a_site_whose_oldest_objects_are_dead_leads_to_one)
+{
+    char path[64];
+    if (!start(NULL)) return;
+    test_away(fill_queue, NULL);
+    snprintf(path, sizeof path, "/debug/why?site=%u", site_of("fill_queue"));
+    http_answer a = http_get(path);
+    ck_assert_int_eq(a.status, 200);
+    ck_assert_str_eq(json_string(json_get(json_read(a.body), "root"), "where"), "serve_queue");
 }
 END_TEST
 
@@ -532,6 +569,7 @@ Suite *suite_observe_serve(void)
     tcase_add_test(c, since_leaves_out_what_is_known);
     tcase_add_test(c, a_reading_is_shared);
     tcase_add_test(c, a_leak_is_told_with_its_site);
+    tcase_add_test(c, a_site_whose_oldest_objects_are_dead_leads_to_one);
     tcase_add_test(c, why_tells_the_path);
     tcase_add_test(c, labels_of_any_bytes_are_valid_json);
     tcase_add_loop_test(c, what_makes_no_sense_is_told_in_a_line, 0, COUNT(wrong));
