@@ -5,8 +5,9 @@
  * a table of that size. Every reference is checked against the number of its possible targets. So
  * users of a loaded snapshot may follow references without a check.
  *
- * Owns the snapshot until it is closed. Bound: linear in the file; about 4 bytes of memory for each
- * byte of it. */
+ * Owns the snapshot until it is closed. Bound: linear in the file. At most 32 bytes of memory for
+ * each byte of it, as for an object that refers to nothing; and half of that once more, as tables
+ * grow by half. */
 #include "snapread.h"
 #include "cancel.h"
 #include "runtime/xxh.h"
