@@ -20,6 +20,8 @@
 #include "json.h"
 #include "output.h"
 #include "path.h"
+#include "runtime/os.h"
+#include "runtime/xxh.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +30,7 @@
 #define FIELDS 7          /* of a node */
 #define BUFFER ((size_t)1 << 20)
 #define GROUPS_MOST 8192u /* most groups of roots */
+#define SLOTS (2 * GROUPS_MOST)
 #define MOST UINT32_MAX   /* the largest number that readers can store */
 
 enum { NODE_SYNTHETIC = 9, NODE_OBJECT = 3, NODE_NATIVE = 8, NODE_ARRAY = 1 };
@@ -38,6 +41,7 @@ typedef struct group {
     uint8_t kind;
     int32_t thread;
     uint64_t nroots;
+    uint64_t name; /* of the thread: its offset in the strings */
 } group;
 
 typedef struct converter {
@@ -48,6 +52,8 @@ typedef struct converter {
     oaki_json json;
     group *groups;
     size_t ngroups;
+    uint32_t *slots; /* hashed by kind and thread: the group's number plus 1; 0: free */
+    uint64_t seed;
     uint32_t *group_of; /* by root: its group */
     uint32_t *order;    /* roots in the order of their groups */
 } converter;
@@ -105,12 +111,9 @@ static void put_group_name(converter *c, const group *g)
         "(Waiting for finalizers)", "(Runtime)"
     };
     char text[96];
-    const oaki_snapthread *t = c->s->threads.item;
-    const char *name = "";
-    for (size_t i = 0; g->thread && i < c->s->threads.n; i++)
-        if (t[i].tid == g->thread) name = oaki_snapstring(c->s, t[i].name);
     if (g->thread)
-        snprintf(text, sizeof text, "%s of thread %d %s", kinds[g->kind], g->thread, name);
+        snprintf(text, sizeof text, "%s of thread %d %s", kinds[g->kind], g->thread,
+                 oaki_snapstring(c->s, g->name));
     else
         snprintf(text, sizeof text, "%s", kinds[g->kind]);
     oaki_json_string(&c->json, text);
@@ -155,26 +158,50 @@ static void put_strings(converter *c)
 
 /* ---- groups of roots ---- */
 
+/* The slot of a group, or the free one where it would be. */
+static uint32_t *slot_of(converter *c, unsigned kind, int32_t thread)
+{
+    uint64_t key = (uint64_t)kind << 32 | (uint32_t)thread;
+    size_t i = XXH3_64bits_withSeed(&key, sizeof key, c->seed) % SLOTS;
+    for (; c->slots[i] != 0; i = (i + 1) % SLOTS) {
+        const group *g = &c->groups[c->slots[i] - 1];
+        if (g->kind == kind && g->thread == thread) break;
+    }
+    return &c->slots[i];
+}
+
+static void name_groups(converter *c)
+{
+    const oaki_snapthread *t = c->s->threads.item;
+    for (size_t i = 0; i < c->s->threads.n; i++)
+        for (unsigned kind = 0; t[i].tid && kind <= OAK_ROOT_RUNTIME; kind++) {
+            uint32_t at = *slot_of(c, kind, t[i].tid);
+            if (at != 0) c->groups[at - 1].name = t[i].name;
+        }
+}
+
 /* When groups run out, the roots of further threads go to groups without a thread. */
 static bool make_groups(converter *c)
 {
     size_t n = c->s->roots.n;
     c->group_of = malloc(OAKI_MAX(n, (size_t)1) * sizeof *c->group_of);
     c->groups = calloc(GROUPS_MOST, sizeof *c->groups);
-    if (!c->group_of || !c->groups) return false;
-    size_t last = 0;
+    c->slots = calloc(SLOTS, sizeof *c->slots);
+    if (!c->group_of || !c->groups || !c->slots) return false;
+    oaki_os_seed(&c->seed, sizeof c->seed);
     for (size_t i = 0; i < n; i++) {
         const oaki_snaproot *r = oaki_snaproot_at(c->s, i);
         bool full = c->ngroups >= GROUPS_MOST - OAK_ROOT_RUNTIME - 1;
         int32_t thread = full ? 0 : r->thread;
-        if (c->ngroups == 0 || c->groups[last].kind != r->kind || c->groups[last].thread != thread)
-            for (last = 0; last < c->ngroups; last++)
-                if (c->groups[last].kind == r->kind && c->groups[last].thread == thread) break;
-        if (last == c->ngroups)
+        uint32_t *at = slot_of(c, r->kind, thread);
+        if (*at == 0) {
             c->groups[c->ngroups++] = (group){ .kind = r->kind, .thread = thread };
-        c->groups[last].nroots++;
-        c->group_of[i] = (uint32_t)last;
+            *at = (uint32_t)c->ngroups;
+        }
+        c->groups[*at - 1].nroots++;
+        c->group_of[i] = *at - 1;
     }
+    name_groups(c);
     return true;
 }
 
@@ -389,6 +416,7 @@ int oak_snapshot_convert(const oak_snapshot *s, int fd)
     int error = convert(&c);
     free(c.buf);
     free(c.groups);
+    free(c.slots);
     free(c.group_of);
     free(c.order);
     errno = error;

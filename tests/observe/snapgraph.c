@@ -256,6 +256,49 @@ START_TEST(types_whose_names_collide_are_compared)
 }
 END_TEST
 
+/* ---- conversion ---- */
+
+static char *converted(const oak_snapshot *s)
+{
+    char path[] = "/tmp/oakum-snap-XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    unlink(path);
+    ck_assert_int_eq(oak_snapshot_convert(s, fd), 0);
+    off_t n = lseek(fd, 0, SEEK_END);
+    char *text = calloc(1, (size_t)n + 1);
+    ck_assert_int_eq(pread(fd, text, (size_t)n, 0), n);
+    close(fd);
+    return text;
+}
+
+/* More threads than the roots belong to, by far. What is all zeroes takes no memory. */
+START_TEST(roots_of_many_threads_are_converted)
+{
+    enum { THREADS = 100000000, ROOTS = 8000 };
+    oak_snapshot *s = make(1, 0);
+    free(s->roots.item);
+    free(s->strings.item);
+    oaki_snaproot *r = table(&s->roots, 2 * ROOTS, sizeof *r);
+    oaki_snapthread *t = table(&s->threads, THREADS, sizeof *t);
+    memcpy(table(&s->strings, 16, 1), "\0first\0second", 14);
+    for (int32_t i = 0; i < 2 * ROOTS; i++) {
+        r[i] = (oaki_snaproot){ .kind = OAK_ROOT_STACK, .thread = 1 + i % ROOTS };
+        r[i].offset = UINT64_MAX;
+    }
+    t[0] = (oaki_snapthread){ .tid = 77, .name = 1 };
+    t[THREADS - 2] = (oaki_snapthread){ .tid = 77, .name = 7 };
+    t[THREADS - 1] = (oaki_snapthread){ .tid = ROOTS, .name = 1 };
+    char *text = converted(s);
+    ck_assert_ptr_nonnull(strstr(text, "\"(Stack) of thread 77 second\""));
+    ck_assert_ptr_nonnull(strstr(text, "\"(Stack) of thread 8000 first\""));
+    ck_assert_ptr_nonnull(strstr(text, "\"(Stack) of thread 78 \""));
+    ck_assert_ptr_nonnull(strstr(text, "\"node_count\":8003,\"edge_count\":24001"));
+    free(text);
+    oak_snapshot_close(s);
+}
+END_TEST
+
 Suite *suite_observe_snapgraph(void)
 {
     Suite *s = suite_create("observe/snapgraph");
@@ -266,6 +309,7 @@ Suite *suite_observe_snapgraph(void)
     tcase_add_test(c, the_top_is_in_order);
     tcase_add_test(c, a_long_top_of_what_retains_more_and_more);
     tcase_add_test(c, types_whose_names_collide_are_compared);
+    tcase_add_test(c, roots_of_many_threads_are_converted);
     suite_add_tcase(s, c);
     return s;
 }
