@@ -112,7 +112,7 @@ void oaki_request_free(oaki_request *r)
     oaki_body_free(&r->body);
     oak_profile_free(r->base);
     oak_profile_free(r->base_now);
-    if (r->trace) (void)oaki_trace_end(r->trace, -1);
+    if (r->trace) (void)oaki_trace_end(r->trace, -1, 0);
     free(r);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define EVENTS ((size_t)16 << 10) /* events a thread */
+#define MOST (OAKI_BODY_MAX - ((size_t)64 << 10)) /* bytes: a body is read with some to spare */
 
 static void begin(oaki_request *r)
 {
@@ -27,7 +28,7 @@ static void begin(oaki_request *r)
 static void end(oaki_request *r)
 {
     int fd = memfd_create("oakum-trace", MFD_CLOEXEC);
-    int result = oaki_trace_end(r->trace, fd);
+    int result = oaki_trace_end(r->trace, fd, MOST);
     bool stale = result != 0 && errno == ESTALE;
     r->trace = 0;
     if (stale)

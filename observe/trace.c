@@ -422,14 +422,14 @@ static int write_now(AO_t generation, const char *path)
 }
 
 /* Ends recording, and writes the trace to the path or the descriptor, if one is given. */
-static int finish(AO_t generation, const char *path, int fd)
+static int finish(AO_t generation, const char *path, int fd, size_t most)
 {
     int r = 0;
     oaki_gc_flush_events();
     off();
     oaki_trace_view v = view(generation);
     if (path) r = oaki_trace_write_to(&v, path);
-    if (fd >= 0) r = oaki_trace_write_fd(&v, fd);
+    if (fd >= 0) r = oaki_trace_write_fd(&v, fd, most);
     int saved = errno;
     give_back();
     errno = saved;
@@ -473,7 +473,7 @@ int oak_trace_stop(const char *path)
     AO_t generation = AO_load(&self.generation);
     int r = 0;
     if (generation) {
-        r = finish(generation, path, -1);
+        r = finish(generation, path, -1, SIZE_MAX);
     } else if (path) {
         errno = ENOENT;
         r = -1;
@@ -495,13 +495,13 @@ AO_t oaki_trace_begin(size_t events_per_thread)
     return trace;
 }
 
-int oaki_trace_end(AO_t trace, int fd)
+int oaki_trace_end(AO_t trace, int fd, size_t most)
 {
     OAKI_NO_CANCEL;
     int r = -1;
     take_turn();
     if (AO_load(&self.generation) == trace)
-        r = finish(trace, NULL, fd);
+        r = finish(trace, NULL, fd, most);
     else
         errno = ESTALE;
     give_turn();

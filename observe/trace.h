@@ -79,14 +79,16 @@ typedef struct oaki_trace_view {
 
 /* Writes the whole trace to the path, or nothing. 0 or -1 with errno. */
 int oaki_trace_write_to(const oaki_trace_view *v, const char *path);
-int oaki_trace_write_fd(const oaki_trace_view *v, int fd);
+/* At most `most` bytes: of each thread the latest events are left out, and counted as dropped. */
+int oaki_trace_write_fd(const oaki_trace_view *v, int fd, size_t most);
 
 /* For callers that must not end the program's trace: begins one if none is under way. Returns its
  * number, or 0 with errno; EBUSY if one is. */
 AO_t oaki_trace_begin(size_t events_per_thread);
-/* Ends the trace, and writes it to fd, a file without a name yet; with fd -1, it is not written. 0,
- * or -1 with errno; ESTALE if the program has begun another trace meanwhile. */
-int oaki_trace_end(AO_t trace, int fd);
+/* Ends the trace, and writes at most `most` bytes of it to fd, a file without a name yet; with fd
+ * -1, it is not written. 0, or -1 with errno; ESTALE if the program has begun another trace
+ * meanwhile. */
+int oaki_trace_end(AO_t trace, int fd, size_t most);
 
 void oaki_trace_close(void); /* the heap has ended: no thread tells its end any more */
 

@@ -5,6 +5,9 @@
  * their parts, and the sweep. The heap's size is a counter, from the size in every event. Resizes
  * of maps are asynchronous events by the map's address.
  *
+ * A file of limited size has as much of each thread as fits into its share, and tells what is left
+ * out. Collections and tracks are always in it.
+ *
  * Owns: nothing that outlives the call. Under the trace's lock. Threads may append events during
  * the write; those are left out. Uses the host's malloc: outside of oaki_enter.
  * Bound: O(n log n) in the events. */
@@ -21,6 +24,7 @@
 #define COLLECTOR INT32_MAX       /* numbers of tracks; no thread has them */
 #define SWEEP (INT32_MAX - 1)
 #define CHUNK ((size_t)64 << 10)  /* bytes written at a time */
+#define SPARE ((size_t)8 << 10)   /* bytes that an event, and what ends the file, fit into */
 #define FINEST 20000              /* least nanoseconds between two values of the heap counter ... */
 #define COARSE ((size_t)64 << 10) /* ... that differ by less */
 
@@ -31,6 +35,8 @@ typedef struct writer {
     uintptr_t ids; /* the last one given to an asynchronous span */
     char *chunk;
     size_t filled;
+    size_t written, most; /* bytes */
+    uint64_t left_out;    /* events, for lack of room */
 } writer;
 
 /* ---- bytes ---- */
@@ -48,7 +54,14 @@ static bool put(void *ctx, const char *p, size_t n)
     if (n > CHUNK - w->filled && !flush(w)) return false;
     memcpy(w->chunk + w->filled, p, n);
     w->filled += n;
+    w->written += n;
     return true;
+}
+
+/* Whether one more event surely fits. */
+static bool has_room(const writer *w)
+{
+    return w->most >= SPARE && w->written <= w->most - SPARE;
 }
 
 /* ---- one event ---- */
@@ -263,7 +276,8 @@ static void put_heap(writer *w, const moment *m, size_t n)
         uint64_t change = m[i].live > last ? m[i].live - last : last - m[i].live;
         bool soon = m[i].when - when < FINEST;
         if (i > 0 && (change == 0 || (soon && change < COARSE))) continue;
-        counter(w, "heap", m[i].when, "bytes", m[i].live);
+        if (has_room(w)) counter(w, "heap", m[i].when, "bytes", m[i].live);
+        else w->left_out++;
         last = m[i].live;
         when = m[i].when;
     }
@@ -272,6 +286,10 @@ static void put_heap(writer *w, const moment *m, size_t n)
 static void put_resize(writer *w, const moment *m, const char *phase)
 {
     const oaki_trace_event *e = m->resize;
+    if (!has_room(w)) {
+        w->left_out++;
+        return;
+    }
     begin(w, e->classic ? "classic map resize" : "map resize", "map", phase, m->tid, m->when);
     oaki_json_put_address(&w->j, "id", (const void *)~(uintptr_t)e->map);
     args(w);
@@ -357,20 +375,42 @@ static bool put_in_order(writer *w, size_t room)
     return done;
 }
 
+/* The thread's track tells where events are missing. */
+static void put_gap(writer *w, const oaki_trace_buffer *b, uint64_t when, size_t n)
+{
+    w->left_out += n;
+    begin(w, "events left out", "trace", "i", b->tid, when);
+    oaki_json_put_string(&w->j, "s", "t");
+    args(w);
+    oaki_json_put_u64(&w->j, "events", n);
+    end_args(w);
+}
+
+/* Its events, until the file has `bytes`: the last may exceed that. */
+static void put_thread(writer *w, const oaki_trace_buffer *b, size_t bytes)
+{
+    size_t n = AO_load_acquire(&b->n), i = 0;
+    track(w, b->tid, b->thread, 0);
+    for (; i < n && w->written < bytes && has_room(w); i++) put_event(w, b, &b->event[i]);
+    if (i < n) put_gap(w, b, b->event[i].when, n - i);
+    if (i == n) put_open_spans(w, b);
+}
+
 static bool put_events(writer *w)
 {
     const oaki_trace_view *v = w->v;
-    size_t room = 3 * v->ncycles;
+    size_t room = 3 * v->ncycles, threads = 0;
+    size_t end = w->most - w->most / 4; /* the rest is for counters and resizes */
     track(w, COLLECTOR, "collector", -2);
     track(w, SWEEP, "sweep", -1);
     for (size_t i = 0; i < v->ncycles; i++)
         put_cycle(w, &v->cycles[i], i + 1 < v->ncycles ? &v->cycles[i + 1] : NULL);
+    for (const oaki_trace_buffer *b = v->buffers; b; b = b->next) threads += is_of(w, b);
     for (const oaki_trace_buffer *b = v->buffers; b; b = b->next) {
         if (!is_of(w, b)) continue;
-        track(w, b->tid, b->thread, 0);
-        size_t n = AO_load_acquire(&b->n);
-        for (size_t i = 0; i < n; i++) put_event(w, b, &b->event[i]);
-        put_open_spans(w, b);
+        size_t left = end > w->written ? end - w->written : 0;
+        put_thread(w, b, w->written + left / OAKI_MAX(threads, (size_t)1));
+        if (threads > 0) threads--;
         room += AO_load(&b->n);
     }
     return put_in_order(w, room);
@@ -382,17 +422,17 @@ static bool put_all(writer *w)
     oaki_json_init(&w->j, put, w);
     oaki_json_object(&w->j);
     oaki_json_put_string(&w->j, "displayTimeUnit", "ns");
+    oaki_json_key(&w->j, "traceEvents");
+    oaki_json_array(&w->j);
+    bool whole = put_events(w);
+    oaki_json_array_end(&w->j);
     oaki_json_key(&w->j, "otherData");
     oaki_json_object(&w->j);
     oaki_json_put_string(&w->j, "producer", "oakum");
     oaki_json_put_u64(&w->j, "begin_monotonic_ns", v->begin);
     oaki_json_put_u64(&w->j, "begin_unix_ns", v->begin_wall);
-    oaki_json_put_u64(&w->j, "dropped_events", v->dropped);
+    oaki_json_put_u64(&w->j, "dropped_events", v->dropped + w->left_out);
     oaki_json_object_end(&w->j);
-    oaki_json_key(&w->j, "traceEvents");
-    oaki_json_array(&w->j);
-    bool whole = put_events(w);
-    oaki_json_array_end(&w->j);
     oaki_json_object_end(&w->j);
     if (!whole) {
         errno = ENOMEM;
@@ -401,9 +441,9 @@ static bool put_all(writer *w)
     return oaki_json_finish(&w->j) && flush(w);
 }
 
-int oaki_trace_write_fd(const oaki_trace_view *v, int fd)
+int oaki_trace_write_fd(const oaki_trace_view *v, int fd, size_t most)
 {
-    writer w = { .v = v, .pid = oaki_os_pid(), .fd = fd, .chunk = malloc(CHUNK) };
+    writer w = { .v = v, .pid = oaki_os_pid(), .fd = fd, .chunk = malloc(CHUNK), .most = most };
     if (!w.chunk) return -1;
     int r = put_all(&w) ? 0 : -1;
     int saved = errno;
@@ -416,5 +456,5 @@ int oaki_trace_write_to(const oaki_trace_view *v, const char *path)
 {
     oaki_output out;
     if (oaki_output_open(&out, path) != 0) return -1;
-    return oaki_output_close(&out, oaki_trace_write_fd(v, out.fd));
+    return oaki_output_close(&out, oaki_trace_write_fd(v, out.fd, SIZE_MAX));
 }

@@ -103,7 +103,7 @@ static void end_trace(AO_t trace)
 {
     size_t n;
     int fd = fuzz_file(NULL, 0, NULL);
-    FUZZ_REQUIRE(oaki_trace_end(trace, fd) == 0);
+    FUZZ_REQUIRE(oaki_trace_end(trace, fd, SIZE_MAX) == 0);
     char *text = fuzz_read(fd, &n);
     cmd_json *v = cmd_json_read(text);
     FUZZ_REQUIRE(v && strlen(text) == n && cmd_json_count(v, "traceEvents") >= 10);

@@ -1,13 +1,17 @@
-/* serve_trace.c - tests of the trace that the debug server gives: what is in it, whose it is, and
- * that it ends when nobody waits for it any more. */
+/* serve_trace.c - tests of the trace that the debug server gives: what is in it, that it fits into
+ * an answer, whose it is, and that it ends when nobody waits for it any more. */
 #include "http.h"
 #include "observe/serve.h"
+#include "observe/trace.h"
 #include "readjson.h"
 #include "runtime/os.h"
 #include "tests/heap.h"
+#include "tests/threads.h"
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 Suite *suite_observe_serve_trace(void);
@@ -79,6 +83,54 @@ START_TEST(a_trace_of_the_program_is_left_alone)
 }
 END_TEST
 
+enum { THREADS = 8, SPANS = 500 };
+
+/* The first thread has few events. */
+static void *record(void *number)
+{
+    for (int i = 0; i < (number ? SPANS : 3); i++) {
+        oak_span_begin_arg("one of many spans", "key", "value");
+        oak_span_end();
+    }
+    return NULL;
+}
+
+static uint64_t left_out(const json *events)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < events->length; i++)
+        if (strcmp(json_string(&events->item[i], "name"), "events left out") == 0)
+            n += json_u64(json_get(&events->item[i], "args"), "events");
+    return n;
+}
+
+/* What a body can't take is left out, of each thread a part. */
+START_TEST(a_trace_that_is_too_large_tells_what_is_missing)
+{
+    static const size_t mosts[] = { SIZE_MAX, 200 << 10, 60 << 10, 0 };
+    test_heap_start(test_config());
+    for (size_t k = 0; k < OAKI_COUNT(mosts); k++) {
+        int fd = memfd_create("oakum-test", MFD_CLOEXEC);
+        AO_t trace = oaki_trace_begin(1000);
+        ck_assert(fd >= 0 && trace != 0);
+        for (uintptr_t i = 0; i < THREADS; i++) test_join(test_start(record, (void *)i));
+        ck_assert_int_eq(oaki_trace_end(trace, fd, mosts[k]), 0);
+        off_t n = lseek(fd, 0, SEEK_END);
+        char *text = calloc(1, (size_t)n + 1);
+        ck_assert_int_eq(pread(fd, text, (size_t)n, 0), n);
+        close(fd);
+        const json *all = json_read(text), *events = json_get(all, "traceEvents");
+        uint64_t missing = left_out(events), spans = named(events, "one of many spans");
+        ck_assert_uint_eq(spans + missing, 3 + (THREADS - 1) * SPANS);
+        ck_assert_uint_ge(json_u64(json_get(all, "otherData"), "dropped_events"), missing);
+        if (mosts[k] == 0) continue;
+        ck_assert_uint_le((size_t)n, mosts[k]);
+        ck_assert_uint_eq(named(events, "events left out"), k == 0 ? 0 : THREADS - 1);
+        ck_assert_uint_gt(spans, 3);
+    }
+}
+END_TEST
+
 static void wait_for_the_end(void)
 {
     for (int i = 0; i < 20000 && oak_trace_running(); i++) oaki_os_sleep_ns(1000000);
@@ -114,6 +166,7 @@ Suite *suite_observe_serve_trace(void)
     tcase_set_timeout(c, 60);
     tcase_add_test(c, it_has_what_happens_meanwhile);
     tcase_add_test(c, a_trace_of_the_program_is_left_alone);
+    tcase_add_test(c, a_trace_that_is_too_large_tells_what_is_missing);
     tcase_add_test(c, it_ends_when_its_client_goes);
     tcase_add_test(c, it_ends_with_the_server);
     suite_add_tcase(s, c);
