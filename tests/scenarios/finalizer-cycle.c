@@ -252,6 +252,7 @@ static void expect_stuck(scn *s)
 
     oak_detector_config_default(&cfg);
     cfg.finalizer_ms = 1;
+    while (oak_finalizer_running_ns() < 1000000) sched_yield();
     scn_detector_begin(&cfg);
     for (int i = 0; i < 4; i++) scn_detector_look();
     scn_expect_found(s, OAK_FINDING_FINALIZER_STUCK, NULL);
