@@ -14,8 +14,8 @@
 typedef struct oaki_held {
     unsigned depth; /* not 0: functions are held back; the nesting of those that do so */
     unsigned asks;  /* code of the program runs at this depth: its allocations ask for on_full */
-    bool over;      /* held back: what follows a collection (gc/event.h) */
     size_t full;    /* held back: on_full, for so many bytes; 0: not */
+    bool over;      /* held back: what follows a collection (gc/event.h) */
     bool ran;       /* finalizers have run among what was called since */
     unsigned tries; /* of one write, for that reason */
 } oaki_held;

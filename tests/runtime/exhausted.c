@@ -293,10 +293,11 @@ static void *free_first(void *unused)
     return unused;
 }
 
+/* Of each size, as what is free of one serves no other. */
 static void use_up_metadata(void)
 {
     oaki_thread *t = oaki_enter();
-    for (size_t n = 1 << 16; n >= 16; n /= 2)
+    for (size_t n = 1 << 16; n >= 16; n -= n > 4096 ? n / 2 : 16)
         while (oaki_meta_alloc(n, OAKI_META_OTHER)) continue;
     oaki_leave(t);
 }
