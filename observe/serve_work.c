@@ -103,8 +103,7 @@ static void *work(void *arg)
     worker *w = arg;
     oaki_request *r = NULL;
     oaki_serve_thread_begin(w->name);
-    oaki_thread *t = oaki_thread_attach_self(); /* if this fails, the first reading tries again */
-    if (t) oaki_thread_hire(t);
+    (void)oaki_thread_attach_hired(); /* if this fails, the first reading tries again */
     oaki_last_thread_exits(false); /* it may have been the program's last one meanwhile */
     while ((r = exchange(w, r)) != NULL) r->route->make(r);
     if (w == &works.worker[OAKI_MAKER_LIGHT]) oaki_reading_end();

@@ -63,18 +63,6 @@ static void link_thread(oaki_thread *t)
     if (!t->own) AO_store_full(&h->nthreads, AO_load(&h->nthreads) + 1);
 }
 
-void oaki_thread_hire(oaki_thread *t)
-{
-    oaki_heap *h = &oaki_the_heap;
-    (void)oaki_enter();
-    oaki_lock_acquire_parked(t, &h->threads_lock);
-    OAKI_ASSERT(t == oaki_thread_self() && !t->own && !t->hired);
-    t->hired = true;
-    AO_store(&h->nhired, AO_load(&h->nhired) + 1);
-    oaki_lock_release(&h->threads_lock);
-    oaki_leave(t);
-}
-
 void oaki_thread_unlink(oaki_thread *t)
 {
     oaki_heap *h = &oaki_the_heap;
@@ -136,7 +124,7 @@ static oaki_thread *new_thread(int tid, char *lo, char *hi)
 }
 
 /* Keeps forks out until the thread is attached. */
-static oaki_thread *attach(int tid, char *lo, char *hi, bool own)
+static oaki_thread *attach(int tid, char *lo, char *hi, bool own, bool hired)
 {
     oaki_heap *h = &oaki_the_heap;
     OAKI_REQUIRES_STOPPABLE();
@@ -147,7 +135,7 @@ static oaki_thread *attach(int tid, char *lo, char *hi, bool own)
     oaki_thread *t = new_thread(tid, lo, hi);
     if (t) {
         t->own = t->bare = own;
-        t->hired = oaki_crew_has_me();
+        t->hired = hired || oaki_crew_has_me();
         link_thread(t);
         oaki_tls_mcache = t->mcache;
         AO_compiler_barrier();
@@ -171,7 +159,7 @@ static bool will_be_told_of_exit(void)
     return false;
 }
 
-static oaki_thread *attach_self(bool own)
+static oaki_thread *attach_self(bool own, bool hired)
 {
     char *lo, *hi;
     int saved = errno;
@@ -179,7 +167,7 @@ static oaki_thread *attach_self(bool own)
     if (!oaki_heap_ready()) return NULL;
     int tid = oaki_os_tid();
     oaki_ownstack(tid, &lo, &hi);
-    oaki_thread *t = attach(tid, lo, hi, own);
+    oaki_thread *t = attach(tid, lo, hi, own, hired);
     if (t) {
         oaki_stopsignal_allow();
         oaki_leave(t);
@@ -194,12 +182,18 @@ static oaki_thread *attach_self(bool own)
 
 oaki_thread *oaki_thread_attach_self(void)
 {
-    return attach_self(false);
+    return attach_self(false, false);
+}
+
+oaki_thread *oaki_thread_attach_hired(void)
+{
+    OAKI_ASSERT(!oaki_tls_thread);
+    return attach_self(false, true);
 }
 
 oaki_thread *oaki_thread_attach_own(void)
 {
-    return attach_self(true);
+    return attach_self(true, false);
 }
 
 int oak_thread_attach(void)

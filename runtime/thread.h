@@ -159,6 +159,7 @@ OAKI_INLINE oaki_thread *oaki_thread_self(void) { return oaki_tls_thread; }
  * called inside oaki_enter. */
 oaki_thread *oaki_thread_attach_self(void);
 oaki_thread *oaki_thread_attach_own(void); /* for the collector's: bare, and not reported */
+oaki_thread *oaki_thread_attach_hired(void); /* one that Oakum has started; not attached yet */
 
 oaki_thread *oaki_enter_slow(void);                /* attaches, or is fatal */
 oaki_thread *oaki_enter_at_gate(oaki_thread *t);   /* waits until the fork is over */
@@ -295,7 +296,6 @@ void oaki_last_init(void); /* once */
 int oaki_threads_init(void); /* signal handler, exit key; 0 or -1 with errno */
 /* The first keys of glibc: their values lie in the thread's descriptor, others are allocated. */
 #define OAKI_FREE_KEYS 32
-void oaki_thread_hire(oaki_thread *t); /* the calling one: Oakum has started it */
 /* How many attached threads there are besides, with those that Oakum has started (hired) or
  * without. threads_lock held. */
 size_t oaki_threads_others(const oaki_thread *but, bool hired);
