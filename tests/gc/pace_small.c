@@ -26,6 +26,7 @@ static void start(size_t min_heap)
     oak_config c = test_config();
     c.gc_percent = 100;
     c.min_heap = min_heap;
+    c.concurrent = 0; /* long pauses would make marks concurrent, on a host where that is cheap */
     test_heap_start(c);
     test_no_beside(); /* marks would begin before the goal */
     test_only_root(&only, sizeof only); /* others' data would raise the goal */
