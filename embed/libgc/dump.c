@@ -19,17 +19,11 @@ static void exclusively(void (*fn)(void *ctx), void *ctx)
     lgc_leave(t);
 }
 
-static void count_link(void *ctx, void **link, const void *obj, bool is_long)
-{
-    size_t *n = ctx;
-    (void)link;
-    (void)obj;
-    n[is_long]++;
-}
-
 static void count_links(void *ctx)
 {
-    oaki_links_each(count_link, ctx);
+    size_t *n = ctx;
+    n[false] = oaki_link_count(false);
+    n[true] = oaki_link_count(true);
 }
 
 LGC_OUTSIDE(void, GC_dump_named, (const char *name), (name))

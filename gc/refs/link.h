@@ -35,7 +35,7 @@ bool oaki_link_remove(void **link, bool is_long);
  * already, and nothing is changed (0 when it is `from` itself); -1: `from` is not registered. */
 int oaki_link_move(void **from, void **to, bool is_long);
 
-size_t oaki_link_count(bool is_long);
+size_t oaki_link_count(bool is_long); /* finalizer_lock held, or the world stopped */
 
 /* ---- for the rest of gc/ ---- */
 

@@ -43,9 +43,10 @@ static size_t links(bool is_long)
 {
     oaki_thread *t = oaki_gc_stop_begin();
     const char *rule = oaki_tables_check();
+    size_t n = oaki_link_count(is_long);
     oaki_gc_stop_end(t);
     ck_assert_msg(!rule, "%s", rule);
-    return oaki_link_count(is_long);
+    return n;
 }
 
 static void make_one(size_t i, size_t size, bool is_long)
