@@ -67,7 +67,7 @@ void oaki_held_over_now(void)
 bool oaki_held_ran(void)
 {
     oaki_thread *t = oaki_tls_thread;
-    bool ran = t && t->held.depth == t->held.asks && t->held.ran && t->held.tries < TRIES;
+    bool ran = t && !oaki_held_full(&t->held) && t->held.ran && t->held.tries < TRIES;
     if (!ran) return false;
     t->held.ran = false;
     t->held.tries++;
@@ -92,6 +92,7 @@ oaki_held oaki_held_suspend(void)
 {
     oaki_thread *t = oaki_tls_thread;
     oaki_held was = t->held;
+    OAKI_ASSERT(was.depth > 0);
     t->held = (oaki_held){ .depth = was.depth, .asks = was.depth, .over = was.over };
     return was;
 }

@@ -41,14 +41,14 @@ OAKI_INLINE bool oaki_held_any(void)
 {
     const oaki_thread *t = oaki_tls_thread;
     if (!t || OAKI_LIKELY(!t->held.over && t->held.full == 0)) return false;
-    return t->held.full > 0 ? t->held.depth == t->held.asks : t->held.depth == 0;
+    return t->held.full > 0 ? !oaki_held_full(&t->held) : t->held.depth == 0;
 }
 
 /* At the beginning of a write: on_full has not been asked for. */
 OAKI_INLINE void oaki_held_forget(void)
 {
     oaki_thread *t = oaki_tls_thread;
-    if (!t || t->held.depth > t->held.asks) return;
+    if (!t || oaki_held_full(&t->held)) return;
     t->held.full = 0;
     t->held.ran = false;
     t->held.tries = 0;

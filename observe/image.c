@@ -63,7 +63,7 @@ struct oaki_image {
     char *buf;
 };
 
-static unsigned int closed; /* AO_int: pages of the heap may be unreadable (oaki_image_opens) */
+static unsigned int closed; /* AO_int: pages of the heap may be unreadable */
 
 /* ---- queries of work ---- */
 
@@ -256,16 +256,21 @@ static void make_room(void)
     if (limited && used < h->reserved) syscall(SYS_munmap, h->base + used, h->reserved - used);
 }
 
-void oaki_image_opens(void)
+void oaki_image_expect_closed(void)
 {
     AO_int_store(&closed, 1);
+}
+
+bool oaki_image_expects_closed(void)
+{
+    return AO_int_load(&closed) != 0;
 }
 
 /* Writable, too: the stack of the calling thread may be a block of the heap. */
 static void open_pages(void)
 {
     const oaki_heap *h = &oaki_the_heap;
-    if (AO_int_load(&closed))
+    if (oaki_image_expects_closed())
         syscall(SYS_mprotect, h->base, AO_load(&h->used), PROT_READ | PROT_WRITE);
 }
 
@@ -501,7 +506,7 @@ static OAKI_NOINLINE pid_t stop_and_fork(oaki_thread *t, oaki_image *im, oaki_im
     if (pid < 0) {
         out->stopped = im->in_stop = true;
         oaki_concurrent_give_up();
-        *error = AO_int_load(&closed) ? EACCES : work_on(im);
+        *error = oaki_image_expects_closed() ? EACCES : work_on(im);
         if (im->runs) oaki_os_release(im->runs, im->runs_mapped);
     }
     oaki_world_start(t);

@@ -59,7 +59,8 @@ int oaki_image_ask(const oaki_image_request *r, void *out, size_t n, bool *stopp
 
 /* From now on pages of the heap may be unreadable, as the program protects them. Children open them
  * for themselves. */
-void oaki_image_opens(void);
+void oaki_image_expect_closed(void);
+bool oaki_image_expects_closed(void);
 
 /* ---- for work ---- */
 

@@ -393,7 +393,7 @@ static void put_thread(writer *w, const oaki_trace_buffer *b, size_t bytes)
     track(w, b->tid, b->thread, 0);
     for (; i < n && w->written < bytes && has_room(w); i++) put_event(w, b, &b->event[i]);
     if (i < n) put_gap(w, b, b->event[i].when, n - i);
-    if (i == n) put_open_spans(w, b);
+    else put_open_spans(w, b);
 }
 
 static bool put_events(writer *w)

@@ -20,4 +20,11 @@ typedef struct oaki_held {
     unsigned tries; /* of one write, for that reason */
 } oaki_held;
 
+/* Is on_full held back, too? */
+OAKI_INLINE bool oaki_held_full(const oaki_held *h)
+{
+    OAKI_ASSERT(h->depth >= h->asks);
+    return h->depth > h->asks;
+}
+
 #endif

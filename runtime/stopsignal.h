@@ -15,7 +15,7 @@ void oaki_stopsignal_end(void);          /* where its handler is still Oakum's: 
 void oaki_stopsignal_allow(void);        /* unblocks it: the calling thread attaches */
 void oaki_stopsignal_refresh(void);      /* before a stop, and before a signal is sent again */
 /* The program wants this disposition (NULL: it only asks), and *old was its last, unless old is
- * NULL. From a handler, too. */
+ * NULL; the two may be one. From a handler, too. */
 void oaki_stopsignal_chain(const struct sigaction *a, struct sigaction *old);
 /* To the program's handler, if it has set one: a signal that no stop has sent. */
 void oaki_stopsignal_pass_on(int sig, siginfo_t *info, void *context);

@@ -213,7 +213,7 @@ bool oaki_zone_full(size_t n)
     oaki_thread *t = oaki_tls_thread;
     errno = ENOMEM;
     if (!t || !z || z->id == 0) return false;
-    if (OAKI_UNLIKELY(t->held.depth > t->held.asks)) {
+    if (OAKI_UNLIKELY(oaki_held_full(&t->held))) {
         if (!t->in_full) t->held.full = n; /* a write in the handler that finds no room asks none */
         return false;
     }

@@ -8,7 +8,7 @@
  *
  * What bypasses libc's mprotect goes unnoticed.
  *
- * Owns: `any`. Lock: none. */
+ * Owns nothing. Lock: none. */
 #include "observe/image.h"
 #include "preload.h"
 #include "runtime/os.h"
@@ -17,17 +17,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static unsigned int any; /* AO_int */
-
 /* The runtime's own calls come here, too. */
 OAKI_EXPORT int mprotect(void *p, size_t n, int prot)
 {
     const oaki_heap *h = &oaki_the_heap;
     bool open = (prot & PROT_READ) && (prot & PROT_WRITE);
-    if (OAKI_UNLIKELY(!open && (uintptr_t)p - h->base < h->reserved)) {
-        oaki_image_opens();
-        AO_int_store(&any, 1);
-    }
+    if (OAKI_UNLIKELY(!open && (uintptr_t)p - h->base < h->reserved)) oaki_image_expect_closed();
     return (int)syscall(SYS_mprotect, p, n, prot);
 }
 
@@ -35,6 +30,6 @@ void oaki_closed_open(void *p, size_t n)
 {
     uintptr_t page = oaki_os_page_size(), lo = OAKI_ALIGN_UP((uintptr_t)p, page);
     uintptr_t hi = OAKI_ALIGN_DOWN((uintptr_t)p + n, page);
-    if (OAKI_LIKELY(!AO_int_load(&any)) || hi <= lo) return;
+    if (OAKI_LIKELY(!oaki_image_expects_closed()) || hi <= lo) return;
     (void)syscall(SYS_mprotect, lo, hi - lo, PROT_READ | PROT_WRITE);
 }

@@ -94,9 +94,7 @@ OAKI_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction
 {
     struct sigaction a;
     if (is_stop(sig)) {
-        struct sigaction was;
-        oaki_stopsignal_chain(act, &was);
-        if (old) *old = was;
+        oaki_stopsignal_chain(act, old);
         return 0;
     }
     if (act) {
