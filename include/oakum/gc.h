@@ -306,8 +306,10 @@ OAK_API bool oak_set_finalizer_thread(bool on);
 
 /** Set a function that is called when finalizers become ready and there is no finalizer thread. The
  * thread that ends the collection calls it: usually the collector's own; a mutator if it ended the
- * cycle. Other threads run, and no lock is held: fn may allocate, collect and fork. NULL removes
- * the function. Returns the previous one. */
+ * cycle. Other threads run, and no lock is held: fn may allocate, collect and fork. If a map's hash
+ * or equal function or oak_map_retain's keep allocates, fn may run within it. There a write to that
+ * map is fatal, also by a finalizer that fn runs. NULL removes the function. Returns the previous
+ * one. */
 OAK_API void (*oak_finalizer_notify(void (*fn)(void)))(void);
 
 /** How long the longest-running finalizer has run, in nanoseconds, exact to a few milliseconds; 0
