@@ -5,6 +5,10 @@
  * __cxa_init_primary_exception. They call those of the C++ library, libstdc++ or libc++abi, which
  * must be a shared one. For a program that can't do this, see oakum/cxx/throw.hpp.
  *
+ * In a library, such as a plugin, define OAK_EXCEPTIONS_OF_LIBRARY and include it in one source
+ * file of the library. Then the functions are hidden, and the roots are the exceptions that the
+ * library's own code throws. All of them must be gone before the library is unloaded.
+ *
  * From then on, an object lives while an exception refers to it. An exception counts from before
  * its constructor runs until its last handler and std::exception_ptr are gone, in any thread. Its
  * own bytes are roots, wherever it lies, but not the host's memory that it refers to. Exceptions
@@ -31,23 +35,32 @@
 #include <oakum/heap.h>
 #include <pthread.h>
 
+#ifdef OAK_EXCEPTIONS_OF_LIBRARY
+#define OAK_EXCEPTIONS_ABI_ __attribute__((visibility("hidden"), used))
+#else
+#define OAK_EXCEPTIONS_ABI_ __attribute__((visibility("default"), used))
+#endif
+
 extern "C" {
 
 /* Declared under other names, as the C++ library's headers may declare the ABI's names. */
-__attribute__((visibility("default"), used)) void *
-oak_exception_allocate_(std::size_t size) noexcept __asm__("__cxa_allocate_exception");
-__attribute__((visibility("default"), used)) void oak_exception_free_(void *object) noexcept
-    __asm__("__cxa_free_exception");
-[[noreturn]] __attribute__((visibility("default"), used)) void
+OAK_EXCEPTIONS_ABI_ void *oak_exception_allocate_(std::size_t size) noexcept
+    __asm__("__cxa_allocate_exception");
+OAK_EXCEPTIONS_ABI_ void oak_exception_free_(void *object) noexcept __asm__("__cxa_free_exception");
+[[noreturn]] OAK_EXCEPTIONS_ABI_ void
 oak_exception_throw_(void *object, void *type, void (*destroy)(void *)) __asm__("__cxa_throw");
-__attribute__((visibility("default"), used)) void *
-oak_exception_init_(void *object, void *type, void (*destroy)(void *)) noexcept
+OAK_EXCEPTIONS_ABI_ void *oak_exception_init_(void *object, void *type,
+                                              void (*destroy)(void *)) noexcept
     __asm__("__cxa_init_primary_exception");
 }
 
 namespace oak
 {
 namespace detail
+{
+
+/* Each program and library that includes this has its own. */
+namespace
 {
 
 /* The C++ library's function of that name. */
@@ -107,12 +120,12 @@ class exception_table
     }
 };
 
-inline exception_table exceptions;
+exception_table exceptions;
 
 /* Without memory for a root, no collection decides which objects are dead until the exception is
  * gone. Where Oakum is the program's malloc, the exception is in the heap, and no root can be
  * added. */
-inline void exception_root(exception_record *r) noexcept
+void exception_root(exception_record *r) noexcept
 {
     oak_heap_info heap;
     oak_heap_info_read(&heap);
@@ -126,7 +139,7 @@ inline void exception_root(exception_record *r) noexcept
     }
 }
 
-inline void exception_forget(void *object) noexcept
+void exception_forget(void *object) noexcept
 {
     exception_record *r = exceptions.take(object);
     if (!r) return;
@@ -138,7 +151,7 @@ inline void exception_forget(void *object) noexcept
 
 /* The destructor that the C++ library calls. Afterwards the library may free the memory without a
  * call of oak_exception_free_. */
-inline void exception_destroy(void *object) noexcept
+void exception_destroy(void *object) noexcept
 {
     exception_record *r = exceptions.find(object);
     if (r && r->destroy) r->destroy(object);
@@ -147,7 +160,7 @@ inline void exception_destroy(void *object) noexcept
 
 /* Returns the destructor to give to the C++ library. One exception may come twice, as __cxa_throw
  * may call __cxa_init_primary_exception. */
-inline void (*exception_adopt(void *object, void (*destroy)(void *)) noexcept)(void *)
+void (*exception_adopt(void *object, void (*destroy)(void *)) noexcept)(void *)
 {
     exception_record *r = exceptions.find(object);
     if (!r || destroy == exception_destroy) return destroy;
@@ -155,25 +168,33 @@ inline void (*exception_adopt(void *object, void (*destroy)(void *)) noexcept)(v
     return exception_destroy;
 }
 
+#ifndef OAK_EXCEPTIONS_OF_LIBRARY
 /* Checks that the process calls the functions of this file. In a library, their names may be bound
  * to functions of another one. So the files that hold the functions are compared, not the
  * addresses. */
-[[gnu::constructor, gnu::used]] static void exceptions_begin()
+[[gnu::constructor, gnu::used]] void exceptions_check()
 {
     Dl_info here, there;
-    void *self = reinterpret_cast<void *>(exceptions_begin);
+    void *self = reinterpret_cast<void *>(exceptions_check);
     for (const char *name : { "__cxa_allocate_exception", "__cxa_free_exception", "__cxa_throw" }) {
         void *called = dlsym(RTLD_DEFAULT, name);
         if (!called || !dladdr(self, &here) || !dladdr(called, &there) ||
             here.dli_fbase != there.dli_fbase)
             oak_fatal("oakum: oakum/exceptions.hpp: %s is not the program's: is the header "
-                      "included in a library, or the program linked statically?",
+                      "included in a library, or the program linked statically? (In a library, "
+                      "define OAK_EXCEPTIONS_OF_LIBRARY before.)",
                       name);
     }
+}
+#endif
+
+[[gnu::constructor, gnu::used]] void exceptions_begin()
+{
     (void)pthread_atfork([] { exceptions.enter(); }, [] { exceptions.leave(); },
                          [] { exceptions.leave(); });
 }
 
+} // namespace
 } // namespace detail
 } // namespace oak
 
@@ -217,5 +238,7 @@ void *oak_exception_init_(void *object, void *type, void (*destroy)(void *)) noe
         oak::detail::exception_function<function>("__cxa_init_primary_exception");
     return next(object, type, oak::detail::exception_adopt(object, destroy));
 }
+
+#undef OAK_EXCEPTIONS_ABI_
 
 #endif

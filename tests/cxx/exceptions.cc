@@ -1,8 +1,11 @@
 // exceptions.cc - objects that only an exception refers to live as long as the exception.
 //
 // -DTRACK: by <oakum/exceptions.hpp>; -DTHROW: by oak::throw_; -DROOT: by an oak::root in it.
-// With none of them they die, and so the test fails.
+// With none of them they die, and so the test fails. -DPLUGIN: in a library that load.c loads.
 #include "cxx.h"
+#ifdef PLUGIN
+#define OAK_EXCEPTIONS_OF_LIBRARY
+#endif
 #ifdef TRACK
 #include <oakum/exceptions.hpp>
 #endif
@@ -298,6 +301,11 @@ void threads()
 }
 
 } // namespace
+
+#ifdef PLUGIN
+extern "C" int test_plugin();
+#define main test_plugin
+#endif
 
 int main()
 {
