@@ -6,7 +6,8 @@
  * A handler of the program that the thread runs meanwhile may find errno changed.
  *
  * Where fn is called in place instead: below Valgrind, with a sanitizer, where the kernel knows no
- * such process (qemu), where the thread's children get another PID namespace, or it isn't known.
+ * such process (qemu), where the thread's children get another PID namespace, or it isn't known;
+ * and where a filter may ask the tracer about system calls, as `strace --seccomp-bpf` has it.
  *
  * Lock: one call at a time; the caller sees to that. Outside of oaki_enter. */
 #ifndef OAKI_SHIELD_H

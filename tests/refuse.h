@@ -19,15 +19,20 @@ static inline void test_filter(struct sock_filter *code, size_t n, unsigned flag
     ck_assert_int_eq(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program), 0);
 }
 
-static inline void test_refuse_with(int nr, int error, unsigned flags)
+static inline void test_filter_call(int nr, unsigned action, unsigned flags)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)nr, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, action),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     test_filter(code, sizeof code / sizeof code[0], flags);
+}
+
+static inline void test_refuse_with(int nr, int error, unsigned flags)
+{
+    test_filter_call(nr, SECCOMP_RET_ERRNO | (unsigned)error, flags);
 }
 
 /* From here on the threads of this process and its children get EPERM for system call `nr`. */

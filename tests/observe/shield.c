@@ -5,6 +5,7 @@
 #include "runtime/os.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
+#include "tests/refuse.h"
 #include "tests/threads.h"
 
 #include <check.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -204,6 +206,34 @@ START_TEST(without_memory_there_is_no_call)
 }
 END_TEST
 
+static void ask_own_group(void *group)
+{
+    *(long *)group = syscall(SYS_getpgid, 0);
+}
+
+/* The tracer lets each call pass that the filter asks about. */
+START_TEST(a_tracer_is_asked_about_its_system_calls)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        long group = 0;
+        if (ptrace(PTRACE_TRACEME, 0, 0, 0) != 0 || raise(SIGSTOP) != 0) _exit(2);
+        test_filter_call(SYS_getpgid, SECCOMP_RET_TRACE, 0);
+        _exit(call(ask_own_group, &group) != OAKI_SHIELD_OVER || group != getpgrp());
+    }
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSTOPPED(status));
+    long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESECCOMP;
+    ck_assert_int_eq(ptrace(PTRACE_SETOPTIONS, pid, 0, options), 0);
+    while (WIFSTOPPED(status)) {
+        ck_assert_int_eq(ptrace(PTRACE_CONT, pid, 0, 0), 0);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    }
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
+}
+END_TEST
+
 /* ---- the calling thread ---- */
 
 static AO_t calls;
@@ -324,6 +354,7 @@ Suite *suite_observe_shield(void)
     tcase_add_test(c, a_call_that_waits_for_ever_is_ended);
     tcase_add_test(c, a_call_that_somebody_ends_is_lost);
     tcase_add_test(c, without_memory_there_is_no_call);
+    tcase_add_test(c, a_tracer_is_asked_about_its_system_calls);
     tcase_add_test(c, its_thread_stops_with_the_world_and_takes_signals);
 #ifdef HAVE_DLMOPEN
     tcase_add_test(c, a_library_is_lost_by_a_fault);
