@@ -34,10 +34,9 @@ NEW void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothr
  * binds the names above to this file's. */
 #define ANY(name) __asm__(#name) __attribute__((visibility("default")))
 void *any_new(size_t n) ANY(_Znwm);
+void *any_new_array(size_t n) ANY(_Znam);
 void *any_new_aligned(size_t n, size_t align) ANY(_ZnwmSt11align_val_t);
-void *any_new_nothrow(size_t n, const nothrow *no) ANY(_ZnwmRKSt9nothrow_t);
-void *any_new_aligned_nothrow(size_t n, size_t align, const nothrow *no)
-    ANY(_ZnwmSt11align_val_tRKSt9nothrow_t);
+void *any_new_array_aligned(size_t n, size_t align) ANY(_ZnamSt11align_val_t);
 void any_delete(void *p) ANY(_ZdlPv);
 void any_delete_array(void *p) ANY(_ZdaPv);
 void any_delete_aligned(void *p, size_t align) ANY(_ZdlPvSt11align_val_t);
@@ -45,8 +44,18 @@ void any_delete_array_aligned(void *p, size_t align) ANY(_ZdaPvSt11align_val_t);
 
 /* The operators of this file, even if they are replaced. */
 extern OAKI_HIDDEN void *own_new(size_t n) __attribute__((alias("_Znwm")));
+extern OAKI_HIDDEN void *own_new_array(size_t n) __attribute__((alias("_Znam")));
 extern OAKI_HIDDEN void *own_new_aligned(size_t n, size_t align)
     __attribute__((alias("_ZnwmSt11align_val_t")));
+extern OAKI_HIDDEN void *own_new_array_aligned(size_t n, size_t align)
+    __attribute__((alias("_ZnamSt11align_val_t")));
+
+/* The compiler takes names of two symbols for two addresses. */
+#define IS_OWN(any, own) __extension__({       \
+        uintptr_t address_ = (uintptr_t)(any); \
+        __asm__("" : "+r"(address_));          \
+        address_ == (uintptr_t)(own);          \
+    })
 
 /* The C++ library's operator; if it has none, the next one in the order of loading. Fatal if there
  * is none, that is, in a program without C++. */
@@ -84,26 +93,51 @@ void *_ZnamSt11align_val_t(size_t n, size_t align)
     return any_new_aligned(n, align);
 }
 
+/* ---- new that doesn't throw ---- */
+
+/* By the standard each of these calls the form that throws. */
+static bool news(void)
+{
+    return IS_OWN(any_new, own_new);
+}
+
+static bool news_array(void)
+{
+    return IS_OWN(any_new_array, own_new_array) && news();
+}
+
+static bool news_aligned(void)
+{
+    return IS_OWN(any_new_aligned, own_new_aligned);
+}
+
+static bool news_array_aligned(void)
+{
+    return IS_OWN(any_new_array_aligned, own_new_array_aligned) && news_aligned();
+}
+
 void *_ZnwmRKSt9nothrow_t(size_t n, const nothrow *no)
 {
-    void *p = any_new == own_new ? malloc(n) : NULL;
+    void *p = news() ? malloc(n) : NULL;
     return OAKI_LIKELY(p != NULL) ? p : STANDARD(_ZnwmRKSt9nothrow_t)(n, no);
 }
 
 void *_ZnamRKSt9nothrow_t(size_t n, const nothrow *no)
 {
-    return any_new_nothrow(n, no);
+    void *p = news_array() ? malloc(n) : NULL;
+    return OAKI_LIKELY(p != NULL) ? p : STANDARD(_ZnamRKSt9nothrow_t)(n, no);
 }
 
 void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothrow *no)
 {
-    void *p = any_new_aligned == own_new_aligned ? memalign(align, n) : NULL;
+    void *p = news_aligned() ? memalign(align, n) : NULL;
     return OAKI_LIKELY(p != NULL) ? p : STANDARD(_ZnwmSt11align_val_tRKSt9nothrow_t)(n, align, no);
 }
 
 void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t n, size_t align, const nothrow *no)
 {
-    return any_new_aligned_nothrow(n, align, no);
+    void *p = news_array_aligned() ? memalign(align, n) : NULL;
+    return OAKI_LIKELY(p != NULL) ? p : STANDARD(_ZnamSt11align_val_tRKSt9nothrow_t)(n, align, no);
 }
 
 /* ---- delete ---- */
@@ -157,13 +191,6 @@ static bool is_dead(const void *p, size_t n, bool own)
 {
     return OAKI_UNLIKELY(oaki_guard.on) && own && oaki_guard_examine(p, n, "delete");
 }
-
-/* The compiler takes names of two symbols for two addresses. */
-#define IS_OWN(any, own) __extension__({       \
-        uintptr_t address_ = (uintptr_t)(any); \
-        __asm__("" : "+r"(address_));          \
-        address_ == (uintptr_t)(own);          \
-    })
 
 static bool deletes(void)
 {
