@@ -176,6 +176,7 @@ typedef struct oaki_sweeper {
 /* refs/finalrun.c: the finalizer thread, and the finalizers that run; any thread */
 typedef struct oaki_finalrun {
     unsigned int thread; /* AO_int: is there a finalizer thread? */
+    unsigned int told;   /* AO_int: that none can be started */
     const oaki_thread *runner; /* that thread's record */
     oaki_waker waker;    /* finalizers are ready */
     AO_t notify;         /* void (*)(void): the program's notifier */

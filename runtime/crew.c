@@ -92,10 +92,15 @@ static void clear_seats(void)
             oaki_crew_give(&seats[i]);
 }
 
+bool oaki_crew_is_to_end(void)
+{
+    return AO_int_load_acquire(&ending) != END_NONE;
+}
+
 oaki_seat *oaki_crew_take(bool attach)
 {
     int saved = errno;
-    for (int round = 0; round < 2 && AO_int_load_acquire(&ending) == END_NONE; round++) {
+    for (int round = 0; round < 2 && !oaki_crew_is_to_end(); round++) {
         for (size_t i = 0; i < SEATS; i++)
             if (sit(&seats[i], attach)) return &seats[i];
         clear_seats();

@@ -13,6 +13,7 @@ typedef struct oaki_seat oaki_seat;
 /* A seat for a thread about to be started. NULL: all are taken, or the crew is to end. */
 oaki_seat *oaki_crew_take(bool attach);
 void oaki_crew_give(oaki_seat *s); /* the thread could not be started */
+bool oaki_crew_is_to_end(void);    /* all of it, or those that are attached */
 
 /* By the thread itself: when it has its name, and last. */
 void oaki_crew_enter(oaki_seat *s);

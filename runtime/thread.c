@@ -415,7 +415,7 @@ int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool att
     OAKI_REQUIRES_NO_STOP();
     if (!attach && !oaki_os_can_map(MAPPINGS_LEFT)) return EAGAIN;
     oaki_seat *seat = oaki_crew_take(attach);
-    if (!seat) return EAGAIN;
+    if (!seat) return oaki_crew_is_to_end() ? ECANCELED : EAGAIN;
     start *s = new_start();
     if (!s) {
         oaki_crew_give(seat);

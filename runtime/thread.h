@@ -320,8 +320,8 @@ void oaki_thread_free(oaki_thread *t);
 /* Starts a thread of the runtime's own (marker, sweeper, scavenger, finalizer), with all signals
  * blocked. With attach, it may hold references and is stopped like any other (finalizer). Without,
  * it never is (helper), and isn't started where mappings of the process run out: EAGAIN. 0 or an
- * error number. Takes locks of the host, such as malloc's. So not to be called in a stop, nor
- * inside oaki_enter unless gc_lock is held. */
+ * error number; ECANCELED: the crew is to end. Takes locks of the host, such as malloc's. So not to
+ * be called in a stop, nor inside oaki_enter unless gc_lock is held. */
 int oaki_thread_spawn(const char *name, void *(*fn)(void *), void *arg, bool attach);
 
 /* For a calling thread that runs no code of the host's: blocks all signals, save SIGSEGV where a

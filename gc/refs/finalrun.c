@@ -16,9 +16,11 @@
 #include "runtime/contain.h"
 #include "runtime/crew.h"
 #include "runtime/os.h"
+#include "runtime/print.h"
 #include "runtime/scrub.h"
 #include "runtime/waker.h"
 #include "tables.h"
+#include <errno.h>
 #include <string.h>
 
 enum { THREAD_NONE = 0, THREAD_STARTED };
@@ -210,14 +212,27 @@ static void *thread_main(void *arg)
     return arg;
 }
 
+/* Ready finalizers wait. Once: each later collection tries again. */
+static void tell_refused(int error)
+{
+    if (error == ECANCELED || AO_load(&self->notify) ||
+        !AO_int_compare_and_swap_full(&self->told, 0, 1))
+        return;
+    oaki_log("oakum: no thread for finalizers can be started (%s): until one can, they run in "
+             "oak_finalizers_run alone\n",
+             oaki_error_text(error));
+}
+
 void oaki_finalizer_thread_ensure(void)
 {
     OAKI_REQUIRES_OUTSIDE();
     if (!oaki_gc_has_finalizer_thread() || AO_int_load(&self->thread) == THREAD_STARTED ||
         !AO_int_compare_and_swap_full(&self->thread, THREAD_NONE, THREAD_STARTED))
         return;
-    if (oaki_thread_spawn("oakum/finalizer", thread_main, NULL, true) != 0)
-        AO_int_store_release(&self->thread, THREAD_NONE);
+    int error = oaki_thread_spawn("oakum/finalizer", thread_main, NULL, true);
+    if (error == 0) return;
+    AO_int_store_release(&self->thread, THREAD_NONE);
+    if (oaki_finalizers_ready() > 0) tell_refused(error);
 }
 
 bool oak_set_finalizer_thread(bool on)

@@ -6,10 +6,12 @@
 #include "runtime/os.h"
 #include "tests/capture.h"
 #include "tests/heap.h"
+#include "tests/refuse.h"
 
 #include <check.h>
 #include <oakum/oakum.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -226,6 +228,26 @@ START_TEST(the_thread_starts_again_if_the_fork_came_before_it_began)
 }
 END_TEST
 
+static void run_without_threads(void *arg)
+{
+    test_refuse(SYS_clone3);
+    test_refuse(SYS_clone);
+    make_passing(arg);
+    for (int i = 0; i < 4; i++) oak_collect();
+    if (AO_load(&passed) != 0) _exit(1);
+    if (oak_finalizers_run() < MANY - LUCK) _exit(2);
+}
+
+START_TEST(a_thread_that_the_system_refuses_is_told_of_once)
+{
+    const char *line = "oakum: no thread for finalizers can be started (Operation not permitted)";
+    char out[1000], *at;
+    ck_assert_int_eq(test_capture(run_without_threads, NULL, out, sizeof out), 0);
+    at = strstr(out, line);
+    ck_assert_msg(at && !strstr(at + 1, line), "%s", out);
+}
+END_TEST
+
 static void churn(void *arg)
 {
     for (int i = 0; i < 20000; i++) {
@@ -279,6 +301,7 @@ Suite *suite_gc_finalrun(void)
     tcase_add_test(c, the_thread_starts_again_in_a_forked_child);
     tcase_add_test(c, the_thread_starts_again_if_the_fork_came_before_it_began);
     tcase_add_test(c, threads_register_while_the_thread_runs_them);
+    tcase_add_test(c, a_thread_that_the_system_refuses_is_told_of_once);
     suite_add_tcase(s, c);
     return s;
 }

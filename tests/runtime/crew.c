@@ -58,7 +58,7 @@ START_TEST(all_end_when_they_are_told_to)
     ck_assert(oaki_crew_end(true, FOR_EVER));
     ck_assert_uint_eq(AO_load(&ended), 5);
     ck_assert_ptr_null(oaki_the_heap.threads->next);
-    ck_assert_int_eq(oaki_thread_spawn("oakum/test", waits, NULL, false), EAGAIN);
+    ck_assert_int_eq(oaki_thread_spawn("oakum/test", waits, NULL, false), ECANCELED);
     oaki_crew_resume();
     spawn(waits, false);
     test_wait(&begun, 6);
