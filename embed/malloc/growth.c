@@ -242,6 +242,7 @@ void oaki_growth_after_fork(void)
     oaki_quiet_begin();
     if (oaki_wanted.growth_ms) oaki_growth_start();
     if (sig && sigaction(sig, NULL, &sa) == 0 && sa.sa_handler == on_signal) start_answering();
+    if (oaki_wanted.growth_ms || sig) oaki_last_start();
     oaki_quiet_end();
 }
 

@@ -28,6 +28,7 @@
  * check.c    the guard: writes outside of blocks, and to free ones
  * note.c     which allocations are recorded
  * growth.c   threads of Oakum's own: looks for growth, reports on demand, the debug server
+ * last.c     ends the process when only those threads are left
  *
  * The program's blocks are of kind OAKI_SCAN. Only the program frees them, or --collect; gc/ never
  * collects. Blocks that Oakum or a library that it calls allocates by malloc, between
@@ -221,6 +222,8 @@ void oaki_closed_open(void *p, size_t n);
 /* Whether there is an unattached thread: one of libc's own, or one made by clone. A pause doesn't
  * stop it, and its registers are not seen. Outside of oaki_enter, within oaki_quiet_begin. */
 bool oaki_threads_unknown(void);
+/* Whether no thread of the program is left. False, too, if it can't be told. */
+bool oaki_threads_all_own(void);
 
 /* The library's own static data; NULL if it isn't found. */
 void *oaki_own_data(size_t *n);
@@ -316,5 +319,14 @@ void oaki_growth_tell(void); /* reports the active findings again */
 void oaki_signal_start(void);
 void oaki_growth_after_fork(void); /* starts both threads again, with --children=follow */
 void oaki_serve_start(void);
+
+/* ---- last.c ---- */
+
+/* On the main thread, if Oakum has threads of its own: notices the end of the program's last one.
+ */
+void oaki_last_start(void);
+void oaki_last_thread_begins(void); /* a thread of the program */
+/* The calling thread is about to end by the system call exit, with this status. */
+void oaki_last_note(int status);
 
 #endif

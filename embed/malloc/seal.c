@@ -46,10 +46,11 @@ static long first_syscall(long number, long a, long b, long c, long d, long e, l
     return OAKI_REAL(syscall)(number, a, b, c, d, e, f);
 }
 
-/* libc's. This and the next are named by the code of `syscall`. */
+/* libc's. This and the next two are named by the code of `syscall`. */
 OAKI_HIDDEN __typeof__(&first_syscall) oaki_libc_syscall = first_syscall;
 OAKI_HIDDEN long oaki_syscall_seccomp(long number, unsigned long operation, unsigned long flags,
                                       unsigned long arg);
+OAKI_HIDDEN long oaki_syscall_exit(long number, long status);
 
 /* The number of filters; -1: not known. */
 static long count_filters(void)
@@ -181,8 +182,15 @@ __attribute__((used)) long oaki_syscall_seccomp(long number, unsigned long opera
     return oaki_libc_syscall(number, (long)operation, (long)flags, (long)arg, 0, 0, 0);
 }
 
-/* libc's function, but for seccomp: the caller's frame and stack are as libc's function wants
- * them. */
+/* A filter may refuse the call. */
+__attribute__((used)) long oaki_syscall_exit(long number, long status)
+{
+    if (!oaki_sealed_as_noted()) oaki_last_note((int)status);
+    return oaki_libc_syscall(number, status, 0, 0, 0, 0, 0);
+}
+
+/* libc's function, but for seccomp and exit: the caller's frame and stack are as libc's function
+ * wants them. */
 #if defined(__x86_64__)
 __asm__(".pushsection .text\n"
         ".globl syscall\n"
@@ -192,11 +200,13 @@ __asm__(".pushsection .text\n"
         " endbr64\n"
         " cmpq $317, %rdi\n" /* SYS_seccomp */
         " je oaki_syscall_seccomp\n"
+        " cmpq $60, %rdi\n" /* SYS_exit */
+        " je oaki_syscall_exit\n"
         " jmpq *oaki_libc_syscall(%rip)\n"
         " .cfi_endproc\n"
         ".size syscall, .-syscall\n"
         ".popsection\n");
-_Static_assert(SYS_seccomp == 317, "the number of seccomp");
+_Static_assert(SYS_seccomp == 317 && SYS_exit == 60, "the numbers of these calls");
 #elif defined(__aarch64__)
 __asm__(".pushsection .text\n"
         ".globl syscall\n"
@@ -206,11 +216,13 @@ __asm__(".pushsection .text\n"
         " hint #34\n" /* bti c */
         " cmp x0, #277\n" /* SYS_seccomp */
         " b.eq oaki_syscall_seccomp\n"
+        " cmp x0, #93\n" /* SYS_exit */
+        " b.eq oaki_syscall_exit\n"
         " adrp x16, oaki_libc_syscall\n"
         " ldr x16, [x16, :lo12:oaki_libc_syscall]\n"
         " br x16\n"
         " .cfi_endproc\n"
         ".size syscall, .-syscall\n"
         ".popsection\n");
-_Static_assert(SYS_seccomp == 277, "the number of seccomp");
+_Static_assert(SYS_seccomp == 277 && SYS_exit == 93, "the numbers of these calls");
 #endif

@@ -352,6 +352,7 @@ static void observe(const oaki_asked *w)
     if (w->growth_ms) oaki_growth_start();
     if (w->signal) oaki_signal_start();
     if (w->serve) oaki_serve_start();
+    if (w->growth_ms || w->signal || w->serve) oaki_last_start();
     if (!w->leaks && !w->profile && !w->growth_ms && !w->check) return;
     /* A handler of no object runs after the destructors of all of them. One of this library would
      * run before those of the libraries that it comes before. */

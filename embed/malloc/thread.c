@@ -31,6 +31,7 @@ static void *run(void *p)
     oaki_side_free(p);
     oaki_my.sealed = f.sealed;
     (void)oaki_can_enter();
+    oaki_last_thread_begins();
     return f.fn.posix(f.arg);
 }
 
@@ -40,6 +41,7 @@ static int run_c11(void *p)
     oaki_side_free(p);
     oaki_my.sealed = f.sealed;
     (void)oaki_can_enter();
+    oaki_last_thread_begins();
     return f.fn.c11(f.arg);
 }
 
@@ -110,27 +112,37 @@ static bool is_harmless(int tid)
     return strncmp(task.name, "oakum", 5) == 0 || task.worker || oaki_task_is_dead(&task);
 }
 
-static bool is_unknown(const char *name)
+static bool is_known(int tid)
 {
-    int tid = atoi(name);
-    return name[0] != '.' && !is_attached(tid) && !is_harmless(tid);
+    return is_attached(tid) || is_harmless(tid);
+}
+
+/* Is this true of each thread of the process? false, too, if they can't be read. */
+static bool all_threads(bool (*is)(int tid))
+{
+    DIR *d = opendir("/proc/self/task");
+    bool all = d != NULL;
+    while (all) {
+        errno = 0;
+        const struct dirent *e = readdir(d);
+        if (!e) {
+            all = errno == 0;
+            break;
+        }
+        all = e->d_name[0] == '.' || is(atoi(e->d_name));
+    }
+    if (d) closedir(d);
+    return all;
 }
 
 bool oaki_threads_unknown(void)
 {
-    DIR *d = opendir("/proc/self/task");
-    bool unknown = d == NULL;
-    while (!unknown) {
-        errno = 0;
-        const struct dirent *e = readdir(d);
-        if (!e) {
-            unknown = errno != 0;
-            break;
-        }
-        unknown = is_unknown(e->d_name);
-    }
-    if (d) closedir(d);
-    return unknown;
+    return !all_threads(is_known);
+}
+
+bool oaki_threads_all_own(void)
+{
+    return all_threads(is_harmless);
 }
 
 /* ---- the library's own data ---- */
