@@ -62,6 +62,13 @@ static void *out_of_memory(void)
     return NULL;
 }
 
+/* The result of a call that came with errno `saved`. */
+static void *result_of(void *p, int saved)
+{
+    errno = p ? saved : ENOMEM;
+    return p;
+}
+
 static void *from_heap(size_t n, size_t align, bool zero)
 {
     oaki_kind kind = oaki_my.quiet ? OAKI_PINNED : OAKI_SCAN;
@@ -95,7 +102,7 @@ static OAKI_NOINLINE void *alloc_slow(size_t n, size_t align, bool zero, const v
 {
     int saved = errno;
     if (n > PTRDIFF_MAX) return out_of_memory();
-    if (!oaki_can_enter()) return oaki_side_alloc(n, align);
+    if (!oaki_can_enter()) return result_of(oaki_side_alloc(n, align), saved);
     oaki_free_put_off();
     if (OAKI_UNLIKELY(oaki_wanted.caches && !oaki_my.no_cache)) oaki_cache_make();
     if (OAKI_UNLIKELY(oaki_wanted.collect)) oaki_lost_grown();
@@ -104,9 +111,7 @@ static OAKI_NOINLINE void *alloc_slow(size_t n, size_t align, bool zero, const v
     void *p = from_heap(n, align, zero);
     if (OAKI_UNLIKELY(!p)) p = from_heap_full(n, align, zero);
     oaki_my.asked = 0;
-    if (!p) return NULL;
-    errno = saved;
-    return ready(p, n, zero);
+    return result_of(p ? ready(p, n, zero) : NULL, saved);
 }
 
 /* malloc jumps here, so the return address is that of malloc's caller. */

@@ -326,20 +326,17 @@ OAKI_EXPORT void *realloc(void *p, size_t n)
         return errno = EINVAL, NULL;
     size_t have = size_of(p, "realloc");
     if (OAKI_UNLIKELY(have == SIZE_MAX)) return errno = EINVAL, NULL;
-    if (n <= PTRDIFF_MAX && fits(p, have, n)) {
-        oaki_note_again(p, n, caller);
-        return p;
-    }
     int saved = errno;
-    void *q = moved(have, n, caller);
+    void *q = n <= PTRDIFF_MAX && fits(p, have, n) ? p : moved(have, n, caller);
     if (!q && n > have) return NULL;
-    if (!q) { /* without memory, shrinking in place still works */
-        errno = saved;
+    if (!q) q = p; /* without memory, shrinking in place still works */
+    if (q == p) {
         oaki_note_again(p, n, caller);
-        return p;
+    } else {
+        memcpy(q, p, OAKI_MIN(have, n));
+        free(p);
     }
-    memcpy(q, p, OAKI_MIN(have, n));
-    free(p);
+    errno = saved;
     return q;
 }
 

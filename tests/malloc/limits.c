@@ -1,8 +1,10 @@
 /* limits - programs that limit themselves: limits WHAT. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +64,7 @@ static int locked(void)
     if (mlockall(MCL_FUTURE) != 0) return 3;
     if (make_blocks("") != NULL) return 1;
     char *p = malloc(100 << 20);
+    if (!p && errno != ENOMEM) return 1;
     if (p) memset(p, 1, 100 << 20);
     free(p);
     return make_blocks("") != NULL;
@@ -99,6 +102,80 @@ static int elsewhere(const char *root)
     return bad != NULL;
 }
 
+/* What errno is after each call: as it was, or ENOMEM if there is no memory. */
+static void *called(void *p)
+{
+    if (errno != (p ? E2BIG : ENOMEM)) {
+        printf("%s, and errno is %d\n", p ? "a block" : "no block", errno);
+        exit(1);
+    }
+    errno = E2BIG;
+    return p;
+}
+
+static void *aligned(size_t align, size_t n)
+{
+    void *p = NULL;
+    int e = posix_memalign(&p, align, n);
+    if (errno != E2BIG || e != (p ? 0 : ENOMEM)) exit(1);
+    return p;
+}
+
+static void release(void *p)
+{
+    free(p);
+    if (errno != E2BIG) exit(1);
+}
+
+/* Each size to each other one: it may have to be moved, without room for both. */
+static void resize(const size_t *size, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < n; k++) {
+            char *p = called(malloc(size[i])), *q;
+            if (!p) continue;
+            p[0] = 1;
+            q = called(k % 2 ? realloc(p, size[k]) : reallocarray(p, size[k], 1));
+            if (q && q[0] != 1) exit(1);
+            release(q ? q : p);
+        }
+}
+
+static int errors(size_t megabytes)
+{
+    static const size_t size[] = { 1,           1000,      3000,      40000,
+                                   100000,      1 << 20,   10 << 20,  60 << 20,
+                                   120 << 20,   150 << 20, 300 << 20, (size_t)1 << 40,
+                                   PTRDIFF_MAX, SIZE_MAX };
+    enum { SIZES = sizeof size / sizeof size[0] };
+    void **all = NULL, **p;
+    if (limit(RLIMIT_AS, (rlim_t)megabytes << 20) != 0) return 3;
+    errno = E2BIG;
+    for (size_t i = 0; i < SIZES; i++) {
+        size_t n = size[i];
+        release(called(malloc(n)));
+        release(called(calloc(n, 3)));
+        release(called(memalign(64, n)));
+        release(called(memalign(1 << 16, n)));
+        release(called(aligned_alloc(1 << 28, n)));
+        release(called(valloc(n)));
+        release(called(pvalloc(n)));
+        release(aligned(64, n));
+        release(aligned(1 << 20, n));
+    }
+    resize(size, SIZES);
+    while ((p = called(malloc(50000)))) {
+        *p = all;
+        all = p;
+    }
+    if ((p = called(realloc(all, 100000)))) all = p;
+    for (; all; all = p) {
+        p = *all;
+        release(all);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -106,6 +183,7 @@ int main(int argc, char **argv)
     if (strcmp(what, "signal-waits") == 0) return signal_waits();
     if (strcmp(what, "locked") == 0) return locked();
     if (strcmp(what, "mappings") == 0) return mappings();
+    if (strcmp(what, "errno") == 0 && argc > 2) return errors((size_t)atoi(argv[2]));
     if (strcmp(what, "elsewhere") == 0 && argc > 2) return elsewhere(argv[2]);
     return 2;
 }
