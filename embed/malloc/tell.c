@@ -18,10 +18,12 @@
 #include "tell.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A FIFO without a reader is no destination, and waited for by nobody. */
@@ -33,7 +35,7 @@ static struct {
     int fd; /* the copy; -1: none */
     oaki_fd_file file; /* of standard error at the start */
     char name[256];
-    bool is_plain;           /* standard error was that file when a filter was last set */
+    bool is_plain;           /* standard error was that file, and not broken, when last checked */
     bool is_sized;           /* it is a file whose size RLIMIT_FSIZE may limit */
     AO_t most;               /* RLIMIT_FSIZE */
     unsigned int complained; /* AO_int: an error of the log was reported */
@@ -42,6 +44,22 @@ static struct {
 static bool is_it(int fd)
 {
     return oaki_fd_is(fd, &self.file);
+}
+
+/* Whether no reader is left of a pipe or socket. A write would bring SIGPIPE, and a filter may
+ * refuse what keeps that from the program. */
+static bool is_broken(int fd)
+{
+    static const struct timespec now;
+    struct pollfd f = { .fd = fd, .events = POLLOUT };
+    return syscall(SYS_ppoll, &f, 1, &now, NULL, 0) == 1 && (f.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+/* Writes the text. Returns 0 or an error number. */
+static int put(int fd, const char *text, size_t n)
+{
+    if (is_broken(fd)) return EPIPE;
+    return oaki_write_all(fd, text, n) == 0 ? 0 : errno;
 }
 
 void oaki_tell_limit(rlim_t most)
@@ -112,7 +130,7 @@ static void complain(int fd, const char *what, int error)
     n += strlen(line + n);
     n += oaki_format(line + n, NAME_ROOM - n, " can't be %s: %.100s\n", what,
                      oaki_error_text(error));
-    (void)oaki_write_all(fd, line, n);
+    (void)put(fd, line, n);
     oaki_os_release(line, NAME_ROOM);
 }
 
@@ -157,7 +175,7 @@ bool oaki_tell(const char *text, size_t n)
     if (n == 0) return true;
     int fd = find(&close_it), error = errno;
     if (fd >= 0) {
-        error = oaki_write_all(fd, text, n) == 0 ? 0 : errno;
+        error = put(fd, text, n);
         if (close_it) close(fd);
         if (error != 0 && oaki_wanted.log) say_elsewhere(error);
     }
@@ -165,9 +183,11 @@ bool oaki_tell(const char *text, size_t n)
     return fd >= 0 && error == 0;
 }
 
+/* An earlier filter may refuse to poll. */
 void oaki_tell_seal(void)
 {
-    self.is_plain = is_it(STDERR_FILENO);
+    bool sound = oaki_sealed_as_noted() ? self.is_plain : !is_broken(STDERR_FILENO);
+    self.is_plain = sound && is_it(STDERR_FILENO);
 }
 
 bool oaki_tell_is_private(void)
@@ -185,8 +205,8 @@ bool oaki_tell_is_private(void)
 void oaki_tell_plainly(const char *text)
 {
     if (self.is_sized && (rlim_t)AO_load(&self.most) != RLIM_INFINITY) return;
-    if (oaki_sealed_as_noted() ? self.is_plain : is_it(STDERR_FILENO))
-        (void)syscall(SYS_write, STDERR_FILENO, text, strlen(text));
+    if (!oaki_sealed_as_noted()) oaki_tell_seal();
+    if (self.is_plain) (void)syscall(SYS_write, STDERR_FILENO, text, strlen(text));
 }
 
 bool oaki_say(const char *format, ...)

@@ -64,6 +64,15 @@ static void forbid_questions(unsigned flags)
     forbid(SYS_prctl, flags);
 }
 
+/* Two filters: what the first one forbids isn't called before the second. */
+static void filter_twice(void)
+{
+    leak();
+    forbid(SYS_ppoll, 0);
+    forbid_questions(0);
+    exit(4);
+}
+
 static void filter_open(void)
 {
     forbid_questions(SECCOMP_FILTER_FLAG_TSYNC);
@@ -121,7 +130,7 @@ int main(int argc, char **argv)
     } ways[] = { { "strict", seal },       { "filter", filter },     { "child", filter_child },
                  { "waste", filter_waste }, { "thread", filter_thread }, { "open", filter_open },
                  { "prctl", filter_prctl }, { "heir", filter_heir },  { "clone", filter_clone },
-                 { "size", filter_size } };
+                 { "size", filter_size }, { "twice", filter_twice } };
     for (size_t i = 0; argc > 1 && i < sizeof ways / sizeof ways[0]; i++)
         if (strcmp(argv[1], ways[i].name) == 0) return ways[i].run(), 0;
     return 2;
