@@ -16,7 +16,7 @@ static bool make_room(oaki_body *b, size_t n)
     if (n <= b->cap - b->n) return true;
     size_t want = b->n + n;
     if (n > OAKI_BODY_MAX || want > OAKI_BODY_MAX) {
-        b->failed = true;
+        b->failed = b->too_long = true;
         return false;
     }
     size_t cap = OAKI_MIN(OAKI_MAX(OAKI_MAX(2 * b->cap, want), (size_t)FIRST), OAKI_BODY_MAX);
@@ -74,5 +74,5 @@ void oaki_body_read(oaki_body *b, int fd)
 void oaki_body_free(oaki_body *b)
 {
     free(b->p);
-    *b = (oaki_body){ NULL, 0, 0, false };
+    *b = (oaki_body){ NULL, 0, 0, false, false };
 }

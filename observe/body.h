@@ -14,6 +14,7 @@ typedef struct oaki_body {
     char *p;
     size_t n, cap;
     bool failed; /* no memory, or too long */
+    bool too_long;
 } oaki_body;
 
 void oaki_body_put(oaki_body *b, const void *p, size_t n);

@@ -84,15 +84,21 @@ static struct MHD_Response *response_of(const oaki_body *b)
                                                     MHD_RESPMEM_PERSISTENT);
 }
 
+static const char larger[] =
+    "the answer is larger than 64 MiB: n=N asks for less, and files have no limit: those of "
+    "oak_profile_save and oak_snapshot_save, or of oakum run's --profile and --signal\n";
+_Static_assert(OAKI_BODY_MAX == (size_t)64 << 20, "this limit is told");
+
 static bool answer(oaki_request *r)
 {
     if (r->body.failed) {
+        bool too_long = r->body.too_long;
         oaki_body_free(&r->body);
-        return refuse(r->connection, 503, "no memory for the answer\n");
+        return refuse(r->connection, 503, too_long ? larger : "no memory for the answer\n");
     }
     struct MHD_Response *m = response_of(&r->body);
     if (!m) return false;
-    r->body = (oaki_body){ NULL, 0, 0, false };
+    r->body = (oaki_body){ NULL, 0, 0, false, false };
     add_headers(m, r->status, r->type, r);
     return queue(r->connection, r->status, m);
 }

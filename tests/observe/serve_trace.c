@@ -1,5 +1,6 @@
 /* serve_trace.c - tests of the trace that the debug server gives: what is in it, that it fits into
- * an answer, whose it is, and that it ends when nobody waits for it any more. */
+ * an answer, whose it is, and that it ends when nobody waits for it any more. And what any other
+ * answer says that is too large. */
 #include "http.h"
 #include "observe/serve.h"
 #include "observe/trace.h"
@@ -159,6 +160,27 @@ START_TEST(it_ends_with_the_server)
 }
 END_TEST
 
+/* ---- other answers ---- */
+
+static void make_much(oaki_request *r)
+{
+    static const char piece[1 << 16];
+    for (size_t n = 0; n <= OAKI_BODY_MAX; n += sizeof piece)
+        oaki_body_put(&r->body, piece, sizeof piece);
+}
+
+START_TEST(an_answer_that_is_too_large_says_so)
+{
+    static const oaki_route much = { "/debug/much", OAKI_MAKER_LIGHT, false, 0, make_much, "" };
+    test_heap_start(test_config());
+    oaki_route_add(&much);
+    if (!http_serve(NULL, NULL)) return;
+    http_answer a = http_ask("GET", "/debug/much", "");
+    ck_assert_int_eq(a.status, 503);
+    ck_assert_msg(strstr(a.body, "larger than 64 MiB") != NULL, "%s", a.body);
+}
+END_TEST
+
 Suite *suite_observe_serve_trace(void)
 {
     Suite *s = suite_create("observe_serve_trace");
@@ -169,6 +191,7 @@ Suite *suite_observe_serve_trace(void)
     tcase_add_test(c, a_trace_that_is_too_large_tells_what_is_missing);
     tcase_add_test(c, it_ends_when_its_client_goes);
     tcase_add_test(c, it_ends_with_the_server);
+    tcase_add_test(c, an_answer_that_is_too_large_says_so);
     suite_add_tcase(s, c);
     return s;
 }
