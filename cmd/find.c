@@ -22,6 +22,7 @@
 
 #define NAMES 4      /* names of a socket in a folder, as in observe/serve_socket.c */
 #define FIND_MS 5000 /* the longest time for all sockets together */
+#define TELL_MS 500  /* a person is told what is waited for */
 #define RETRY_MS 10  /* between two tries while the socket's queue is full */
 #define ENVIRONMENT_MOST ((size_t)1 << 20)
 
@@ -212,7 +213,7 @@ static bool is_mine(const process *p)
 
 typedef struct search {
     const process *p;
-    int64_t deadline;
+    bool busy;             /* a socket's queue is full: whose it is can't be told yet */
     char path[CMD_PATH];   /* the socket that was found */
     char closed[CMD_PATH]; /* a folder of the list that can't be read, or empty */
 } search;
@@ -227,11 +228,12 @@ static bool try_folder(search *s, const char *root, const char *folder)
 
         if (i > 0) snprintf(more, sizeof(more), ".%d", i);
         snprintf(s->path, sizeof(s->path), "%s%s/%d%s.sock", root, folder, (int)s->p->inner, more);
-        fd = cmd_socket_connect(s->path, s->p->pid, s->deadline);
+        fd = cmd_socket_connect(s->path, s->p->pid, 0);
         if (fd >= 0) {
             close(fd);
             return true;
         }
+        s->busy = s->busy || errno == EAGAIN;
         if (root[0] == '\0' && (errno == EACCES || errno == EPERM))
             snprintf(s->closed, sizeof(s->closed), "%s", folder);
     }
@@ -252,6 +254,10 @@ static bool try_root(search *s, const char *root)
         if (try_folder(s, root, folder)) return true;
     }
     for (size_t i = 0; i < sizeof(user) / sizeof(user[0]); i++) {
+        bool again = false; /* each try takes a place in the listener's queue */
+
+        for (size_t k = 0; k < i; k++) again = again || user[k] == user[i];
+        if (again) continue;
         snprintf(folder, sizeof(folder), "/run/user/%u/oakum", user[i]);
         if (try_folder(s, root, folder)) return true;
         snprintf(folder, sizeof(folder), "/tmp/oakum-%u", user[i]);
@@ -270,6 +276,10 @@ static bool fail_to_find(const char *command, const search *s)
                 "%s: you may not look at process %d: its socket would be in %s, which is "
                 "another user's; be that user or root\n",
                 command, pid, s->closed);
+    else if (s->busy)
+        fprintf(stderr,
+                "%s: process %d's debug server accepts no connection: is the program stopped?\n",
+                command, pid);
     else
         fprintf(stderr,
                 "%s: process %d has no debug server: OAKUM_DEBUG_SERVE=1 starts one with "
@@ -298,17 +308,36 @@ static bool look_at(const char *command, process *p)
     return false;
 }
 
+/* Try all sockets in turn, so that a full queue holds none of the others up. */
+static bool search_all(const char *command, search *s)
+{
+    int64_t begun = cmd_now_ms();
+    bool told = command == NULL || !isatty(STDERR_FILENO);
+    char root[32];
+
+    snprintf(root, sizeof(root), "/proc/%d/root", (int)s->p->pid);
+    for (;;) {
+        s->busy = false;
+        if (try_root(s, "") || try_root(s, root)) return true;
+        if (!s->busy || cmd_now_ms() - begun >= FIND_MS) return fail_to_find(command, s);
+        if (!told && cmd_now_ms() - begun >= TELL_MS) {
+            told = true;
+            fprintf(stderr, "%s: waiting for process %d to accept a connection\n", command,
+                    (int)s->p->pid);
+        }
+        poll(NULL, 0, RETRY_MS);
+    }
+}
+
 static bool find_process(const char *command, const char *word, cmd_server *out)
 {
     process p = { .pid = (pid_t)atoi(word) };
-    search s = { .p = &p, .deadline = cmd_now_ms() + FIND_MS };
-    char root[32];
+    search s = { .p = &p };
 
     if (!look_at(command, &p)) return false;
     read_user_map(&p);
     read_environment(&p);
-    snprintf(root, sizeof(root), "/proc/%d/root", (int)p.pid);
-    if (!try_root(&s, "") && !try_root(&s, root)) return fail_to_find(command, &s);
+    if (!search_all(command, &s)) return false;
     out->pid = p.pid;
     snprintf(out->path, sizeof(out->path), "%s", s.path);
     return true;

@@ -144,6 +144,31 @@ START_TEST(a_socket_of_another_process_is_passed_over)
 }
 END_TEST
 
+/* A listener that accepts nothing, of which nobody can tell whose it is. */
+START_TEST(a_full_queue_is_told)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    char runtime[] = "/tmp/oakum-live-XXXXXX", folder[64];
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), fd = -1;
+    if (!start()) return;
+    ck_assert_ptr_nonnull(mkdtemp(runtime));
+    snprintf(folder, sizeof folder, "%s/oakum", runtime);
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s/%s.sock", folder, pid);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+    ck_assert_int_eq(listen(listener, 0), 0);
+    do fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    while (connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
+    setenv("XDG_RUNTIME_DIR", runtime, 1);
+    find_as(0, pid); /* the real one, elsewhere */
+    ok();
+    oak_debug_serve_stop();
+    find_as(0, pid);
+    fails_with("'s debug server accepts no connection: is the program stopped?");
+    ck_assert_int_eq(unlink(a.sun_path) + rmdir(folder) + rmdir(runtime), 0);
+}
+END_TEST
+
 /* Its environment says where, which may be another one than ours. */
 START_TEST(a_program_with_a_session_of_its_own)
 {
@@ -240,6 +265,7 @@ Suite *suite_cmd_find(void)
     tcase_add_test(c, another_user_s_process_is_none_to_look_at);
     tcase_add_test(c, root_sees_all);
     tcase_add_test(c, a_socket_of_another_process_is_passed_over);
+    tcase_add_test(c, a_full_queue_is_told);
     tcase_add_test(c, a_program_with_a_session_of_its_own);
     tcase_add_test(c, a_process_in_a_namespace);
     tcase_add_test(c, a_process_without_a_server);
