@@ -96,7 +96,7 @@ static void tell_stack(uint32_t id, unsigned frames, void (*line)(const char *te
     const oaki_site *s = t && id != UINT32_MAX ? oaki_site_by_id(id) : NULL;
     if (t) oaki_leave(t);
     for (size_t i = 0; s && i < s->nframes && shown < frames; i++) {
-        size_t n = oaki_symbol_of_code(s->frame[i] - 1, f);
+        size_t n = oaki_symbol_of_code(oaki_site_code(s, i), f);
         for (size_t k = 0; k < n && shown < frames; k++, shown++)
             tell_frame(&f[k], shown == 0, line);
     }

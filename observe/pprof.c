@@ -245,7 +245,7 @@ static uint64_t place(writer *w, uintptr_t pc)
     size_t begun = oaki_wire_begin(&w->wire, PROFILE_LOCATION);
     oaki_wire_number(&w->wire, LOCATION_ID, id);
     oaki_wire_number(&w->wire, LOCATION_MAPPING, mapping_of(w, pc, named));
-    oaki_wire_number(&w->wire, LOCATION_ADDRESS, pc);
+    oaki_wire_number(&w->wire, LOCATION_ADDRESS, oaki_symbol_address(pc));
     for (size_t i = 0; named && i < n; i++) put_line(w, fn[i], frame[i].line);
     oaki_wire_end(&w->wire, begun);
     put(w);
@@ -289,7 +289,7 @@ static void sample(writer *w, const oaki_profile_row *r)
                          (uint64_t)shown.inuse_objects, (uint64_t)shown.inuse_bytes };
     uint64_t at[OAKI_STACK_FRAMES];
     label labels[OAKI_LABELS_MAX];
-    for (size_t i = 0; i < s->nframes; i++) at[i] = place(w, s->frame[i] - 1);
+    for (size_t i = 0; i < s->nframes; i++) at[i] = place(w, oaki_site_code(s, i));
     for (size_t i = 0; i < s->nlabels; i++) {
         oak_label l = oaki_label_public(oaki_site_labels(s), i);
         labels[i] = read_label(w, &l);

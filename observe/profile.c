@@ -129,7 +129,8 @@ int oaki_profile_find(oak_profile_site *out, const oaki_site *s)
         return -1;
     }
     size_t n = 0;
-    for (size_t i = 0; i < s->nframes; i++) n += oaki_symbol_of_code(s->frame[i] - 1, frames + n);
+    for (size_t i = 0; i < s->nframes; i++)
+        n += oaki_symbol_of_code(oaki_site_code(s, i), frames + n);
     for (size_t i = 0; i < s->nlabels; i++) labels[i] = oaki_label_public(oaki_site_labels(s), i);
     out->frames = frames;
     out->nframes = n;

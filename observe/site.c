@@ -12,6 +12,7 @@
 #include "gc/refs/objtable.h"
 #include "runtime/contract.h"
 #include "symbol.h"
+#include "unwind_content.h"
 #include <errno.h>
 #include <oakum/gc.h>
 #include <stdio.h>
@@ -135,12 +136,43 @@ static void more_buckets(void)
     self.nbuckets = n;
 }
 
+/* The same file that is loaded there again is the same object. */
+static uint32_t hash_of_object(const oaki_unwind_object *o)
+{
+    uint64_t h = (o->lo ^ o->hi << 20) * 0x9e3779b97f4a7c15u;
+    h ^= oaki_unwind_content(o, false);
+    return (uint32_t)(h ^ h >> 32) | 1;
+}
+
+/* 0: no object is known to be there. Most frames are in the object of the one before. */
+static void note_objects(oaki_site *s)
+{
+    uint32_t *of = (uint32_t *)(s->frame + s->nframes);
+    oaki_unwind_object o = { 0, 0, 0, 0 };
+    for (size_t i = 0; i < s->nframes; i++) {
+        uintptr_t code = s->frame[i] - 1;
+        bool same = code - o.lo < o.hi - o.lo;
+        if (same) of[i] = of[i - 1];
+        else if (oaki_unwind_find_object(code, &o)) of[i] = hash_of_object(&o);
+        else o = (oaki_unwind_object){ 0, 0, 0, 0 };
+    }
+}
+
+uintptr_t oaki_site_code(const oaki_site *s, size_t i)
+{
+    oaki_unwind_object o;
+    uint32_t was = oaki_site_objects(s)[i];
+    uintptr_t code = s->frame[i] - 1;
+    bool gone = was && oaki_unwind_find_object(code, &o) && hash_of_object(&o) != was;
+    return gone ? oaki_symbol_gone(code) : code;
+}
+
 static oaki_site *make(uint64_t hash, const uintptr_t *pc, size_t n, const oaki_labels *l)
 {
     size_t bytes = l ? l->bytes : 0;
     if (self.sites.len >= self.nbuckets) more_buckets();
     if (self.nbuckets == 0) return NULL;
-    size_t size = sizeof(oaki_site) + n * sizeof *pc + bytes;
+    size_t size = sizeof(oaki_site) + (n + (n + 1) / 2) * sizeof *pc + bytes;
     oaki_site *s = oaki_meta_zalloc(size, OAKI_META_BUCKHASH);
     oaki_site **place = s ? oaki_vec_push(&self.sites) : NULL;
     if (!place) {
@@ -155,7 +187,8 @@ static oaki_site *make(uint64_t hash, const uintptr_t *pc, size_t n, const oaki_
     s->nlabels = l ? l->n : 0;
     s->label_bytes = bytes;
     memcpy(s->frame, pc, n * sizeof *pc);
-    if (l) memcpy(s->frame + n, l->label, bytes);
+    note_objects(s);
+    if (l) memcpy((void *)(uintptr_t)oaki_site_labels(s), l->label, bytes);
     self.labelled += l != NULL;
     s->same_hash = self.bucket[hash & (self.nbuckets - 1)];
     self.bucket[hash & (self.nbuckets - 1)] = s;
@@ -448,7 +481,7 @@ size_t oaki_site_format(const oaki_site *s, unsigned frames, char *buf, size_t n
     if (n == 0) return 0;
     buf[0] = '\0';
     for (size_t i = 0; i < s->nframes && shown < frames; i++) {
-        size_t nf = oaki_symbol_of_code(s->frame[i] - 1, f);
+        size_t nf = oaki_symbol_of_code(oaki_site_code(s, i), f);
         for (size_t k = 0; k < nf && shown < frames && len < n; k++, shown++) {
             char line[32] = "", place[128];
             const char *name = oaki_symbol_of_frame(&f[k], place, sizeof place);

@@ -33,12 +33,18 @@ typedef struct oaki_site {
     uint64_t epoch;        /* of the last change; `settled` is as of the end of the epoch before */
     uint64_t live_samples; /* objects in the table */
     oaki_site_figures now, settled;
-    uintptr_t frame[]; /* return addresses, the innermost first; then the labels' body (label.h) */
+    uintptr_t frame[]; /* return addresses, the innermost first; then a hash of each one's object,
+                        * and the labels' body (label.h) */
 } oaki_site;
+
+OAKI_INLINE const uint32_t *oaki_site_objects(const oaki_site *s)
+{
+    return (const uint32_t *)(s->frame + s->nframes);
+}
 
 OAKI_INLINE const void *oaki_site_labels(const oaki_site *s)
 {
-    return s->frame + s->nframes;
+    return s->frame + s->nframes + (s->nframes + 1) / 2;
 }
 
 typedef struct oaki_site_reading {
@@ -67,6 +73,10 @@ const oaki_site *oaki_site_here(void);
 
 /* The site with this id, or NULL. Conditions as for oaki_site_of. */
 const oaki_site *oaki_site_by_id(uint32_t id);
+
+/* The code of frame i, for its name (symbol.h): the byte before the return address. Of a library
+ * that was unloaded, and that another one has replaced, it is a number without a name. */
+uintptr_t oaki_site_code(const oaki_site *s, size_t i);
 
 /* Calls fn for each sampled object that is live now or was at the last collection. `weight` is the
  * number of objects that it stands for. World stopped. */

@@ -246,6 +246,10 @@ size_t oaki_symbol_of_code(uintptr_t pc, oak_frame out[OAKI_SYMBOL_INLINED])
         out[0] = oaki_frames_name(pc);
         return 1;
     }
+    if (oaki_symbol_is_gone(pc)) {
+        out[0] = (oak_frame){ .address = oaki_symbol_address(pc) };
+        return 1;
+    }
     lock();
     const entry *e = find(pc, true);
     uintptr_t base = 0;

@@ -16,6 +16,25 @@
 
 #define OAKI_SYMBOL_INLINED 16 /* most frames of one address */
 
+#define OAKI_SYMBOL_GONE 0xfbu /* the top byte of an address whose object was unloaded */
+
+/* The number for an address whose object was replaced by another: it has no name. */
+OAKI_INLINE uintptr_t oaki_symbol_gone(uintptr_t pc)
+{
+    return pc | (uintptr_t)OAKI_SYMBOL_GONE << 56;
+}
+
+OAKI_INLINE bool oaki_symbol_is_gone(uintptr_t pc)
+{
+    return pc >> 56 == OAKI_SYMBOL_GONE;
+}
+
+/* The address itself. */
+OAKI_INLINE uintptr_t oaki_symbol_address(uintptr_t pc)
+{
+    return oaki_symbol_is_gone(pc) ? pc ^ (uintptr_t)OAKI_SYMBOL_GONE << 56 : pc;
+}
+
 /* The functions that contain the instruction at pc: the innermost inlined one first, the one with
  * its own code last. At least one; its function is NULL if there is no name. For a return address,
  * pass pc - 1. */

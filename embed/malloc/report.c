@@ -168,7 +168,7 @@ bool oaki_leak_name(oaki_leak *l)
             more = false; /* where a thread began */
             break;
         }
-        size_t n = oaki_symbol_of_code(s->frame[i] - 1, l->frame + l->nframes);
+        size_t n = oaki_symbol_of_code(oaki_site_code(s, i), l->frame + l->nframes);
         for (size_t k = 0; k < n && more; k++) more = !is_main(&l->frame[l->nframes++]);
     }
     l->to_end = !more || compared(s) < (size_t)oaki_wanted.frames;
