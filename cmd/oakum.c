@@ -117,9 +117,12 @@ static void hold_closed(void)
 {
     static const int modes[] = { O_WRONLY, O_RDONLY, O_RDONLY };
 
-    for (int fd = 0; fd < 3; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd] | O_CLOEXEC) != fd)
-            _exit(CMD_FAILED);
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+        if (open("/dev/null", modes[fd] | O_CLOEXEC) == fd) continue;
+        fprintf(stderr, "oakum: /dev/null: %s\n", strerror(errno));
+        _exit(CMD_FAILED);
+    }
 }
 
 int main(int argc, char **argv)
