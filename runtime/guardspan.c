@@ -11,6 +11,7 @@
 #include "os.h"
 #include "print.h"
 #include "track.h"
+#include "zone.h"
 #include <string.h>
 #include <sys/mman.h>
 
@@ -45,10 +46,23 @@ static bool close_page(void *p)
     return true;
 }
 
-static void open_page(void *p)
+static bool open_page(void *p)
 {
-    (void)mprotect(p, OAKI_PAGE, PROT_READ | PROT_WRITE);
+    if (mprotect(p, OAKI_PAGE, PROT_READ | PROT_WRITE) != 0) return false;
     AO_fetch_and_sub1(&self.closed);
+    return true;
+}
+
+/* Opens and frees the page behind an object. At a limit of the data segment (RLIMIT_DATA) a page
+ * can't be opened: it stays closed and taken, and no zone is charged for it. */
+static void free_tail(oaki_span *tail)
+{
+    if (open_page(oaki_span_start(tail))) {
+        oaki_pages_free(tail);
+        return;
+    }
+    oaki_zone_uncharge(tail->zone, tail->npages);
+    tail->zone = 0;
 }
 
 size_t oaki_guard_cost(size_t off)
@@ -101,11 +115,7 @@ void oaki_guard_release(oaki_span *s)
 {
     OAKI_ASSERT(s->cls == OAKI_CLASS_LARGE);
     size_t page = oaki_span_page(s);
-    if (s->guarded & OAKI_GUARDED_TAIL) {
-        oaki_span *tail = s + s->npages;
-        open_page(oaki_span_start(tail));
-        oaki_pages_free(tail);
-    }
+    if (s->guarded & OAKI_GUARDED_TAIL) free_tail(s + s->npages);
     if (s->guarded & OAKI_GUARDED_HEAD) oaki_pages_free(&oaki_the_heap.spans[page - 1]);
     s->guarded = 0;
 }

@@ -141,7 +141,7 @@ static void resize(const size_t *size, size_t n)
         }
 }
 
-static int errors(size_t megabytes)
+static int errors(int resource, size_t megabytes)
 {
     static const size_t size[] = { 1,           1000,      3000,      40000,
                                    100000,      1 << 20,   10 << 20,  60 << 20,
@@ -149,7 +149,7 @@ static int errors(size_t megabytes)
                                    PTRDIFF_MAX, SIZE_MAX };
     enum { SIZES = sizeof size / sizeof size[0] };
     void **all = NULL, **p;
-    if (limit(RLIMIT_AS, (rlim_t)megabytes << 20) != 0) return 3;
+    if (limit(resource, (rlim_t)megabytes << 20) != 0) return 3;
     errno = E2BIG;
     for (size_t i = 0; i < SIZES; i++) {
         size_t n = size[i];
@@ -183,7 +183,8 @@ int main(int argc, char **argv)
     if (strcmp(what, "signal-waits") == 0) return signal_waits();
     if (strcmp(what, "locked") == 0) return locked();
     if (strcmp(what, "mappings") == 0) return mappings();
-    if (strcmp(what, "errno") == 0 && argc > 2) return errors((size_t)atoi(argv[2]));
+    if (argc > 2 && (strcmp(what, "space") == 0 || strcmp(what, "data") == 0))
+        return errors(what[0] == 's' ? RLIMIT_AS : RLIMIT_DATA, (size_t)atoi(argv[2]));
     if (strcmp(what, "elsewhere") == 0 && argc > 2) return elsewhere(argv[2]);
     return 2;
 }
