@@ -123,11 +123,12 @@ OAK_API size_t oak_set_memory_limit(size_t bytes);
  * Returns the previous limit.
  *
  * The following holds for this limit, a zone's and the system's. An allocation fails only if a full
- * collection that began after the call leaves too little room. Any number of threads wait for the
- * same collection; its end gives the room to them in the order of their calls. Garbage with
- * finalizers makes room once they have run. The allocation waits up to 0.1 s for finalizers that
- * run on another thread. It fails at once while collections are disabled, and when the request
- * alone exceeds the limit.
+ * collection that began after the call leaves too little room. Room is also taken by garbage that a
+ * word refers to by chance. The address of an object is the end of the one in front, too, if that
+ * fills its pages. Any number of threads wait for the same collection; its end gives the room to
+ * them in the order of their calls. Garbage with finalizers makes room once they have run. The
+ * allocation waits up to 0.1 s for finalizers that run on another thread. It fails at once while
+ * collections are disabled, and when the request alone exceeds the limit.
  *
  * One exception bounds the cost of a full heap. After 16 failures in a row at one limit, a thread's
  * allocations may fail without a collection. This lasts at most four times the last pause, and at
