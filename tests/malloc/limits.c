@@ -141,17 +141,10 @@ static void resize(const size_t *size, size_t n)
         }
 }
 
-static int errors(int resource, size_t megabytes)
+static void round_of_errors(const size_t *size, size_t sizes)
 {
-    static const size_t size[] = { 1,           1000,      3000,      40000,
-                                   100000,      1 << 20,   10 << 20,  60 << 20,
-                                   120 << 20,   150 << 20, 300 << 20, (size_t)1 << 40,
-                                   PTRDIFF_MAX, SIZE_MAX };
-    enum { SIZES = sizeof size / sizeof size[0] };
     void **all = NULL, **p;
-    if (limit(resource, (rlim_t)megabytes << 20) != 0) return 3;
-    errno = E2BIG;
-    for (size_t i = 0; i < SIZES; i++) {
+    for (size_t i = 0; i < sizes; i++) {
         size_t n = size[i];
         release(called(malloc(n)));
         release(called(calloc(n, 3)));
@@ -163,7 +156,7 @@ static int errors(int resource, size_t megabytes)
         release(aligned(64, n));
         release(aligned(1 << 20, n));
     }
-    resize(size, SIZES);
+    resize(size, sizes);
     while ((p = called(malloc(50000)))) {
         *p = all;
         all = p;
@@ -173,6 +166,18 @@ static int errors(int resource, size_t megabytes)
         p = *all;
         release(all);
     }
+}
+
+/* The second round finds memory that was free when none was left. */
+static int errors(int resource, size_t megabytes)
+{
+    static const size_t size[] = { 1,           1000,      3000,      40000,
+                                   100000,      1 << 20,   10 << 20,  60 << 20,
+                                   120 << 20,   150 << 20, 300 << 20, (size_t)1 << 40,
+                                   PTRDIFF_MAX, SIZE_MAX };
+    if (limit(resource, (rlim_t)megabytes << 20) != 0) return 3;
+    errno = E2BIG;
+    for (int round = 0; round < 2; round++) round_of_errors(size, sizeof size / sizeof *size);
     return 0;
 }
 
