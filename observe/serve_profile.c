@@ -57,11 +57,12 @@ static void put_profile(oaki_request *r, const oak_profile *p, unsigned flags, c
     r->name = name;
 }
 
-/* Takes the first of two readings, and sets when the second is due. */
+/* Takes the first of two readings, and sets when the second is due. The cycle is read after the
+ * figures: one that ended in between is not taken for one after them. */
 static void begin_difference(oaki_request *r, unsigned flags)
 {
-    r->cycle = AO_load(&oaki_the_heap.cycle);
     r->base = oak_profile_read(flags);
+    r->cycle = AO_load(&oaki_the_heap.cycle);
     r->base_now = oak_profile_read(flags | OAK_PROFILE_NOW);
     if (!r->base || !r->base_now)
         oaki_request_refuse(r, 503, "no memory for a reading of the profile");
