@@ -397,6 +397,21 @@ static int read_interpreter(int fd, const Elf64_Ehdr *e, char *out, size_t n)
     return 0;
 }
 
+/* Is the file the dynamic loader, run as a command? It loads what LD_PRELOAD names, too. */
+static bool is_loader(const struct stat *s)
+{
+    char loader[256];
+    struct stat own;
+    Elf64_Ehdr e;
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    bool is = fd >= 0 && pread(fd, &e, sizeof(e), 0) == sizeof(e) &&
+              read_interpreter(fd, &e, loader, sizeof(loader)) > 0 && stat(loader, &own) == 0 &&
+              own.st_dev == s->st_dev && own.st_ino == s->st_ino;
+
+    if (fd >= 0) close(fd);
+    return is;
+}
+
 /* The reason why the library can't be loaded into a file; NULL if it can, or this is no ELF file.
  */
 static const char *obstacle(int fd, const struct stat *s)
@@ -415,7 +430,7 @@ static const char *obstacle(int fd, const struct stat *s)
         return NULL;
     if (e.e_ident[EI_CLASS] != ELFCLASS64) return "is no 64-bit program: build it for 64 bits";
     found = read_interpreter(fd, &e, interpreter, sizeof(interpreter));
-    if (found == 0)
+    if (found == 0 && !is_loader(s))
         return "is statically linked: its malloc can't be replaced; link it without -static";
     if (found > 0 && strstr(interpreter, "musl") != NULL)
         return "is not linked with the GNU C library: build it with that";
