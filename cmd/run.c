@@ -466,6 +466,10 @@ static int check_file(const char *path, bool may_be_script)
     why = fstat(fd, &s) == 0 ? obstacle(fd, &s) : NULL;
     script = why == NULL && may_be_script && read_shebang(fd, interpreter, sizeof(interpreter));
     close(fd);
+    if (script && access(interpreter, F_OK) != 0 && errno == ENOENT) {
+        cmd_say(stderr, "%s: %s: its interpreter is not there: %s\n", command, path, interpreter);
+        return RUN_CANNOT;
+    }
     if (script) return check_file(interpreter, false);
     if (why == NULL) return CMD_OK;
     cmd_say(stderr, "%s: %s %s\n", command, path, why);
