@@ -2,7 +2,7 @@
  * place and from each place on, with the errors that its manual page names, in nine programs.
  *
  * usage: check [-j JOBS] [-t SECONDS] [-p PROGRAM] [-c CALL] [-e ERROR] [-n AT] [-f] [-v] BUILDDIR
- *   -j  runs at a time; -t  stop after so many seconds (600)
+ *   -j  runs at a time (4 for each processor); -t  stop after so many seconds (600)
  *   -p, -c, -e, -n, -f  only those, -f: from AT on; -v  says each run
  *
  * judge.h says what is right and what is a fault. All runs are planned before the first one. They
@@ -38,6 +38,7 @@
 #define SELDOM 8u /* ... and with others */
 #define SELDOM_ONWARDS 2u
 #define LEAST 4u       /* places of a program's call and error, where it has as many */
+#define JOBS 4u        /* at a time for each processor, as most of a run is a wait */
 #define SECONDS 100u   /* that a run may take, on a busy machine, too */
 #define LIMIT_S 600u   /* that all may take */
 #define REASON 160    /* bytes of a line */
@@ -536,7 +537,7 @@ static void parse(int argc, char **argv)
 {
     int c;
     check.seconds = LIMIT_S;
-    check.jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    check.jobs = JOBS * (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     while ((c = getopt(argc, argv, "j:t:p:c:e:n:fv")) != -1) {
         switch (c) {
         case 'j':

@@ -52,16 +52,19 @@ static bool is_reports(const char **line, size_t *n)
     return true;
 }
 
-/* The program's own line, which ends with the text of an error. */
+/* The program's own line, which ends with the text of an error (tests/malloc/shapes: one text). */
 static bool is_guests(const char *line, size_t n)
 {
+    if (begins(line, n, "shapes: ") && ends(line, n, ": out of memory")) return true;
     return begins(line, n, "guest: ") && !ends(line, n, ": Success") && !ends(line, n, ": ");
 }
 
-/* The loader has found no library, or couldn't preload it. */
+/* The loader has found no library, couldn't preload it, or has no memory for its own tables. */
 static bool is_loaders(const char *line, size_t n)
 {
-    return has(line, n, ": error while loading shared libraries: ") ||
+    return begins(line, n, "cannot allocate TLS data structures for initial thread") ||
+           begins(line, n, "Fatal glibc error: cannot allocate memory ") ||
+           has(line, n, ": error while loading shared libraries: ") ||
            (begins(line, n, "ERROR: ld.so: object '") && ends(line, n, "): ignored."));
 }
 

@@ -176,6 +176,7 @@ static int serve(const char *address)
     long n;
     do n = syscall(SYS_read, 0, text, sizeof text);
     while (n > 0 || (n < 0 && errno == EINTR));
+    if (n < 0) failed("standard input");
     oak_debug_serve_stop();
     check_list(kept, 10000);
     say("served\n");
