@@ -1,11 +1,12 @@
 /* run.c - runs a suite of benchmarks on every peer in turn and collects the figures.
  *
- * Order: for each round, for each benchmark, each peer once. A machine that slows down or speeds
- * up in between so weighs on all of them alike, which is why the answer is a ratio and not a
- * time. Every program is a process of its own; its peak RSS is what wait4 says of it. All peers
- * must print the same `check`: else they didn't do the same work, and the run fails. Afterwards
- * each program runs once more, to count what slows it (count.h). Bound: a program that is silent
- * for LIMIT_S seconds, or what the suite says, is killed and counts as failed. */
+ * Order: for each round, for each benchmark, each peer once, and each round begins with the next
+ * peer. A machine that slows down or speeds up in between so weighs on all of them alike, which is
+ * why the answer is a ratio and not a time. Every program is a process of its own; its peak RSS is
+ * what wait4 says of it. All peers must print the same `check`: else they didn't do the same work,
+ * and the run fails. Afterwards each program runs once more, to count what slows it (count.h).
+ * Bound: a program that is silent for LIMIT_S seconds, or what the suite says, is killed and counts
+ * as failed. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -260,7 +261,8 @@ static void run_round(const options *o, unsigned round)
         if (!isatty(2))
             fprintf(stderr, "%s: round %u of %u: %s\n", the_suite.name, round, o->rounds, b->name);
         bool warm = o->quick || strcmp(b->metrics[0].key, "spawn_us") == 0;
-        for (unsigned peer = 0; peer < the_suite.npeers; peer++) {
+        for (unsigned i = 0; i < the_suite.npeers; i++) {
+            unsigned peer = (i + round - 1) % the_suite.npeers;
             if (!o->title[peer] || !(b->peers & PEER_BIT(peer))) continue;
             if (!warm) run_program(o, b, peer, false);
             warm = true;
