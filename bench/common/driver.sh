@@ -3,8 +3,8 @@
 #
 # Not in the usage: `out` in the environment, a folder for what is built, as a test wants it.
 # It takes the options and leaves behind: srcdir, builddir, out, common, cc, cxx, go; $quick and
-# $only; $titles, the peers as PEER=TITLE, quoted for eval. A script then builds its programs as
-# $out/PROGRAM-PEER, names each peer to `add`, and ends in `run_suite TABLE`.
+# $only, in words; $titles, the peers as PEER=TITLE, quoted for eval. A script then builds its
+# programs as $out/PROGRAM-PEER, names each peer to `add`, and ends in `run_suite TABLE`.
 
 srcdir=$(cd "${srcdir:-$(dirname "$0")/..}" && pwd)
 builddir=$(cd "${builddir:-.}" && pwd)
@@ -38,7 +38,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --only | --rounds | --json | --markdown)
         [ $# -gt 1 ] || die "$1 takes a value"
-        [ "$1" != --only ] || only=$2
+        [ "$1" != --only ] || only="$only $2"
         quoted="$quoted$(quote "$1")$(quote "$2")"
         shift ;;
     --quick | --counted)
@@ -57,9 +57,17 @@ while [ $# -gt 0 ]; do
     shift
 done
 
+# wanted PEER: whether it is one of this script's, and not left out.
 wanted()
 {
     case $without in *" $1 "*) return 1 ;; esac
+    case " $peers " in *" $1 "*) ;; *) return 1 ;; esac
+}
+
+# chosen NAME: whether --only leaves any benchmark whose name begins like that.
+chosen()
+{
+    case "${only:- $1} " in *" $1"[-\ ]*) ;; *) return 1 ;; esac
 }
 
 left_out()
@@ -139,6 +147,18 @@ run_suite()
     $cc $cflags -I"$srcdir" "$common/run.c" "$common/count.c" "$common/report.c" \
         "$common/report_json.c" "$srcdir/observe/json.c" "$1" -o "$out/run-$name" -lm
     eval "\"\$out/run-\$name\" --dir \"\$out\" --plain \"\$out/\$name.txt\" $quoted $titles"
+}
+
+# plots_folder: `plots` is where plots go: with --quick or --only, or without such an environment, $out.
+plots_folder()
+{
+    if [ -n "$quick$only" ] || [ -z "${plots:-}" ]; then plots=$out; fi
+}
+
+# keep FILE: a copy of what is in $out beside the plots.
+keep()
+{
+    [ "$plots" = "$out" ] || [ ! -f "$out/$1" ] || cp "$out/$1" "$plots/$1"
 }
 
 mkdir -p "$out"

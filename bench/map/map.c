@@ -6,129 +6,25 @@
  * takes. A map is grown from empty (insert), each key is found once in another order (hit), as
  * many others are not (miss), all entries are summed (iterate), a random half is deleted and
  * inserted again in another order (delete, reinsert), then all are deleted in random order (drain)
- * and inserted again in the first (refill). Keys are made in batches outside of what is timed; the
- * clock is read twice a batch.
+ * and inserted again in the first (refill). pass.h times them.
  * memory: RSS gained, bytes an entry, when maps of ENTRIES entries have grown from empty in
  * lockstep, and the most that it was meanwhile; enough maps for a million entries in all.
  * The checksum is of the first map. The Go twin is map.go. Compiles as C and as C++. */
 #include PEER
 
 #include "common/counts.h"
+#include "pass.h"
 
 enum { LEAST_TOTAL = 1000000, MAPS = 1000 };
-
-typedef struct op {
-    uint64_t ns, count;
-} op;
 
 static uint64_t check;
 static map *maps[MAPS]; /* reachable by a collector from here */
 
-/* ---- timed passes ---- */
+/* ---- time ---- */
 
-enum { IN_ORDER, BY_TABLE, ANY, NONE };
-
-/* Which keys a pass takes. */
-typedef struct source {
-    int kind;
-    const uint32_t *table;
-    uint64_t n, *state;
-} source;
-
-static inline uint64_t source_at(const source *s, uint64_t i)
-{
-    switch (s->kind) {
-    case BY_TABLE:
-        return s->table[i];
-    case ANY:
-        return bench_random(s->state) % s->n;
-    case NONE:
-        return KEY_MISSING + i;
-    default:
-        return i;
-    }
-}
-
-typedef uint64_t action(map *m, map_key k, uint64_t index);
-
-static inline uint64_t do_set(map *m, map_key k, uint64_t index)
-{
-    peer_set(m, k, index + 1);
-    return 1;
-}
-
-static inline uint64_t do_get(map *m, map_key k, uint64_t index)
-{
-    (void)index;
-    return peer_get(m, k);
-}
-
-static inline uint64_t do_delete(map *m, map_key k, uint64_t index)
-{
-    (void)index;
-    return peer_delete(m, k);
-}
-
-/* The action on each key of the source; the sum of what it says. Inlined, so that the action is
- * too. */
-static inline __attribute__((always_inline)) uint64_t pass(map *m, action *act, source s,
-                                                           uint64_t count, op *o)
-{
-    static batch b;
-    static uint64_t index[BATCH];
-    uint64_t sum = 0;
-    for (uint64_t at = 0; at < count;) {
-        unsigned n = count - at < BATCH ? (unsigned)(count - at) : (unsigned)BATCH;
-        for (unsigned j = 0; j < n; j++) index[j] = source_at(&s, at + j);
-        batch_fill(&b, index, n);
-        uint64_t start = bench_now_ns();
-        for (unsigned j = 0; j < n; j++) sum += act(m, b.key[j], index[j]);
-        o->ns += bench_now_ns() - start;
-        at += n;
-    }
-    o->count += count;
-    return sum;
-}
-
-static __attribute__((noinline)) uint64_t pass_set(map *m, source s, uint64_t count, op *o)
-{
-    return pass(m, do_set, s, count, o);
-}
-
-static __attribute__((noinline)) uint64_t pass_get(map *m, source s, uint64_t count, op *o)
-{
-    return pass(m, do_get, s, count, o);
-}
-
-static __attribute__((noinline)) uint64_t pass_delete(map *m, source s, uint64_t count, op *o)
-{
-    return pass(m, do_delete, s, count, o);
-}
-
-/* Small maps are summed several times between two looks at the clock. */
-static __attribute__((noinline)) uint64_t pass_sum(map *m, uint64_t n, op *o)
-{
-    enum { ENTRIES = 20000 };
-    uint64_t times = n < ENTRIES ? ENTRIES / n : 1, sum = 0;
-    uint64_t start = bench_now_ns();
-    for (uint64_t t = 0; t < times; t++) {
-        sum = peer_sum(m);
-        __asm__ __volatile__("" : : : "memory"); /* no compiler may sum once for all */
-    }
-    o->ns += bench_now_ns() - start;
-    o->count += times * n;
-    return sum;
-}
-
-static void expect(uint64_t got, uint64_t wanted)
-{
-    if (got != wanted) keys_die("the map gave a wrong answer");
-}
-
-static void show(const char *key, const op *o)
-{
-    printf("%s %.3f\n", key, (double)o->ns / (double)o->count);
-}
+TIMED(set, (peer_set(m, key[j], index[j] + 1), 1))
+TIMED(get, peer_get(m, key[j]))
+TIMED(delete, peer_delete(m, key[j]))
 
 static void run_time(uint64_t n, uint64_t least_ns)
 {
@@ -142,24 +38,24 @@ static void run_time(uint64_t n, uint64_t least_ns)
     do {
         if (m) peer_drop(m);
         maps[0] = m = peer_new();
-        expect(pass_set(m, in_order, n, &insert), n);
+        expect(pass(m, timed_set, in_order, n, &insert), n);
         expect(peer_len(m), n);
         keys_shuffle(table, n, &state);
-        expect(pass_get(m, by_table, n, &hit), all);
-        expect(pass_get(m, none, n, &miss), 0);
+        expect(pass(m, timed_get, by_table, n, &hit), all);
+        expect(pass(m, timed_get, none, n, &miss), 0);
         check = pass_sum(m, n, &iterate);
-        expect(pass_delete(m, by_table, half, &del), half);
+        expect(pass(m, timed_delete, by_table, half, &del), half);
         expect(peer_len(m), n - half);
         keys_shuffle(table, half, &state);
-        expect(pass_set(m, by_table, half, &reinsert), half);
+        expect(pass(m, timed_set, by_table, half, &reinsert), half);
         expect(pass_sum(m, n, &iterate), check);
         keys_shuffle(table, n, &state);
-        expect(pass_delete(m, by_table, n, &drain), n);
+        expect(pass(m, timed_delete, by_table, n, &drain), n);
         expect(peer_len(m), 0);
-        expect(pass_set(m, in_order, n, &refill), n);
+        expect(pass(m, timed_set, in_order, n, &refill), n);
     } while (insert.ns < least_ns || del.ns < least_ns || reinsert.ns < least_ns);
-    while (hit.ns < least_ns) pass_get(m, any, n, &hit);
-    while (miss.ns < least_ns) expect(pass_get(m, none, n, &miss), 0);
+    while (hit.ns < least_ns) pass(m, timed_get, any, n, &hit);
+    while (miss.ns < least_ns) expect(pass(m, timed_get, none, n, &miss), 0);
     while (iterate.ns < least_ns) expect(pass_sum(m, n, &iterate), check);
     printf("check %llu\n", (unsigned long long)check);
     show("insert", &insert);

@@ -72,12 +72,8 @@ static inline uint64_t peer_sum(map *m)
     uint64_t sum = 0;
     oak_classic_iter it;
     oak_classic_iter_init(&it, m);
-    while (oak_classic_iter_next(&it)) {
-#ifndef STRINGS
-        sum += *(const uint64_t *)it.key;
-#endif
-        sum += *(const uint64_t *)it.value;
-    }
+    while (oak_classic_iter_next(&it))
+        sum += KEY_SUM(*(const uint64_t *)it.key) + *(const uint64_t *)it.value;
     return sum;
 }
 

@@ -58,12 +58,8 @@ static inline uint64_t peer_sum(map *m)
     gpointer key, value;
     GHashTableIter it;
     g_hash_table_iter_init(&it, m);
-    while (g_hash_table_iter_next(&it, &key, &value)) {
-#ifndef STRINGS
-        sum += (uintptr_t)key;
-#endif
-        sum += (uintptr_t)value;
-    }
+    while (g_hash_table_iter_next(&it, &key, &value))
+        sum += KEY_SUM((uintptr_t)key) + (uintptr_t)value;
     return sum;
 }
 
