@@ -31,6 +31,7 @@
 
 #define MAPPINGS_DEFAULT 65530
 #define NS 1000000000u
+#define PLACES 4 /* where an aligned mapping is tried, before a larger one is cut */
 #define HIGH ((void *)((uintptr_t)7 << 32)) /* a hint; the upper half of a word is rarely 7 */
 
 static char *map_near(void *hint, size_t size)
@@ -49,13 +50,17 @@ static char *map_inaccessible(size_t size)
     return map_near(HIGH, size);
 }
 
-/* Tries just below the system's first choice: mappings grow downwards, so there is mostly room. */
+/* Tries the aligned places below the system's first choice: mappings grow downwards, so there is
+ * mostly room. That choice may be a gap between others. */
 static char *map_again(char *p, size_t size, size_t align)
 {
     munmap(p, size);
-    p = map_near((char *)OAKI_ALIGN_DOWN((uintptr_t)p, align), size);
-    if (!p || ((uintptr_t)p & (align - 1)) == 0) return p;
-    munmap(p, size);
+    uintptr_t at = OAKI_ALIGN_DOWN((uintptr_t)p, align);
+    for (int i = 0; i < PLACES && at > UINT32_MAX; i++, at -= align) {
+        p = map_near((char *)at, size);
+        if (!p || ((uintptr_t)p & (align - 1)) == 0) return p;
+        munmap(p, size);
+    }
     return NULL;
 }
 

@@ -98,6 +98,19 @@ static size_t reserve_wanted(size_t asked)
     return size;
 }
 
+/* Gives back the end of the range, and of its tables. */
+static void shorten(size_t keep)
+{
+    oaki_heap *h = &oaki_the_heap;
+    size_t had = h->reserved;
+    OAKI_ASSERT(h->committed <= keep && keep < had);
+    h->reserved = keep;
+    oaki_os_shorten((void *)h->base, had, keep);
+    for (size_t i = 0; i < OAKI_COUNT(tables); i++)
+        oaki_os_shorten(*table_pointer(&tables[i]), table_bytes(&tables[i], had),
+                        table_bytes(&tables[i], keep));
+}
+
 /* After mlockall(MCL_FUTURE), every mapping counts as locked, a reservation too. RLIMIT_MEMLOCK
  * bounds that: EAGAIN. The heap takes half of the room that it can get, as metadata and the host
  * need some too. */
@@ -105,9 +118,8 @@ static bool reserve_locked(size_t size)
 {
     while (size >= RESERVE_LEAST && !try_reserve(size)) size /= 2;
     if (size < RESERVE_LEAST) return false;
-    if (size == RESERVE_LEAST) return true;
-    release((void *)oaki_the_heap.base, size, OAKI_COUNT(tables));
-    return try_reserve(size / 2);
+    if (size > RESERVE_LEAST) shorten(size / 2);
+    return true;
 }
 
 int oaki_space_init(size_t reserve)
@@ -130,13 +142,7 @@ void oaki_space_limit(size_t most)
     size_t had = h->reserved, least = OAKI_ALIGN_UP(h->committed, RESERVE_MIN);
     size_t keep = OAKI_MAX(OAKI_ALIGN_DOWN(most, RESERVE_MIN), least);
     keep = OAKI_MAX(keep, RESERVE_MIN);
-    if (keep >= had) return;
-    h->reserved = keep;
-    oaki_os_shorten((void *)h->base, had, keep);
-    for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
-        unsigned shift = tables[i].shift;
-        oaki_os_shorten(*table_pointer(&tables[i]), had >> shift, keep >> shift);
-    }
+    if (keep < had) shorten(keep);
 }
 
 static bool commit_tables(size_t from, size_t to)
