@@ -13,7 +13,7 @@ function flush(    s)
 {
     s = text
     gsub(/<[^>]*>/, " ", s)
-    gsub(/\\/, "\\\\", s)
+    gsub(/\\/, "\\\\&", s)
     gsub(/"/, "\\\"", s)
     gsub(/[ \t]+/, " ", s)
     if (s ~ /[a-z]/) printf "[\"%s\",\"%s\",\"%s\",\"%s\"],\n", url id_part, title, head, s >>data
@@ -63,7 +63,11 @@ function links(s,    o, t)
         t = substr(s, RSTART + 10, RLENGTH - 11)
         o = o substr(s, 1, RSTART - 1) "<img loading=\"lazy\" src=\""
         s = substr(s, RSTART + RLENGTH)
-        o = o lead(t) "\""
+        # In a window of its own size a picture can be read on a telephone, too.
+        t = lead(t)
+        sub(/ \/>/, " /></a>", s)
+        sub(/<img[^<]*$/, "<a href=\"" t "\">&", o)
+        o = o t "\""
     }
     return o s
 }
@@ -103,12 +107,20 @@ BEGIN {
     id_part = id == "" ? "" : "#" id
     head = heading
     gsub(/<[^>]*>/, "", head)
-    gsub(/\\/, "\\\\", head)
+    gsub(/\\/, "\\\\&", head)
     gsub(/"/, "\\\"", head)
     print manual == "Manual" ? $0 : links($0)
     next
 }
-/<table/ && manual != "Manual" { print "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Table\">" }
+/<table/ && manual != "Manual" {
+    name = head
+    gsub(/\\"/, "\\&quot;", name)
+    tables[name]++
+    if (tables[name] > 1) name = name ", table " tables[name]
+    print "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"" name "\">"
+    sub(/<table/, "& aria-label=\"" name "\"")
+}
+{ gsub(/<th[^>]*><\/th>/, "<td></td>") } # the corner of a table heads nothing
 {
     text = text " " $0
     gsub(/<pre/, "<pre tabindex=\"0\"")

@@ -4,6 +4,7 @@
     var script = document.currentScript || document.querySelector("script[data-up]");
     var up = script.getAttribute("data-up");
     var input = document.getElementById("site-query"), found = document.getElementById("found");
+    var count = document.getElementById("count");
 
     /* On a narrow screen the list of pages is closed at first. */
     if (window.matchMedia("(max-width: 60rem)").matches)
@@ -25,17 +26,15 @@
     }
     function show() {
         var words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-        found.textContent = "";
+        found.textContent = count.textContent = "";
         found.hidden = words.length === 0;
         if (found.hidden) return;
         var hits = OAKUM_PAGES.map(function (p) { return [rate(p, words), p]; })
             .filter(function (h) { return h[0] > 0; })
             .sort(function (a, b) { return b[0] - a[0]; });
-        var note = document.createElement("p");
-        note.textContent = hits.length === 0 ? "Nothing has all of these words."
+        count.textContent = hits.length === 0 ? "Nothing has all of these words."
             : hits.length + (hits.length === 1 ? " section" : " sections") +
               (hits.length > 20 ? ", the first 20:" : ":");
-        found.appendChild(note);
         var list = document.createElement("ol");
         hits.slice(0, 20).forEach(function (h) {
             var p = h[1], item = document.createElement("li"), a = document.createElement("a");
@@ -51,6 +50,12 @@
         found.appendChild(list);
     }
     input.addEventListener("input", show);
+    /* Enter goes to what was found first. */
+    input.form.addEventListener("submit", function (e) {
+        var first = found.querySelector("a");
+        e.preventDefault();
+        if (first) first.click();
+    });
     document.addEventListener("keydown", function (e) {
         if (e.key === "/" && !/^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName)) {
             e.preventDefault();
