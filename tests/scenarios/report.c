@@ -156,12 +156,21 @@ void scn_go(scn *s, const char *figure)
     snprintf(s->row.go, sizeof(s->row.go), "%s", figure);
 }
 
+/* Text that doesn't fit ends in an ellipsis. */
+static void point(scn_result *r, size_t at, const char *format, va_list ap)
+{
+    size_t room = sizeof(r->pointed) - at;
+
+    if ((size_t)vsnprintf(r->pointed + at, room, format, ap) >= room)
+        memcpy(r->pointed + sizeof(r->pointed) - 4, "...", 4);
+}
+
 void scn_pointed(scn *s, const char *format, ...)
 {
     va_list ap;
 
     va_start(ap, format);
-    vsnprintf(s->row.pointed, sizeof(s->row.pointed), format, ap);
+    point(&s->row, 0, format, ap);
     va_end(ap);
 }
 
@@ -176,7 +185,7 @@ void scn_pointed_too(scn *s, const char *format, ...)
         n += 2;
     }
     va_start(ap, format);
-    vsnprintf(r->pointed + n, sizeof(r->pointed) - n, format, ap);
+    point(r, n, format, ap);
     va_end(ap);
 }
 
