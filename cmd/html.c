@@ -63,27 +63,36 @@ static const char style[] =
     "padding:0 .5em;font-size:.8rem;font-weight:normal}\n"
     ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.85rem}\n"
     "th,td{padding:.25rem .5rem;text-align:left;vertical-align:top;"
-    "border-top:1px solid var(--line);overflow-wrap:anywhere}\n"
+    "border-top:1px solid var(--line);overflow-wrap:break-word}\n"
+    "th:first-child,td:first-child{min-width:11rem}\n"
     "th{border-top:0;color:var(--quiet);font-weight:600}\n"
     ".n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\n"
     ".good{color:var(--good)}.bad{color:var(--bad);font-weight:600}\n"
     "svg{display:block;width:100%;max-width:46rem;height:auto;margin:.5rem 0;"
     "background:var(--plot);border-radius:6px}\n"
     "svg text{fill:var(--quiet);font:11px system-ui,sans-serif}\n"
-    "svg .axis{stroke:var(--line)}svg .curve{fill:none;stroke-width:2;stroke-linejoin:round}\n"
+    "svg .axis{stroke:var(--line)}svg .p0{stroke-dasharray:7 3}\n"
+    "svg .curve{fill:none;stroke-width:2;stroke-linejoin:round}\n"
     ".p0{stroke:var(--p0)}.p1{stroke:var(--p1)}.p2{stroke:var(--p2)}.p3{stroke:var(--p3)}\n"
-    ".c0{background:var(--p0)}.c1{background:var(--p1)}.c2{background:var(--p2)}"
+    ".c0{background:repeating-linear-gradient(90deg,var(--p0) 0 7px,transparent 7px 10px)}\n"
+    ".c1{background:var(--p1)}.c2{background:var(--p2)}"
     ".c3{background:var(--p3)}\n"
     ".key{display:inline-block;width:1.2em;height:.25em;vertical-align:middle;"
     "margin:0 .3em 0 1em}\n"
     "details{font-size:.85rem}summary{cursor:pointer;color:var(--quiet)}"
     "ul{margin:.3rem 0;padding-left:1.2rem}\n"
     "nav{columns:18rem;font-size:.9rem}nav a{display:block;color:inherit}\n"
+    ":focus-visible{outline:2px solid var(--p1);outline-offset:2px}\n"
+    "@media(max-width:40rem){nav{columns:2 9rem;overflow-wrap:anywhere}thead{display:none}"
+    "table,tbody,tr,td{display:block}tr{border-top:1px solid var(--line);padding:.5rem 0}"
+    "td{border:0;padding:.1rem 0;text-align:left!important;overflow-wrap:anywhere}"
+    "td:first-child{font-weight:600}td[data-label]::before{content:attr(data-label) \" \";"
+    "color:var(--quiet);font-weight:400}svg text{font-size:20px}}\n"
     "</style>\n";
 
 /* ---- plots ---- */
 
-enum { WIDTH = 640, HEIGHT = 150, LEFT = 58, RIGHT = 10, TOP = 12, BOTTOM = 22 };
+enum { WIDTH = 640, HEIGHT = 160, LEFT = 10, RIGHT = 10, TOP = 26, BOTTOM = 26 };
 
 static double most_of(const cmd_outcome *o, bool bytes)
 {
@@ -132,9 +141,8 @@ static void put_plot(FILE *out, const cmd_outcome *o)
     fputs(": live heap after collections, over time</title>\n", out);
     fprintf(out, "<path class=\"axis\" fill=\"none\" d=\"M%d %dV%dH%d\"/>", LEFT, TOP,
             HEIGHT - BOTTOM, WIDTH - RIGHT);
-    fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>", LEFT - 6, TOP + 8, most);
-    fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">0</text>", LEFT - 6,
-            HEIGHT - BOTTOM + 4);
+    fprintf(out, "<text x=\"%d\" y=\"%d\">%s</text>", LEFT, TOP - 8, most);
+    fprintf(out, "<text x=\"%d\" y=\"%d\">0</text>", LEFT, HEIGHT - 6);
     fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%.2f s</text>\n", WIDTH - RIGHT,
             HEIGHT - 6, ms / 1e3);
     for (unsigned p = 0; p < scn_policy_count; p++)
@@ -143,6 +151,17 @@ static void put_plot(FILE *out, const cmd_outcome *o)
 }
 
 /* ---- rows ---- */
+
+/* A cell, and what its column is called where the columns are below each other. */
+static void put_cell(FILE *out, const char *class, const char *label, const char *label_more,
+                     const char *text)
+{
+    fprintf(out, "<td class=\"%s\"", class);
+    if (text[0] != '\0') fprintf(out, " data-label=\"%s%s\"", label, label_more);
+    fputc('>', out);
+    put_escaped(out, text);
+    fputs("</td>", out);
+}
 
 static void put_expectations(FILE *out, const scn_result *r)
 {
@@ -201,20 +220,21 @@ static void put_row(const scn_result *const *by_policy, void *ctx)
 
         if (by_policy[p] != NULL && by_policy[p]->has_retained)
             scn_format(figure, sizeof(figure), by_policy[p]->retained, by_policy[p]->unit);
-        put_element(out, "td", "n", figure);
+        put_cell(out, "n", scn_policies[p]->name, " retained", figure);
     }
-    put_element(out, "td", "n", first->go);
-    fputs("<td>", out);
+    put_cell(out, "n", "Go 1.19", "", first->go);
+    fputs("<td data-label=\"what pointed at it\">", out);
     put_escaped(out, first->skipped[0] != '\0' ? first->skipped : first->pointed);
     put_details(out, by_policy, ok);
     fputs("</td>", out);
-    put_element(out, "td",
-                !ok       ? "n bad"
-                : skipped ? "n quiet"
-                          : "n good",
-                !ok       ? "FAIL"
-                : skipped ? "skip"
-                          : "ok");
+    put_cell(out,
+             !ok       ? "n bad"
+             : skipped ? "n quiet"
+                       : "n good",
+             "result", "",
+             !ok       ? "FAIL"
+             : skipped ? "skip"
+                       : "ok");
     fputs("</tr>\n", out);
 }
 
@@ -248,15 +268,21 @@ static void put_scenario(FILE *out, const cmd_outcome *o)
     put_escaped(out, s->source);
     fputs(")</span></p>\n", out);
     put_plot(out, o);
-    fputs("<div class=\"scroll\"><table><tr><th>what was done</th>", out);
+    fputs("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"", out);
+    put_escaped(out, s->id);
+    fputs(": rows\"><table aria-label=\"", out);
+    put_escaped(out, s->id);
+    fputs("\"><thead><tr><th scope=\"col\">what was done</th>", out);
     for (unsigned p = 0; p < scn_policy_count; p++) {
-        fputs("<th class=\"n\">", out);
+        fputs("<th scope=\"col\" class=\"n\">", out);
         put_escaped(out, scn_policies[p]->name);
         fputs(" retained</th>", out);
     }
-    fputs("<th class=\"n\">Go 1.19</th><th>what pointed at it</th><th></th></tr>\n", out);
+    fputs("<th scope=\"col\" class=\"n\">Go 1.19</th><th scope=\"col\">what pointed at it</th>"
+          "<th scope=\"col\" class=\"n\">result</th></tr></thead><tbody>\n",
+          out);
     cmd_table_rows(o->rows.rows, o->rows.count, put_row, out);
-    fputs("</table></div></section>\n", out);
+    fputs("</tbody></table></div></section>\n", out);
 }
 
 /* ---- the page ---- */
@@ -285,7 +311,9 @@ static void put_summary(FILE *out, const cmd_outcome *outcomes, size_t count,
         fprintf(out, "<span class=\"key c%u\"></span>", p);
         put_escaped(out, scn_policies[p]->name);
     }
-    fputs("; where a scenario is not about maps, there is one line.</p>\n<nav>", out);
+    fputs("; where a scenario is not about maps, there is one line.</p>\n"
+          "<nav aria-label=\"Scenarios\">",
+          out);
     for (size_t i = 0; i < count; i++) {
         fputs("<a href=\"#", out);
         put_escaped(out, outcomes[i].scenario->id);

@@ -58,6 +58,8 @@ START_TEST(a_page_has_the_rows_and_a_plot_and_needs_nothing_else)
     ck_assert_ptr_nonnull(strstr(page, "1,048,576"));
     ck_assert_uint_eq(test_count(page, "<svg"), 1); /* the other measured nothing */
     ck_assert_ptr_nonnull(strstr(page, "class=\"curve p0\" d=\"M"));
+    ck_assert_ptr_nonnull(strstr(page, "<table aria-label=\"keeps\"><thead>"));
+    ck_assert_ptr_nonnull(strstr(page, "data-label=\"Go 1.19\"")); /* where it is narrow */
     ck_assert_ptr_nonnull(strstr(page, "prefers-color-scheme:dark"));
     ck_assert_ptr_null(strstr(page, "://"));
     ck_assert_ptr_null(strstr(page, "<script"));
