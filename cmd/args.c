@@ -43,7 +43,7 @@ const char *cmd_closest(const char *word, const char *(*candidate)(size_t i, con
                         const void *ctx)
 {
     const char *best = NULL, *c;
-    size_t best_distance = strlen(word) / 3 + 2;
+    size_t best_distance = strlen(word) < 4 ? 2 : strlen(word) / 3 + 2;
 
     for (size_t i = 0; (c = candidate(i, ctx)) != NULL; i++) {
         size_t d = strlen(word) >= 2 && strncmp(word, c, strlen(word)) == 0 ? 0 : distance(word, c);
@@ -57,7 +57,8 @@ const char *cmd_closest(const char *word, const char *(*candidate)(size_t i, con
 }
 
 void cmd_tell_unknown(const char *command, const char *what, const char *dashes, const char *word,
-                      const char *(*candidate)(size_t i, const void *ctx), const void *ctx)
+                      const char *list, const char *(*candidate)(size_t i, const void *ctx),
+                      const void *ctx)
 {
     const char *near = cmd_closest(word, candidate, ctx);
 
@@ -65,7 +66,7 @@ void cmd_tell_unknown(const char *command, const char *what, const char *dashes,
     if (near != NULL)
         fprintf(stderr, "; did you mean '%s%s'?\n", dashes, near);
     else
-        fprintf(stderr, "; '%s --help' tells what there is\n", command);
+        fprintf(stderr, "; '%s %s' tells what there is\n", command, list);
 }
 
 /* ---- options ---- */
@@ -94,7 +95,7 @@ static int long_option(cmd_args *args, const char *word, const char **text)
     snprintf(name, sizeof(name), "%.*s", (int)least(n, sizeof(name) - 1), word);
     while (o->name != NULL && strcmp(o->name, name) != 0) o++;
     if (o->name == NULL) {
-        cmd_tell_unknown(args->command, "option", "--", name, option_name, args->options);
+        cmd_tell_unknown(args->command, "option", "--", name, "--help", option_name, args->options);
         return CMD_ARG_BAD;
     }
     if (o->value == NULL && value != NULL)

@@ -75,9 +75,11 @@ const char *cmd_closest(const char *word, const char *(*candidate)(size_t i, con
                         const void *ctx);
 
 /* Report an unknown word on stderr: "unknown WHAT 'WORD'". If a candidate is close to the word, it
- * is suggested. Both are shown behind `dashes`, "--" or "". */
+ * is suggested, else the command's option `list`. Word and candidate are shown behind `dashes`,
+ * "--" or "". */
 void cmd_tell_unknown(const char *command, const char *what, const char *dashes, const char *word,
-                      const char *(*candidate)(size_t i, const void *ctx), const void *ctx);
+                      const char *list, const char *(*candidate)(size_t i, const void *ctx),
+                      const void *ctx);
 
 /* ---- the environment (variables.c) ---- */
 

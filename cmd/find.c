@@ -357,7 +357,9 @@ bool cmd_server_find(const char *command, const char *where, cmd_server *out)
     }
     if (token != NULL) snprintf(out->token, sizeof(out->token), "%s", token);
     if (parse_url(where, out)) return true;
-    cmd_say(stderr, "%s: '%s' is neither a process id nor as http://127.0.0.1:8080/\n", command,
-            where);
+    cmd_say(stderr,
+            "%s: '%s' is neither a process id nor as http://127.0.0.1:8080/; 'pgrep NAME' finds "
+            "one\n",
+            command, where);
     return false;
 }

@@ -76,7 +76,7 @@ static bool choose(request *r, const char *name)
         r->chosen[r->count++] = scn_scenarios[i];
         return true;
     }
-    cmd_tell_unknown("oakum leaks", "scenario", "", name, scenario_id, scn_scenarios);
+    cmd_tell_unknown("oakum leaks", "scenario", "", name, "--list", scenario_id, scn_scenarios);
     return false;
 }
 

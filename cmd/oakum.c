@@ -59,9 +59,23 @@ static void usage(FILE *out)
     fputs("\n'oakum COMMAND --help' tells more.\n", out);
 }
 
+static const char *option_name(size_t i, const void *ctx)
+{
+    static const char *const names[] = { "help", "version", NULL };
+
+    (void)ctx;
+    return names[i];
+}
+
 static int unknown(const char *name)
 {
-    cmd_tell_unknown("oakum", name[0] == '-' ? "option" : "command", "", name, command_name, NULL);
+    bool option = strncmp(name, "--", 2) == 0;
+
+    if (option)
+        cmd_tell_unknown("oakum", "option", "--", name + 2, "--help", option_name, NULL);
+    else
+        cmd_tell_unknown("oakum", name[0] == '-' ? "option" : "command", "", name, "--help",
+                         command_name, NULL);
     return CMD_USAGE;
 }
 

@@ -90,7 +90,8 @@ int cmd_why_live(const char *where, const char *address, bool json)
     digits += prefixed ? 2 : 0;
     if (digits[0] == '\0' || strlen(digits) > 16 ||
         digits[strspn(digits, site ? "0123456789" : "0123456789abcdefABCDEF")] != '\0') {
-        cmd_say(stderr, "oakum why: '%s' is no address, nor as site=4\n", address);
+        cmd_say(stderr, "oakum why: '%s' is no address, nor as site=4; 'oakum top' shows some\n",
+                address);
         return CMD_USAGE;
     }
     snprintf(path, sizeof(path), "/debug/why?%s%s%s", site ? "site=" : "addr=0x", digits,

@@ -231,7 +231,7 @@ static bool known(const char *what)
 
     for (size_t i = 0; (name = action_name(i, NULL)) != NULL; i++)
         if (strcmp(name, what) == 0) return true;
-    cmd_tell_unknown("oakum snapshot", "action", "", what, action_name, NULL);
+    cmd_tell_unknown("oakum snapshot", "action", "", what, "--help", action_name, NULL);
     return false;
 }
 

@@ -2,6 +2,7 @@
 #include "live.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -70,7 +71,8 @@ typedef struct screen {
 static void set_up(screen *s)
 {
     struct winsize size = { 0 };
-    bool terminal = isatty(STDOUT_FILENO) != 0;
+    const char *term = getenv("TERM");
+    bool terminal = isatty(STDOUT_FILENO) && term != NULL && strcmp(term, "dumb") != 0;
 
     s->lines = !s->r->once && !terminal;
     s->view = (cmd_view){ .out = stdout, .columns = 1000, .color = cmd_color_wanted(s->r->color) };
@@ -122,6 +124,15 @@ static cmd_json *ask(const screen *s, char **text)
     return NULL;
 }
 
+/* A program whose page was shown may end at any time. */
+static bool has_ended(const screen *s)
+{
+    if (s->server.pid == 0 || kill(s->server.pid, 0) == 0 || errno != ESRCH) return false;
+    fprintf(stderr, "oakum top: process %d has ended; 'ps -e' lists those that run\n",
+            (int)s->server.pid);
+    return true;
+}
+
 static int top(const request *r)
 {
     screen s = { .r = r };
@@ -130,7 +141,7 @@ static int top(const request *r)
 
     if (!cmd_server_find("oakum top", r->where, &s.server)) return CMD_FAILED;
     for (;;) {
-        now = ask(&s, &text);
+        now = before != NULL && has_ended(&s) ? NULL : ask(&s, &text);
         if (now == NULL) break;
         show(&s, text, now, before);
         free(text);

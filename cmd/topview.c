@@ -1,7 +1,7 @@
 /* topview.c - prints the state of a running program's heap, as a page for a terminal or as a line.
  *
- * A page is cut to the terminal's columns and rows. Its lines are cleaned, as the server's strings
- * may contain any bytes. */
+ * A page's lines are broken at the terminal's columns, and it is cut to the rows. Its lines are
+ * cleaned, as the server's strings may contain any bytes. */
 #include "live.h"
 
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #define END "\033[0m"
 #define PLAIN ""
 #define MAPS_MOST 12
+#define HEADING 10 /* columns of a line's first word, where it has one */
 
 typedef struct page {
     const cmd_view *v;
@@ -77,23 +78,45 @@ static int fits(const char *s, unsigned columns)
     return n;
 }
 
+/* The bytes of s for a line of so many columns: up to the last space there, if there is one that
+ * does not only indent. */
+static int piece(const char *s, unsigned columns)
+{
+    int n = fits(s, columns), lead = (int)strspn(s, " ");
+
+    if (s[n] == '\0' || s[n] == ' ') return n;
+    for (int end = n; end > lead; end--)
+        if (s[end - 1] == ' ') return end;
+    return n;
+}
+
 static void put(page *p, const char *color, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 static void put(page *p, const char *color, const char *format, ...)
 {
-    char line[1024];
+    char line[1024], *at = line;
+    unsigned indent = 0, next;
     va_list ap;
 
-    if (p->v->rows != 0 && p->row + 1 >= p->v->rows) return;
     va_start(ap, format);
     vsnprintf(line, sizeof(line), format, ap);
     va_end(ap);
     cmd_clean(line, strlen(line), "");
-    if (p->v->color) fputs(color, p->v->out);
-    fprintf(p->v->out, "%.*s", fits(line, p->v->columns), line);
-    if (p->v->color && color[0] != '\0') fputs(END, p->v->out);
-    fputs(p->v->erase ? "\033[K\n" : "\n", p->v->out);
-    p->row++;
+    next = line[0] == ' ' ? (unsigned)strspn(line, " ") + 2 : HEADING;
+    if (2 * next > p->v->columns) next = p->v->columns > 8 ? 2 : 0;
+    while (*at != '\0') {
+        int n = piece(at, p->v->columns > indent ? p->v->columns - indent : 1);
+
+        if (p->v->rows != 0 && p->row + 1 >= p->v->rows) return;
+        if (p->v->color) fputs(color, p->v->out);
+        fprintf(p->v->out, "%*s%.*s", (int)indent, "", n, at);
+        if (p->v->color && color[0] != '\0') fputs(END, p->v->out);
+        fputs(p->v->erase ? "\033[K\n" : "\n", p->v->out);
+        p->row++;
+        at += n;
+        at += strspn(at, " ");
+        indent = next;
+    }
 }
 
 static void put_memory(page *p, const cmd_json *now, const cmd_json *before)
@@ -145,8 +168,7 @@ static void put_map(page *p, const cmd_json *m)
 
     if (cmd_json_number(m, "growing") != 0)
         snprintf(resize, sizeof(resize), "%.0f %% moved, old array %s",
-                 100 * cmd_json_number(m, "moved"),
-                 size(a, cmd_json_number(m, "old_array_bytes")));
+                 100 * cmd_json_number(m, "moved"), size(a, cmd_json_number(m, "old_array_bytes")));
     if (cmd_json_number(m, "bad_hash") != 0) snprintf(resize, sizeof(resize), "bad hash");
     put(p, cmd_json_number(m, "growing") != 0 ? YELLOW : PLAIN,
         "  %-16s %-8s %11.0f %5.0f %% %10s %10s  %s", cmd_json_text(m, "address"),
@@ -167,8 +189,10 @@ static void put_maps(page *p, const cmd_json *now)
     if (largest == NULL || largest->first == NULL) return;
     put(p, DIM, "  %-16s %-8s %11s %7s %10s %10s  %s", "map", "kind", "entries", "load", "array",
         "an entry", "resize");
-    for (const cmd_json *m = largest->first; m != NULL && shown++ < MAPS_MOST; m = m->next)
+    for (const cmd_json *m = largest->first; m != NULL && shown < MAPS_MOST; m = m->next, shown++)
         put_map(p, m);
+    if (cmd_json_number(maps, "count") > shown)
+        put(p, DIM, "  and %.0f smaller ones", cmd_json_number(maps, "count") - shown);
 }
 
 static void put_suspects(page *p, const cmd_json *now)
@@ -176,8 +200,9 @@ static void put_suspects(page *p, const cmd_json *now)
     const cmd_json *f = cmd_json_at(now, "leaks.findings");
 
     if (cmd_json_number(now, "leaks.looks") == 0 && cmd_json_count(now, "leaks.findings") == 0) {
-        put(p, DIM, "suspects  the leak detector has not looked yet (OAKUM_DETECTOR=1, or "
-                    "oakum run --growth)");
+        put(p, DIM,
+            "suspects  the leak detector has not looked yet (OAKUM_DETECTOR=1, or "
+            "oakum run --growth)");
         return;
     }
     put(p, PLAIN, "suspects  %zu, after %.0f looks", cmd_json_count(now, "leaks.findings"),
@@ -186,8 +211,12 @@ static void put_suspects(page *p, const cmd_json *now)
         bool active = cmd_json_number(f, "active") != 0;
         bool leak = strcmp(cmd_json_text(f, "severity"), "leak") == 0;
 
-        put(p, !active ? DIM : leak ? RED : YELLOW, "  %s%s %s: %s", cmd_json_text(f, "severity"),
-            active ? "" : " (over)", cmd_json_text(f, "kind"), cmd_json_text(f, "subject"));
+        put(p,
+            !active ? DIM
+            : leak  ? RED
+                    : YELLOW,
+            "  %s%s %s: %s", cmd_json_text(f, "severity"), active ? "" : " (over)",
+            cmd_json_text(f, "kind"), cmd_json_text(f, "subject"));
         if (cmd_json_at(f, "site") != NULL)
             put(p, PLAIN, "    site=%.0f: %s", cmd_json_number(f, "site"),
                 cmd_json_text(f, "evidence"));

@@ -15,7 +15,7 @@
 
 typedef struct printing {
     FILE *out;
-    size_t left;
+    size_t left, rows; /* sites to print; all that there are */
     double total[4]; /* by oak_profile_order */
     double all;      /* of `order`; of changes, in both directions */
     oak_profile_order order;
@@ -27,12 +27,12 @@ static double figure(const oaki_site_figures *f, oak_profile_order order)
     return all[order];
 }
 
-static void print_bytes(FILE *out, double n)
+static void print_bytes(FILE *out, double n, int width)
 {
     static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB" };
     unsigned u = 0;
     for (; fabs(n) >= 1024 && u + 1 < OAKI_COUNT(unit); u++) n /= 1024;
-    fprintf(out, "%9.*f %-3s", u ? 1 : 0, n, unit[u]);
+    fprintf(out, "%*.*f %-*s", width, u ? 1 : 0, n, width ? 3 : 0, unit[u]);
 }
 
 /* Replaces control characters and bytes beyond ASCII, which could control a terminal. */
@@ -77,9 +77,9 @@ static bool print_site(const oak_profile_site *s, void *ctx)
     const double mine[] = { (double)s->inuse_bytes, (double)s->inuse_objects,
                             (double)s->alloc_bytes, (double)s->alloc_objects };
     if (p->left-- == 0) return false;
-    print_bytes(p->out, mine[OAK_PROFILE_INUSE_BYTES]);
+    print_bytes(p->out, mine[OAK_PROFILE_INUSE_BYTES], 9);
     fprintf(p->out, " %10lld  ", (long long)s->inuse_objects);
-    print_bytes(p->out, mine[OAK_PROFILE_ALLOC_BYTES]);
+    print_bytes(p->out, mine[OAK_PROFILE_ALLOC_BYTES], 9);
     fprintf(p->out, " %12lld %6.2f%%  ", (long long)s->alloc_objects,
             p->all > 0 ? 100 * mine[p->order] / p->all : 0);
     for (size_t i = 0; i < OAKI_MIN(s->nframes, (size_t)FRAMES); i++) {
@@ -96,14 +96,16 @@ static void print_head(printing *p, const oak_profile *r)
     static const char *const by[] = { "bytes in use", "objects in use", "bytes allocated",
                                       "objects allocated" };
     for (size_t i = 0; i < r->n; i++) {
+        const oak_profile_site s = oaki_profile_shown(&r->row[i]);
+        p->rows += !oaki_profile_is_empty(&s);
         p->all += fabs(figure(&r->row[i].f, p->order));
         for (unsigned k = 0; k < 4; k++)
             p->total[k] += figure(&r->row[i].f, (oak_profile_order)k);
     }
-    fprintf(p->out, "heap profile: one byte in %zu, by %s; in use", r->rate, by[p->order]);
-    print_bytes(p->out, p->total[OAK_PROFILE_INUSE_BYTES]);
-    fprintf(p->out, " in %.0f objects, allocated", p->total[OAK_PROFILE_INUSE_OBJECTS]);
-    print_bytes(p->out, p->total[OAK_PROFILE_ALLOC_BYTES]);
+    fprintf(p->out, "heap profile: one byte in %zu, by %s; in use ", r->rate, by[p->order]);
+    print_bytes(p->out, p->total[OAK_PROFILE_INUSE_BYTES], 0);
+    fprintf(p->out, " in %.0f objects, allocated ", p->total[OAK_PROFILE_INUSE_OBJECTS]);
+    print_bytes(p->out, p->total[OAK_PROFILE_ALLOC_BYTES], 0);
     fprintf(p->out, " in %.0f objects\n", p->total[OAK_PROFILE_ALLOC_OBJECTS]);
     fprintf(p->out, "%13s %10s  %13s %12s %7s  %s\n", "in use", "objects", "allocated", "objects",
             "share", "site");
@@ -113,7 +115,9 @@ static int print(const oak_profile *r, FILE *out, oak_profile_order order, size_
 {
     printing p = { .out = out, .left = top, .order = order };
     print_head(&p, r);
-    return top > 0 ? oak_profile_each(r, order, print_site, &p) : 0;
+    if (top > 0 && oak_profile_each(r, order, print_site, &p) != 0) return -1;
+    if (top > 0 && p.rows > top) fprintf(out, "%61s  and %zu more\n", "", p.rows - top);
+    return 0;
 }
 
 int oak_profile_print(const oak_profile *p, int fd, oak_profile_order order, size_t top)

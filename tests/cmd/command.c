@@ -35,6 +35,9 @@ static const struct {
     { { "leak" }, "unknown command 'leak'; did you mean 'leaks'?" },
     { { "xyzzy" }, "unknown command 'xyzzy'" },
     { { "--nothing" }, "unknown option '--nothing'" },
+    { { "--verison" }, "unknown option '--verison'; did you mean '--version'?" },
+    { { "foo" }, "unknown command 'foo'; 'oakum --help' tells" }, /* not top */
+    { { "leaks", "xyzzy" }, "unknown scenario 'xyzzy'; 'oakum leaks --list' tells" },
     { { "leaks", "stuck-iterater" }, "did you mean 'stuck-iterator'?" },
     { { "leaks", "idle-map" }, "did you mean 'idle-map-mid-growth'?" },
     { { "leaks", "finalizer-cycle", "xyzzy" }, "unknown scenario 'xyzzy'" },
@@ -80,6 +83,8 @@ static const struct {
     { { "doctor", "999999999" }, 1, "'ps -e' lists them" },
     { { "top", "999999999" }, 1, "'ps -e' lists them" },
     { { "top", "unix:/nowhere/1.sock" }, 1, "check the path" },
+    { { "top", "a-name" }, 1, "'pgrep NAME' finds one" },
+    { { "why", "1", "zz" }, 2, "'oakum top' shows some" },
     { { "top", "http://127.0.0.1:1/" }, 1, "check that the program still runs" },
     { { "profile", "--output=/nowhere/p", "999999999" }, 1, "'ps -e' lists them" },
     { { "snapshot", "info", "/nowhere" }, 1, "check the path" },
