@@ -21,8 +21,9 @@
 #define ANSWER_MS 30000
 #define CHILDREN_MOST 4
 
-bool browser_expects_errors;
+bool browser_expects_errors, browser_serves_tools;
 unsigned browser_errors;
+const int *browser_clip;
 
 static pid_t browser, children[CHILDREN_MOST];
 static int child_count, to_browser, from_browser, last_id;
@@ -68,7 +69,7 @@ void browser_fail(const char *format, ...)
 
 /* ---- children ---- */
 
-void browser_start_child(char *const argv[], char *url, size_t n)
+pid_t browser_start_child(char *const argv[], char *url, size_t n)
 {
     int out[2];
     char line[1024], *at = NULL;
@@ -87,6 +88,7 @@ void browser_start_child(char *const argv[], char *url, size_t n)
     while (f && !at && fgets(line, sizeof line, f)) at = strstr(line, "http://");
     if (!at) browser_fail("%s does not say where it serves", argv[0]);
     snprintf(url, n, "%.*s", (int)strcspn(at, " \n"), at);
+    return pid;
 }
 
 void browser_start(const char *program)
@@ -104,7 +106,8 @@ void browser_start(const char *program)
         dup2(null, STDERR_FILENO);
         execlp(program, program, "--headless=new", "--no-sandbox", "--disable-gpu",
                "--hide-scrollbars", "--no-first-run", "--remote-debugging-pipe", data,
-               "about:blank", (char *)NULL);
+               browser_serves_tools ? "--remote-debugging-port=0" : "--mute-audio", "about:blank",
+               (char *)NULL);
         _exit(127);
     }
     close(in[0]);
@@ -135,15 +138,20 @@ static void look_at_event(const char *m)
 /* One message, in memory that the next one takes; NULL when none comes in time. */
 static const char *receive(int timeout_ms)
 {
-    static char *text;
-    static size_t cap;
+    static char *text, buffer[1 << 16];
+    static size_t cap, at, got;
     size_t n = 0;
     for (;;) {
         struct pollfd p = { .fd = from_browser, .events = POLLIN };
         if (n + 1 >= cap) text = realloc(text, cap = cap ? 2 * cap : 1 << 16);
         if (!text) browser_fail("out of memory");
-        if (poll(&p, 1, n ? ANSWER_MS : timeout_ms) <= 0) return NULL;
-        if (read(from_browser, text + n, 1) != 1) browser_fail("the browser has ended");
+        if (at == got) {
+            if (poll(&p, 1, n ? ANSWER_MS : timeout_ms) <= 0) return NULL;
+            ssize_t more = read(from_browser, buffer, sizeof buffer);
+            if (more <= 0) browser_fail("the browser has ended");
+            at = 0, got = (size_t)more;
+        }
+        text[n] = buffer[at++];
         if (text[n++] == '\0') return text;
     }
 }
@@ -232,7 +240,12 @@ void browser_take_picture(const char *folder, const char *name)
 {
     char path[512];
     browser_listen_for(1500); /* drawn anew with the next reading */
-    const char *m = browser_call("Page.captureScreenshot", "\"format\":\"png\"");
+    char clip[128] = "";
+    if (browser_clip)
+        snprintf(clip, sizeof clip,
+                 ",\"clip\":{\"x\":%d,\"y\":%d,\"width\":%d,\"height\":%d,\"scale\":1}",
+                 browser_clip[0], browser_clip[1], browser_clip[2], browser_clip[3]);
+    const char *m = browser_call("Page.captureScreenshot", "\"format\":\"png\"%s", clip);
     const char *data = strstr(m, "\"data\":\"");
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *f = data ? fopen(path, "wb") : NULL;
@@ -258,6 +271,17 @@ void browser_set_size(int width, int height)
         find_string(m, "value", text, sizeof text);
         height = atoi(text + 1);
     }
+}
+
+int browser_tools_port(void)
+{
+    char path[64];
+    int port = 0;
+    snprintf(path, sizeof path, "%s/DevToolsActivePort", profile);
+    FILE *f = fopen(path, "r");
+    if (!f || fscanf(f, "%d", &port) != 1) browser_fail("%s has no port", path);
+    fclose(f);
+    return port;
 }
 
 void browser_set_scheme(const char *scheme)

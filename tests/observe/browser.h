@@ -5,14 +5,18 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 extern bool browser_expects_errors; /* errors in the console are not counted */
 extern unsigned browser_errors;     /* errors and warnings in the console */
 
+extern bool browser_serves_tools;   /* before the start: the pages of DevTools are at a port, too */
+
 void browser_start(const char *program);
+int browser_tools_port(void);
 void browser_open_page(void);
 /* A program that prints the address at which it serves, on either of its outputs. */
-void browser_start_child(char *const argv[], char *url, size_t n);
+pid_t browser_start_child(char *const argv[], char *url, size_t n);
 void browser_end_children(void);
 void browser_finish(int status) __attribute__((noreturn));
 void browser_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -32,6 +36,7 @@ void browser_press(const char *key, int code);
 /* In CSS pixels, below 600 as a telephone; height 0: of the whole page. */
 void browser_set_size(int width, int height);
 void browser_set_scheme(const char *scheme);
+extern const int *browser_clip; /* x, y, width, height of pictures; NULL: all that is seen */
 void browser_take_picture(const char *folder, const char *name);
 
 #endif
