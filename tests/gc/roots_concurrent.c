@@ -87,9 +87,9 @@ static void by_a_range(void *arg)
 static void by_an_odd_range(void *arg)
 {
     (void)arg;
-    char *room = calloc(RANGE_PIECES + 1, RANGE_PIECE);
-    ck_assert_int_eq(oak_root_add(room + 4, RANGE_PIECES * RANGE_PIECE), 0);
-    for (size_t i = 1; i < RANGE_PIECES; i++) {
+    char *room = calloc(RANGE_PIECES + 2, RANGE_PIECE);
+    ck_assert_int_eq(oak_root_add(room + 4, (RANGE_PIECES + 1) * RANGE_PIECE), 0);
+    for (size_t i = 1; i <= RANGE_PIECES; i++) {
         test_witness **word = (test_witness **)(void *)(room + i * RANGE_PIECE);
         *word = list_of(WITNESSES / RANGE_PIECES, i);
     }
