@@ -52,7 +52,7 @@ static bool is_reports(const char **line, size_t *n)
     return true;
 }
 
-/* The program's own line, which ends with the text of an error (tests/malloc/shapes: one text). */
+/* The program's own line, which ends with the text of an error. tests/malloc/shapes has one. */
 static bool is_guests(const char *line, size_t n)
 {
     if (begins(line, n, "shapes: ") && ends(line, n, ": out of memory")) return true;
