@@ -200,6 +200,7 @@ static region *region_new(void)
         oaki_os_release(r, REGION);
         return NULL;
     }
+    if (r) r->free = 0; /* written before it is read: one page fault, not two */
     return r;
 }
 

@@ -13,6 +13,8 @@ void *oaki_os_reserve(size_t size, size_t align);
 /* munmap; at the process's limit on mappings, only the memory goes for now */
 void oaki_os_release(void *p, size_t size);
 void oaki_os_release_after_fork(void); /* in the child */
+/* A mapping becomes two, of `first` bytes and of the rest. false: no memory to note that. */
+bool oaki_os_split(void *p, size_t size, size_t first);
 void oaki_os_shorten(void *p, size_t size, size_t keep); /* releases all behind keep */
 /* readable and writable; reads as zero until written; ENOMEM */
 int oaki_os_commit(void *p, size_t size);

@@ -1,7 +1,7 @@
 /* os_linux.c - memory, clocks and futexes of Linux (os.h). Unmapping is in os_release.c, random
  * numbers in os_random.c, thread ids in os_self.c.
  *
- * Owns nothing and takes no lock. Uses syscall() where libc's wrapper is a cancellation point: a
+ * Owns `latest`, a hint, and takes no lock. Uses syscall() where libc's wrapper is a cancellation point: a
  * cancelled thread must not unwind out of the runtime. A function without a result keeps errno, as
  * it may run in a signal handler. Reads /proc/thread-self, as /proc/self shows no memory once the
  * process's first thread has ended. */
@@ -64,9 +64,22 @@ static char *map_again(char *p, size_t size, size_t align)
     return NULL;
 }
 
+/* The latest reservation: there is mostly room below it. */
+static AO_t latest;
+
+static char *map_below(size_t size, size_t align)
+{
+    uintptr_t at = AO_load(&latest);
+    if (align <= oaki_os_page_size() || at <= size) return map_inaccessible(size);
+    char *p = map_near((char *)OAKI_ALIGN_DOWN(at - size, align), size);
+    if (!p || (uintptr_t)p > UINT32_MAX) return p;
+    munmap(p, size);
+    return map_inaccessible(size);
+}
+
 static char *map_aligned(size_t size, size_t align)
 {
-    char *p = map_inaccessible(size);
+    char *p = map_below(size, align);
     if (!p || ((uintptr_t)p & (align - 1)) == 0) return p;
     p = map_again(p, size, align);
     if (p) return p;
@@ -94,7 +107,17 @@ static void *noted(void *p, size_t size)
 
 void *oaki_os_reserve(size_t size, size_t align)
 {
-    return noted(map_aligned(size, align), size);
+    char *p = map_aligned(size, align);
+    if (p) AO_store(&latest, (AO_t)p);
+    return noted(p, size);
+}
+
+bool oaki_os_split(void *p, size_t size, size_t first)
+{
+    OAKI_ASSERT(first > 0 && first < size && first % oaki_os_page_size() == 0);
+    if (!oaki_mapping_add((char *)p + first, size - first)) return false;
+    oaki_mapping_change(p, p, first);
+    return true;
 }
 
 void oaki_os_shorten(void *p, size_t size, size_t keep)

@@ -52,13 +52,37 @@ static size_t table_bytes(const struct table *t, size_t size)
     return OAKI_ALIGN_UP(size, OAKI_CHUNK) >> t->shift;
 }
 
-static void release(void *p, size_t size, size_t ntables)
+static void release_tables(size_t size, size_t n)
 {
-    while (ntables-- > 0) {
-        const struct table *t = &tables[ntables];
-        oaki_os_release(*table_pointer(t), table_bytes(t, size));
+    while (n-- > 0) oaki_os_release(*table_pointer(&tables[n]), table_bytes(&tables[n], size));
+}
+
+static size_t table_room(const struct table *t, size_t size)
+{
+    return OAKI_ALIGN_UP(table_bytes(t, size), oaki_os_page_size());
+}
+
+/* In one call, for a fast start; then each is a mapping of its own, as they are shortened apart. */
+static bool reserve_tables(size_t size)
+{
+    size_t left = 0, i = 0;
+    for (; i < OAKI_COUNT(tables); i++) left += table_room(&tables[i], size);
+    char *at = oaki_os_reserve(left, oaki_os_page_size());
+    if (!at) return false;
+    for (i = 0; i < OAKI_COUNT(tables); i++) {
+        size_t own = table_room(&tables[i], size);
+        if (own < left && !oaki_os_split(at, left, own)) {
+            release_tables(size, i);
+            oaki_os_release(at, left);
+            errno = ENOMEM;
+            return false;
+        }
+        *table_pointer(&tables[i]) = at;
+        at += own;
+        left -= own;
     }
-    oaki_os_release(p, size);
+    OAKI_ASSERT(left == 0);
+    return true;
 }
 
 static bool try_reserve(size_t size)
@@ -66,15 +90,11 @@ static bool try_reserve(size_t size)
     oaki_heap *h = &oaki_the_heap;
     void *p = oaki_os_reserve(size, OAKI_CHUNK);
     if (!p) return false;
-    for (size_t i = 0; i < OAKI_COUNT(tables); i++) {
-        void *t = oaki_os_reserve(table_bytes(&tables[i], size), 4096);
-        if (!t) {
-            int error = errno;
-            release(p, size, i);
-            errno = error;
-            return false;
-        }
-        *table_pointer(&tables[i]) = t;
+    if (!reserve_tables(size)) {
+        int error = errno;
+        oaki_os_release(p, size);
+        errno = error;
+        return false;
     }
     h->base = (uintptr_t)p;
     h->reserved = size;

@@ -139,12 +139,14 @@ void *__real_oaki_os_map_scratch(size_t size);
 void *__real_oaki_os_remap(void *p, size_t size, size_t to);
 void *__real_oaki_os_reserve(size_t size, size_t align);
 void __real_oaki_os_release(void *p, size_t size);
+bool __real_oaki_os_split(void *p, size_t size, size_t first);
 void __real_oaki_os_shorten(void *p, size_t size, size_t keep);
 void *__wrap_oaki_os_map(size_t size);
 void *__wrap_oaki_os_map_scratch(size_t size);
 void *__wrap_oaki_os_remap(void *p, size_t size, size_t to);
 void *__wrap_oaki_os_reserve(size_t size, size_t align);
 void __wrap_oaki_os_release(void *p, size_t size);
+bool __wrap_oaki_os_split(void *p, size_t size, size_t first);
 void __wrap_oaki_os_shorten(void *p, size_t size, size_t keep);
 
 static void *added(void *p, size_t size)
@@ -182,6 +184,14 @@ void __wrap_oaki_os_release(void *p, size_t size)
 {
     oaki_own_remove(p);
     __real_oaki_os_release(p, size);
+}
+
+bool __wrap_oaki_os_split(void *p, size_t size, size_t first)
+{
+    if (!__real_oaki_os_split(p, size, first)) return false;
+    oaki_own_add((char *)p + first, size - first);
+    oaki_own_add(p, first);
+    return true;
 }
 
 void __wrap_oaki_os_shorten(void *p, size_t size, size_t keep)

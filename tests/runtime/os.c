@@ -1,5 +1,6 @@
 /* os.c - tests of runtime/os_linux.c: reserve, commit, purge, what is resident; clocks, random
  * bytes, futexes. */
+#include "runtime/mappings.h"
 #include "runtime/os.h"
 
 #include <check.h>
@@ -43,6 +44,42 @@ START_TEST(a_reservation_is_aligned_and_costs_nothing)
     oaki_os_release(p, big);
     ck_assert_ptr_null(oaki_os_reserve(SIZE_MAX / 2, MIB));
     ck_assert_ptr_null(oaki_os_reserve(SIZE_MAX - 4095, MIB));
+}
+END_TEST
+
+/* Parts of one mapping are given back, or shortened, apart. */
+START_TEST(a_reservation_is_split)
+{
+    size_t page = oaki_os_page_size(), before = oaki_mappings_count();
+    char *p = oaki_os_reserve(8 * page, page);
+    ck_assert_ptr_nonnull(p);
+    ck_assert(oaki_os_split(p, 8 * page, 3 * page));
+    ck_assert_uint_eq(oaki_mappings_count(), before + 2);
+    ck_assert(oaki_os_split(p + 3 * page, 5 * page, 4 * page));
+    oaki_os_shorten(p + 3 * page, 4 * page, page);
+    ck_assert_int_eq(oaki_os_commit(p, 4 * page), 0);
+    ck_assert_int_ne(oaki_os_commit(p + 4 * page, page), 0);
+    ck_assert_int_eq(oaki_os_commit(p + 7 * page, page), 0);
+    oaki_os_release(p, 3 * page);
+    ck_assert_int_ne(oaki_os_commit(p, page), 0);
+    p[3 * page] = p[7 * page] = 1;
+    oaki_os_release(p + 3 * page, page);
+    oaki_os_release(p + 7 * page, page);
+    ck_assert_uint_eq(oaki_mappings_count(), before);
+}
+END_TEST
+
+/* Each is tried below the one before. */
+START_TEST(aligned_reservations_follow_each_other)
+{
+    char *p[16];
+    for (size_t i = 0; i < 16; i++) {
+        p[i] = oaki_os_reserve(i % 3 ? MIB : 4 * MIB, i % 3 ? MIB : 4 * MIB);
+        ck_assert_ptr_nonnull(p[i]);
+        ck_assert_uint_eq((uintptr_t)p[i] % (i % 3 ? MIB : 4 * MIB), 0);
+        for (size_t j = 0; j < i; j++) ck_assert_ptr_ne(p[i], p[j]);
+    }
+    for (size_t i = 0; i < 16; i++) oaki_os_release(p[i], i % 3 ? MIB : 4 * MIB);
 }
 END_TEST
 
@@ -226,6 +263,8 @@ Suite *suite_runtime_os(void)
     Suite *s = suite_create("runtime_os");
     TCase *tc = tcase_create("os");
     tcase_add_test(tc, a_reservation_is_aligned_and_costs_nothing);
+    tcase_add_test(tc, a_reservation_is_split);
+    tcase_add_test(tc, aligned_reservations_follow_each_other);
     tcase_add_test(tc, reserved_memory_is_inaccessible_until_it_is_committed);
     tcase_add_test(tc, resident_counts_written_pages_and_purge_drops_them);
     tcase_add_test(tc, purged_memory_reads_as_zero_even_when_it_is_locked);
