@@ -9,6 +9,7 @@
  *   stopped, with huge pages and without tracking. A goal below the default holds even there; then
  *   the heap has small pages, as huge ones that tracking has split make such hosts slow.
  * - With a goal of 0 each cycle is stopped.
+ * - A minor cycle whose pause is far within the goal is stopped, where a concurrent one costs more.
  * A heap of unknown pauses is concurrent from OAKI_TUNE_LARGE on. Where marks are known to be
  * cheap, shorter pauses are avoided, too, for at most OAKI_TUNE_EXTRA_SHARE of the time.
  *
@@ -113,6 +114,22 @@ OAKI_AT_START static oaki_plan_reason by_pause(void)
     return cheap ? OAKI_PLAN_CHEAP : OAKI_PLAN_SHORT;
 }
 
+/* A concurrent minor cycle may cost much more than one pause, as it keeps what dies meanwhile.
+ * Where it costs little more it stays so. `worst`: the pause if all new objects are alive. */
+bool oaki_plan_minor_stops(void)
+{
+    double goal = (double)oaki_plan_pause_goal_ns(), cpu = (double)plan->minor_cpu[OAKI_CONCURRENT];
+    size_t bytes = next_bytes(), live = OAKI_MIN(oaki_pace_live(), bytes);
+    double worst = plan->stop_rate * (double)(bytes - live);
+    bool known = cpu > 0 && worst > 0 && between() > 0;
+    if (!known || cpu > goal || worst > goal * OAKI_TUNE_MINOR_WORST) return false;
+    size_t dirty = AO_load(&plan->dirty);
+    double writes = dirty ? (double)(dirty - 1) * (double)oaki_cost_of(OAKI_COST_write) : 0;
+    double extra = cpu + writes - (double)plan->minor_cpu[OAKI_STOPPED];
+    bool brief = (double)plan->minor_pause * OAKI_TUNE_MINOR_PAUSE <= goal;
+    return brief && extra > between() * OAKI_TUNE_EXTRA_SHARE;
+}
+
 /* ---- tracking ---- */
 
 enum { UNKNOWN, CHEAP, DEAR };
@@ -183,6 +200,7 @@ OAKI_AT_START oaki_plan_reason oaki_plan_reason_now(void)
     if (oaki_plan_pause_goal_ns() == 0) return OAKI_PLAN_THROUGHPUT;
     oaki_plan_reason r = by_pause();
     if (r == OAKI_PLAN_SHORT) return r;
+    if (AO_load(&oaki_the_heap.sticky) && oaki_plan_minor_stops()) return OAKI_PLAN_MINOR;
     if (AO_load(&plan->rest) > 0) return OAKI_PLAN_HURT;
     return may_be_dear() ? r : OAKI_PLAN_DEAR;
 }
@@ -397,10 +415,17 @@ void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t c
 }
 
 /* There are none in a rest. Their cost is measured anew after it. */
-void oaki_plan_note_minor(size_t words, size_t bytes, uint64_t cpu_ns)
+void oaki_plan_note_minor(size_t words, size_t bytes, uint64_t cpu_ns, uint64_t pause_ns)
 {
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_plan_rate *r = &plan->minor;
+    plan->minor_cpu[pause_ns == 0] = cpu_ns;
+    if (pause_ns) {
+        plan->minor_pause = pause_ns;
+    } else {
+        plan->minor_pause -= plan->minor_pause / OAKI_TUNE_MINOR_FORGET;
+        plan->minor_cpu[OAKI_STOPPED] -= plan->minor_cpu[OAKI_STOPPED] / OAKI_TUNE_MINOR_FORGET;
+    }
     if (words < OAKI_TUNE_MEANINGFUL_WORDS || cpu_ns == 0 || AO_load(&plan->rest) > 0) return;
     r->last = (double)cpu_ns / (double)words;
     plan->minor_bytes_ms = (double)bytes * 1e6 / (double)cpu_ns;

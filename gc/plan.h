@@ -11,6 +11,7 @@
     X(THROUGHPUT, false, "the pause goal is 0")                                             \
     X(DEAR, false, "first writes to protected pages are dear")                              \
     X(HURT, false, "marks were slow on tracked pages")                                      \
+    X(MINOR, false, "a minor pause is short enough")                                        \
     X(LARGE, true, "the heap is large")                                                     \
     X(LONG, true, "a pause would exceed the goal")                                          \
     X(CHEAP, true, "a concurrent mark is cheap")
@@ -36,6 +37,8 @@ typedef struct oaki_plan {
     oaki_plan_rate minor;   /* of minor marks */
     double bytes_ms[2];     /* bytes that the last mark of a mode marked per ms of a processor */
     double minor_bytes_ms;  /* the same, by the last minor mark */
+    uint64_t minor_pause;   /* ns of the last minor cycle in one pause; less, the longer ago */
+    uint64_t minor_cpu[2];  /* ns of the last minor mark of a mode; that of STOPPED as above */
     bool alone;             /* the last cycle had one processor */
     AO_t joined;            /* most workers in a drain of this mark */
     unsigned workers_most;  /* bound on workers, by the processor time they got; 0: none */
@@ -84,6 +87,9 @@ bool oaki_plan_is_dear(void);
 /* Are pages protected where a cycle needs it, by all that is known? */
 bool oaki_plan_tracks(void);
 
+/* May the next cycle, if it is minor, be one pause? */
+bool oaki_plan_minor_stops(void);
+
 /* How long a stop-the-world mark would take, ns; 0: not known, or little. */
 uint64_t oaki_plan_pause_ns(void);
 /* The pause goal, ns; 0: throughput only. */
@@ -107,8 +113,9 @@ void oaki_plan_note_pause(uint64_t ns, size_t full, bool seen);
 /* A full mark has traced so many words, and marked so many bytes, in `cpu_ns` of processors. Time
  * in which workers waited for work is not part of it. */
 void oaki_plan_note_mark(bool concurrent, size_t words, size_t bytes, uint64_t cpu_ns);
-/* A minor mark. It shows whether tracked pages are slow, but not the speed of full marks. */
-void oaki_plan_note_minor(size_t words, size_t bytes, uint64_t cpu_ns);
+/* A minor mark. It shows whether tracked pages are slow, but not the speed of full marks.
+ * pause_ns: of the whole cycle; 0: it was concurrent. */
+void oaki_plan_note_minor(size_t words, size_t bytes, uint64_t cpu_ns, uint64_t pause_ns);
 /* In drains of a pause so many workers were present for so long, all together, and ran so long. */
 void oaki_plan_note_share(uint64_t present_ns, uint64_t ran_ns, unsigned workers);
 /* Mutators had so many first writes to protected pages since the cycle before. */

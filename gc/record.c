@@ -161,8 +161,10 @@ static void note_plan(const oaki_cycle *c)
     uint64_t most = oaki_cycle_pause(c) * oaki_workers_count();
     uint64_t cpu = c->concurrent_cpu + OAKI_MIN(c->cpu, most);
     cpu = oaki_os_since(AO_load(&w->waited), cpu);
-    if (c->minor) oaki_plan_note_minor(c->words, c->marked, cpu);
-    else oaki_plan_note_mark(oaki_gc.mode == OAKI_CONCURRENT, c->words, c->marked, cpu);
+    bool concurrent = oaki_gc.mode == OAKI_CONCURRENT;
+    uint64_t pause = concurrent ? 0 : oaki_cycle_pause(c);
+    if (c->minor) oaki_plan_note_minor(c->words, c->marked, cpu, pause);
+    else oaki_plan_note_mark(concurrent, c->words, c->marked, cpu);
     oaki_plan_note_share(AO_load(&w->present), AO_load(&w->ran),
                          (unsigned)AO_load(&oaki_gc.plan.joined));
     if (AO_load(&oaki_the_heap.nthreads) > 1)

@@ -1,10 +1,10 @@
 /* os_linux.c - memory, clocks and futexes of Linux (os.h). Unmapping is in os_release.c, random
  * numbers in os_random.c, thread ids in os_self.c.
  *
- * Owns `latest`, a hint, and takes no lock. Uses syscall() where libc's wrapper is a cancellation point: a
- * cancelled thread must not unwind out of the runtime. A function without a result keeps errno, as
- * it may run in a signal handler. Reads /proc/thread-self, as /proc/self shows no memory once the
- * process's first thread has ended. */
+ * Owns `latest`, a hint, and takes no lock. Uses syscall() where libc's wrapper is a cancellation
+ * point: a cancelled thread must not unwind out of the runtime. A function without a result keeps
+ * errno, as it may run in a signal handler. Reads /proc/thread-self, as /proc/self shows no memory
+ * once the process's first thread has ended. */
 #include "os.h"
 
 #include "mappings.h"

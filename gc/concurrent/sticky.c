@@ -120,7 +120,8 @@ bool oaki_sticky_keep(bool minor)
     OAKI_REQUIRES_STOPPED();
     OAKI_REQUIRES_NO_MARK();
     if (!is_wanted() || !oaki_dirty_may() || oaki_concurrent_protecting()) return false;
-    if (oaki_plan_is_concurrent() && !oaki_debug_switches.minor) return false;
+    bool stops = !oaki_plan_is_concurrent() || (minor && oaki_plan_minor_stops());
+    if (!stops && !oaki_debug_switches.minor) return false;
     size_t few = oaki_pace_live() / OAKI_TUNE_STICKY_FEW;
     if (minor && oaki_workers_rescan_words() * sizeof(uintptr_t) < few) return true;
     return oaki_protect_dense(0, AO_load(&oaki_the_heap.used));

@@ -480,29 +480,6 @@ START_TEST(a_first_mark_is_slow_beyond_what_lists_cost)
 }
 END_TEST
 
-static void minor_of(double word_ns)
-{
-    uint64_t ns = (uint64_t)(word_ns * (double)WORDS);
-    IN_A_PAUSE(oaki_plan_note_minor(WORDS, 80 * MB, ns));
-}
-
-/* Minor marks have a rate of their own: dirty pages cost other words than full marks. */
-START_TEST(a_slow_minor_mark_ends_tracking)
-{
-    if (!start_tracked()) return;
-    mark_of(true, 20);
-    minor_of(140);
-    minor_of(140);
-    IN_A_PAUSE(oaki_plan_note_minor(1000, MB, 1000000000)); /* too few words */
-    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_LARGE);
-    mark_of(true, 20);
-    minor_of(600);
-    ck_assert_int_eq(oaki_plan_reason_now(), OAKI_PLAN_HURT);
-    minor_of(600);
-    ck_assert_uint_eq(AO_load(&oaki_gc.plan.rest), OAKI_TUNE_REST);
-}
-END_TEST
-
 static void share_of(unsigned workers, uint64_t per_mille)
 {
     uint64_t present = UINT64_C(10000000) * workers;
@@ -580,7 +557,6 @@ Suite *suite_gc_plan(void)
     tcase_add_test(c, marks_before_the_heap_is_mended_tell_nothing);
     tcase_add_test(c, a_heap_whose_pages_do_not_join_is_tracked_no_more);
     tcase_add_loop_test(c, a_first_mark_is_slow_beyond_what_lists_cost, 0, 4);
-    tcase_add_test(c, a_slow_minor_mark_ends_tracking);
     tcase_add_test(c, workers_without_processors_are_fewer);
     tcase_add_test(c, marks_that_tell_nothing_change_nothing);
     suite_add_tcase(s, c);
