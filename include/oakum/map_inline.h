@@ -353,93 +353,17 @@ OAK_MAP_INLINE_ void oak_map_fetch_(const struct oak_map_array_ *a, const char *
     if (size > 192) __builtin_prefetch(entries + 192);
 }
 
-/* Returns the entry of group g that has the key, or NULL; *at is set to its slot. `hit`: the slots
- * that have the key's tag, at least one. */
-OAK_MAP_INLINE_ char *oak_map_find_among_(const oak_map *m, const struct oak_map_array_ *a,
-                                          const oak_map_type *t, size_t entry_size, size_t g,
-                                          unsigned hit, const void *key, size_t *at)
+/* Whether the entry has the key. A custom equal must not write to the map. */
+OAK_MAP_INLINE_ bool oak_map_has_(const oak_map *m, const oak_map_type *t, char *entry,
+                                  const void *key)
 {
     uint64_t moves = m->moves;
     size_t len = m->len;
-    char *entries = oak_map_group_(a, g, entry_size);
-    oak_map_fetch_(a, entries, entry_size);
-    do {
-        size_t slot = (unsigned)__builtin_ctz(hit);
-        char *e = entries + slot * entry_size;
-        const void *stored = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
-        bool same = oak_map_equal_(t, stored, key);
-        if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
-            oak_map_misuse_(m, OAK_MAP_EQUAL_);
-        if (OAK_MAP_LIKELY_(same)) {
-            *at = slot;
-            return e;
-        }
-    } while ((hit &= hit - 1) != 0);
-    return NULL;
-}
-
-/* The part of a lookup behind the home, for a key that may have gone past it. Out of line, so that
- * it takes no registers from the lookups that end in their home. */
-OAK_MAP_OUTLINE_ char *oak_map_find_behind_(const oak_map *m, const struct oak_map_array_ *a,
-                                            const oak_map_type *t, size_t entry_size,
-                                            uint64_t hash, const void *key, char **at)
-{
-    oak_map_tags_ tag = oak_map_tags_of_(hash);
-    size_t g = (size_t)(oak_map_position_(hash) >> a->shift) + 1, slot;
-    for (;; g++) {
-        char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1), *e;
-        unsigned hit = oak_map_match_(tags, tag);
-        if (hit && (e = oak_map_find_among_(m, a, t, entry_size, g, hit, key, &slot)) != NULL) {
-            *at = tags + slot;
-            return e;
-        }
-        if (!oak_map_went_past_(tags, oak_map_low_(tag))) return NULL;
-    }
-}
-
-/* The home group of a key that isn't in it. */
-typedef struct oak_map_home_ {
-    char *tags;
-    size_t group;
-    unsigned tag; /* the key's, in the low byte */
-    bool past;    /* the key may lie behind it */
-} oak_map_home_;
-
-/* Returns the key's entry in its home group of array a, and sets *at to its tag's address. NULL:
- * *home is what was found instead. */
-OAK_MAP_INLINE_ char *oak_map_find_home_(const oak_map *m, const struct oak_map_array_ *a,
-                                         const oak_map_type *t, size_t entry_size, uint64_t hash,
-                                         const void *key, char **at, oak_map_home_ *home)
-{
-    size_t g = (size_t)(oak_map_position_(hash) >> a->shift), slot;
-    char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1), *e;
-    oak_map_tags_ tag = oak_map_tags_of_(hash);
-    unsigned hit = oak_map_match_(tags, tag);
-    home->past = false;
-    if (hit && OAK_MAP_LIKELY_(
-                   (e = oak_map_find_among_(m, a, t, entry_size, g, hit, key, &slot)) != NULL)) {
-        *at = tags + slot;
-        return e;
-    }
-    home->tags = tags;
-    home->group = g;
-    home->tag = oak_map_low_(tag);
-    home->past = oak_map_went_past_(tags, home->tag);
-    return NULL;
-}
-
-/* Returns the key's entry behind its home, or NULL. A small key is copied for the out-of-line part.
- * If its own address escaped, each lookup would store the key to memory. */
-OAK_MAP_INLINE_ char *oak_map_find_past_(const oak_map *m, const struct oak_map_array_ *a,
-                                         const oak_map_type *t, size_t entry_size, uint64_t hash,
-                                         const void *key, char **at)
-{
-    char own[16] __attribute__((aligned(16)));
-    char *behind, *e;
-    if (t->key_size <= sizeof own) key = memcpy(own, key, t->key_size);
-    e = oak_map_find_behind_(m, a, t, entry_size, hash, key, &behind);
-    *at = behind;
-    return e;
+    const void *stored = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)entry : entry;
+    bool same = oak_map_equal_(t, stored, key);
+    if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
+        oak_map_misuse_(m, OAK_MAP_EQUAL_);
+    return same;
 }
 
 /* Returns the key's entry in array a, or NULL; *at is set to its tag's address. */
@@ -447,10 +371,77 @@ OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_ar
                                        const oak_map_type *t, size_t entry_size, uint64_t hash,
                                        const void *key, char **at)
 {
-    oak_map_home_ home;
-    char *e = oak_map_find_home_(m, a, t, entry_size, hash, key, at, &home);
-    if (OAK_MAP_LIKELY_(!home.past)) return e;
-    return oak_map_find_past_(m, a, t, entry_size, hash, key, at);
+    oak_map_tags_ tag = oak_map_tags_of_(hash);
+    for (size_t g = (size_t)(oak_map_position_(hash) >> a->shift);; g++) {
+        char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1);
+        unsigned hit = oak_map_match_(tags, tag);
+        char *entries = hit ? oak_map_group_(a, g, entry_size) : NULL;
+        if (hit) oak_map_fetch_(a, entries, entry_size);
+        for (; hit; hit &= hit - 1) {
+            size_t slot = (unsigned)__builtin_ctz(hit);
+            *at = tags + slot;
+            if (OAK_MAP_LIKELY_(oak_map_has_(m, t, entries + slot * entry_size, key)))
+                return entries + slot * entry_size;
+        }
+        if (OAK_MAP_LIKELY_(!oak_map_went_past_(tags, oak_map_low_(tag)))) return NULL;
+    }
+}
+
+/* The same wherever the entry is; *at is unset without one. */
+OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
+                                    uint64_t hash, const void *key, char **at)
+{
+    const struct oak_map_array_ *a = &m->array[oak_map_position_(hash) > m->last];
+    return oak_map_find_in_(m, a, t, entry_size, hash, key, at);
+}
+
+/* The home group of a key that isn't found at once. */
+typedef struct oak_map_home_ {
+    char *tags;
+    size_t group;
+    unsigned tag; /* the key's, in the low byte */
+    bool unsure;  /* the key may be in the map all the same */
+} oak_map_home_;
+
+/* The usual lookup in a map at rest: the first slot of the home with the key's tag has the key, or
+ * there is none, and nothing went past. NULL: see *home. All else is left to functions out of line,
+ * so that it takes no registers here. */
+OAK_MAP_INLINE_ char *oak_map_find_first_(const oak_map *m, const oak_map_type *t,
+                                          size_t entry_size, uint64_t hash, const void *key,
+                                          char **at, oak_map_home_ *home)
+{
+    const struct oak_map_array_ *a = &m->array[0];
+    size_t g = (size_t)(oak_map_position_(hash) >> a->shift);
+    char *tags = a->tags + g * (OAK_MAP_SLOTS_ + 1);
+    oak_map_tags_ tag = oak_map_tags_of_(hash);
+    unsigned hit = oak_map_match_(tags, tag);
+    home->unsure = true;
+    if (hit) {
+        size_t slot = (unsigned)__builtin_ctz(hit);
+        char *entries = oak_map_group_(a, g, entry_size), *e = entries + slot * entry_size;
+        oak_map_fetch_(a, entries, entry_size);
+        if (OAK_MAP_UNLIKELY_(!oak_map_has_(m, t, e, key))) return NULL;
+        *at = tags + slot;
+        return e;
+    }
+    home->tags = tags;
+    home->group = g;
+    home->tag = oak_map_low_(tag);
+    home->unsure = oak_map_went_past_(tags, home->tag);
+    return NULL;
+}
+
+/* For a function out of line, a small key is copied. If its own address escaped, each lookup would
+ * store the key to memory. */
+typedef union oak_map_own_ {
+    char bytes[16];
+    long double aligned;
+} oak_map_own_;
+
+OAK_MAP_INLINE_ const void *oak_map_own_key_(const oak_map_type *t, const void *key,
+                                             oak_map_own_ *own)
+{
+    return t->key_size <= sizeof *own ? memcpy(own, key, t->key_size) : key;
 }
 
 /* busy and resizing, in one load. */
@@ -484,20 +475,30 @@ OAK_MAP_INLINE_ uint64_t oak_map_hash_of_(const oak_map *m, const oak_map_type *
     return oak_map_hash_under_(m, t, key, m->seed, m->mult);
 }
 
+OAK_MAP_OUTLINE_ void *oak_map_get_rest_(const oak_map *m, const oak_map_type *t,
+                                         size_t entry_size, size_t value_offset, uint64_t hash,
+                                         const void *key)
+{
+    char *at;
+    if (m->busy) oak_map_misuse_(m, OAK_MAP_READ_);
+    char *e = oak_map_find_(m, t, entry_size, hash, key, &at);
+    return e ? oak_map_value_(t, e, value_offset) : NULL;
+}
+
 OAK_MAP_INLINE_ void *oak_map_get_as_(const oak_map *m, const oak_map_type *t, size_t entry_size,
                                       size_t value_offset, const void *key)
 {
-    char *at, *e;
+    oak_map_own_ own;
     if (OAK_MAP_UNLIKELY_(!m)) return NULL;
     uint64_t hash = oak_map_hash_of_(m, t, key);
-    if (OAK_MAP_UNLIKELY_(oak_map_state_(m) != 0)) {
-        if (m->busy) oak_map_misuse_(m, OAK_MAP_READ_);
-        e = oak_map_find_in_(m, &m->array[oak_map_position_(hash) > m->last], t, entry_size, hash,
-                             key, &at);
-    } else {
-        e = oak_map_find_in_(m, &m->array[0], t, entry_size, hash, key, &at);
+    if (OAK_MAP_LIKELY_(oak_map_state_(m) == 0)) {
+        oak_map_home_ home;
+        char *at, *e = oak_map_find_first_(m, t, entry_size, hash, key, &at, &home);
+        if (OAK_MAP_LIKELY_(e != NULL)) return oak_map_value_(t, e, value_offset);
+        if (OAK_MAP_LIKELY_(!home.unsure)) return NULL;
     }
-    return e ? oak_map_value_(t, e, value_offset) : NULL;
+    key = oak_map_own_key_(t, key, &own);
+    return oak_map_get_rest_(m, t, entry_size, value_offset, hash, key);
 }
 
 /* ---- iteration ---- */

@@ -67,9 +67,8 @@ OAK_MAP_INLINE_ void *oak_map_add_as_(oak_map *m, const oak_map_type *t, size_t 
     unsigned free = oak_map_match_(home->tags, oak_map_no_tag_()) & a->slots, slot;
     if (OAK_MAP_UNLIKELY_(!oak_map_is_simple_(t) || a->shift < 63 - OAK_MAP_CALL_BITS_ ||
                           m->len >= m->limit || !free || !entries || !oak_attached_)) {
-        char own[16] __attribute__((aligned(16)));
-        if (t->key_size <= sizeof own) key = memcpy(own, key, t->key_size);
-        return oak_map_add_there_(m, hash, key, fresh);
+        oak_map_own_ own;
+        return oak_map_add_there_(m, hash, oak_map_own_key_(t, key, &own), fresh);
     }
     slot = (unsigned)__builtin_ctz(free);
     e = entries + (g * OAK_MAP_SLOTS_ + slot) * entry_size;
@@ -117,57 +116,75 @@ OAK_MAP_INLINE_ bool oak_map_remove_here_(oak_map *m, uint64_t hash, char *at)
 typedef void *oak_map_adder_(oak_map *m, uint64_t hash, const void *key,
                              const oak_map_home_ *home, oak_map_fresh_ *fresh);
 
-/* `add` does oak_map_add_as_ for the type. The key may lie in the map: it is not read after entries
- * move. fresh: NULL, unless the value is stored here. Without a resize there is one array, at a
- * known place. That case is compiled apart: a pointer to the array would take a register. */
-OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
-                                      size_t value_offset, const void *key, oak_map_adder_ *add,
-                                      oak_map_fresh_ *fresh)
+/* The key is in the map. Ends the write, and returns its value. */
+OAK_MAP_INLINE_ void *oak_map_put_here_(oak_map *m, const oak_map_type *t, size_t value_offset,
+                                        char *e, const void *key)
 {
-    if (OAK_MAP_UNLIKELY_(!m)) oak_map_misuse_(m, OAK_MAP_NIL_);
-    uint64_t hash = oak_map_hash_of_(m, t, key);
-    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
-    m->busy = 1;
-    char *at, *e;
-    if (OAK_MAP_UNLIKELY_(m->resizing)) {
-        e = oak_map_find_in_(m, &m->array[oak_map_position_(hash) > m->last], t, entry_size, hash,
-                             key, &at);
-        if (!e) return oak_map_add_there_(m, hash, key, fresh);
-    } else {
-        oak_map_home_ home;
-        e = oak_map_find_home_(m, &m->array[0], t, entry_size, hash, key, &at, &home);
-        if (OAK_MAP_UNLIKELY_(home.past))
-            e = oak_map_find_past_(m, &m->array[0], t, entry_size, hash, key, &at);
-        if (!e) return add(m, hash, key, &home, fresh);
-    }
     if (t->key == OAK_KEY_DOUBLE || (t->flags & OAK_MAP_KEY_UPDATE) != 0)
         memmove(t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e, key, t->key_size);
     m->busy = 0;
     return oak_map_value_(t, e, value_offset);
 }
 
+OAK_MAP_OUTLINE_ void *oak_map_put_rest_(oak_map *m, const oak_map_type *t, size_t entry_size,
+                                         size_t value_offset, uint64_t hash, const void *key,
+                                         oak_map_fresh_ *fresh)
+{
+    char *at, *e = oak_map_find_(m, t, entry_size, hash, key, &at);
+    if (e) return oak_map_put_here_(m, t, value_offset, e, key);
+    return oak_map_add_there_(m, hash, key, fresh);
+}
+
+/* `add` does oak_map_add_as_ for the type. The key may lie in the map: it is not read after entries
+ * move. fresh: NULL, unless the value is stored here. */
+OAK_MAP_INLINE_ void *oak_map_put_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
+                                      size_t value_offset, const void *key, oak_map_adder_ *add,
+                                      oak_map_fresh_ *fresh)
+{
+    oak_map_own_ own;
+    if (OAK_MAP_UNLIKELY_(!m)) oak_map_misuse_(m, OAK_MAP_NIL_);
+    uint64_t hash = oak_map_hash_of_(m, t, key);
+    if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
+    m->busy = 1;
+    if (OAK_MAP_LIKELY_(!m->resizing)) {
+        oak_map_home_ home;
+        char *at, *e = oak_map_find_first_(m, t, entry_size, hash, key, &at, &home);
+        if (e) return oak_map_put_here_(m, t, value_offset, e, key);
+        if (OAK_MAP_LIKELY_(!home.unsure)) return add(m, hash, key, &home, fresh);
+    }
+    key = oak_map_own_key_(t, key, &own);
+    return oak_map_put_rest_(m, t, entry_size, value_offset, hash, key, fresh);
+}
+
+OAK_MAP_OUTLINE_ bool oak_map_delete_rest_(oak_map *m, const oak_map_type *t, size_t entry_size,
+                                           uint64_t hash, const void *key)
+{
+    char *at;
+    if (oak_map_find_(m, t, entry_size, hash, key, &at)) return oak_map_remove_(m, hash, at);
+    m->busy = 0;
+    return false;
+}
+
 OAK_MAP_INLINE_ bool oak_map_delete_as_(oak_map *m, const oak_map_type *t, size_t entry_size,
                                         const void *key)
 {
+    oak_map_own_ own;
     if (OAK_MAP_UNLIKELY_(!m)) return false;
     uint64_t hash = oak_map_hash_of_(m, t, key);
     if (OAK_MAP_UNLIKELY_(m->busy)) oak_map_misuse_(m, OAK_MAP_WRITE_);
     m->busy = 1;
-    const struct oak_map_array_ *a = &m->array[0];
-    char *at;
-    if (OAK_MAP_UNLIKELY_(m->resizing)) {
-        a = &m->array[oak_map_position_(hash) > m->last];
-        if (oak_map_find_in_(m, a, t, entry_size, hash, key, &at))
-            return oak_map_remove_(m, hash, at);
-    } else {
+    if (OAK_MAP_LIKELY_(!m->resizing)) {
         oak_map_home_ home;
-        if (oak_map_find_home_(m, a, t, entry_size, hash, key, &at, &home))
+        char *at;
+        if (oak_map_find_first_(m, t, entry_size, hash, key, &at, &home))
             return oak_map_remove_here_(m, hash, at);
-        if (OAK_MAP_UNLIKELY_(home.past) && oak_map_find_past_(m, a, t, entry_size, hash, key, &at))
-            return oak_map_remove_(m, hash, at);
+        if (OAK_MAP_LIKELY_(!home.unsure)) {
+            m->busy = 0;
+            return false;
+        }
     }
-    m->busy = 0;
-    return false;
+    key = oak_map_own_key_(t, key, &own);
+    return oak_map_delete_rest_(m, t, entry_size, hash, key);
 }
 
 OAK_END_DECLS
