@@ -12,6 +12,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,10 +172,33 @@ static bool tell_path(const char *name, const char *value, bool pattern)
     return told;
 }
 
+/* Can the file be written, as far as can be told before the program runs? It does not make it. A
+ * folder whose name has the process id is not there yet. */
+static bool may_write(const char *pattern)
+{
+    const char *name = strrchr(pattern, '/'), *id = strchr(pattern, '%');
+    char folder[PATH_MAX];
+    struct stat s;
+
+    if (id == NULL && stat(pattern, &s) == 0) {
+        if (S_ISDIR(s.st_mode)) errno = EISDIR;
+        return !S_ISDIR(s.st_mode) && access(pattern, W_OK) == 0;
+    }
+    if (name == NULL) return access(".", W_OK | X_OK) == 0;
+    if (id != NULL && id < name) return true;
+    snprintf(folder, sizeof(folder), "%.*s", name > pattern ? (int)(name - pattern) : 1, pattern);
+    return access(folder, W_OK | X_OK) == 0;
+}
+
 static bool tell_file(const char *name, const char *option, const char *pattern)
 {
-    if (*pattern != '\0') return tell_path(name, pattern, true);
-    cmd_say(stderr, "%s: --%s= is empty: give a file\n", command, option);
+    if (*pattern == '\0') {
+        cmd_say(stderr, "%s: --%s= is empty: give a file\n", command, option);
+        return false;
+    }
+    if (may_write(pattern)) return tell_path(name, pattern, true);
+    cmd_say(stderr, "%s: --%s: cannot write %s: %s; %s\n", command, option, pattern,
+            strerror(errno), cmd_remedy(errno));
     return false;
 }
 
