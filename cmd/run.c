@@ -172,22 +172,22 @@ static bool tell_path(const char *name, const char *value, bool pattern)
     return told;
 }
 
-/* Can the file be written, as far as can be told before the program runs? It does not make it. A
- * folder whose name has the process id is not there yet. */
-static bool may_write(const char *pattern)
+/* Can the file be made, as far as can be told before the program runs? What is there already may be
+ * a descriptor's name. A folder whose name has the process id is not there yet. */
+static bool may_make(const char *pattern)
 {
     const char *name = strrchr(pattern, '/'), *id = strchr(pattern, '%');
     char folder[PATH_MAX];
     struct stat s;
 
     if (id == NULL && stat(pattern, &s) == 0) {
-        if (S_ISDIR(s.st_mode)) errno = EISDIR;
-        return !S_ISDIR(s.st_mode) && access(pattern, W_OK) == 0;
+        errno = EISDIR;
+        return !S_ISDIR(s.st_mode);
     }
-    if (name == NULL) return access(".", W_OK | X_OK) == 0;
-    if (id != NULL && id < name) return true;
-    snprintf(folder, sizeof(folder), "%.*s", name > pattern ? (int)(name - pattern) : 1, pattern);
-    return access(folder, W_OK | X_OK) == 0;
+    if (id != NULL && name != NULL && id < name) return true;
+    snprintf(folder, sizeof(folder), "%.*s", name > pattern ? (int)(name - pattern) : 1,
+             name != NULL ? pattern : ".");
+    return faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0;
 }
 
 static bool tell_file(const char *name, const char *option, const char *pattern)
@@ -196,7 +196,7 @@ static bool tell_file(const char *name, const char *option, const char *pattern)
         cmd_say(stderr, "%s: --%s= is empty: give a file\n", command, option);
         return false;
     }
-    if (may_write(pattern)) return tell_path(name, pattern, true);
+    if (may_make(pattern)) return tell_path(name, pattern, true);
     cmd_say(stderr, "%s: --%s: cannot write %s: %s; %s\n", command, option, pattern,
             strerror(errno), cmd_remedy(errno));
     return false;

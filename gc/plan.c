@@ -200,7 +200,7 @@ OAKI_AT_START oaki_plan_reason oaki_plan_reason_now(void)
     if (oaki_plan_pause_goal_ns() == 0) return OAKI_PLAN_THROUGHPUT;
     oaki_plan_reason r = by_pause();
     if (r == OAKI_PLAN_SHORT) return r;
-    if (AO_load(&oaki_the_heap.sticky) && oaki_plan_minor_stops()) return OAKI_PLAN_MINOR;
+    if (oaki_sticky_may_begin() && oaki_plan_minor_stops()) return OAKI_PLAN_MINOR;
     if (AO_load(&plan->rest) > 0) return OAKI_PLAN_HURT;
     return may_be_dear() ? r : OAKI_PLAN_DEAR;
 }
@@ -420,12 +420,10 @@ void oaki_plan_note_minor(size_t words, size_t bytes, uint64_t cpu_ns, uint64_t 
     OAKI_REQUIRES_LOCK(&oaki_the_heap.gc_lock);
     oaki_plan_rate *r = &plan->minor;
     plan->minor_cpu[pause_ns == 0] = cpu_ns;
-    if (pause_ns) {
-        plan->minor_pause = pause_ns;
-    } else {
-        plan->minor_pause -= plan->minor_pause / OAKI_TUNE_MINOR_FORGET;
-        plan->minor_cpu[OAKI_STOPPED] -= plan->minor_cpu[OAKI_STOPPED] / OAKI_TUNE_MINOR_FORGET;
-    }
+    uint64_t *other = &plan->minor_cpu[pause_ns != 0]; /* that of the other mode is forgotten */
+    *other -= *other / (pause_ns ? OAKI_TUNE_MINOR_KEPT : OAKI_TUNE_MINOR_FORGET);
+    if (pause_ns) plan->minor_pause = pause_ns;
+    else plan->minor_pause -= plan->minor_pause / OAKI_TUNE_MINOR_FORGET;
     if (words < OAKI_TUNE_MEANINGFUL_WORDS || cpu_ns == 0 || AO_load(&plan->rest) > 0) return;
     r->last = (double)cpu_ns / (double)words;
     plan->minor_bytes_ms = (double)bytes * 1e6 / (double)cpu_ns;

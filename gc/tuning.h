@@ -84,6 +84,10 @@
  * some, another pause is tried. Not measured. */
 #define OAKI_TUNE_MINOR_FORGET 8u
 
+/* Part of a concurrent minor mark's cost, 1/n, that each such pause forgets: one dear mark doesn't
+ * decide for good. Not measured. */
+#define OAKI_TUNE_MINOR_KEPT 64u
+
 /* Part of all pages, 1/n, that count as written in a cycle before there was a concurrent one. */
 #define OAKI_TUNE_UNKNOWN_DIRTY 4
 

@@ -387,7 +387,7 @@ OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_ar
     }
 }
 
-/* The same wherever the entry is; *at is unset without one. */
+/* The same, in the array where the entry is. *at is undefined without one. */
 OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
                                     uint64_t hash, const void *key, char **at)
 {
