@@ -70,16 +70,21 @@ static double between(void)
     return oaki_gc.pace.rate > 0 ? (double)room / oaki_gc.pace.rate : 0;
 }
 
+/* ns of first writes in the last concurrent mark; 0 where that is not known, too. */
+static double writes_ns(void)
+{
+    size_t dirty = AO_load(&plan->dirty);
+    return dirty ? (double)(dirty - 1) * (double)oaki_cost_of(OAKI_COST_write) : 0;
+}
+
 /* What a concurrent mark costs more than one in a pause, as a share of the time between two cycles.
  * First writes are counted. 0: one of the two costs is not known. */
 static double extra_share(void)
 {
     double pause = plan->bytes_ms[OAKI_STOPPED], mark = plan->bytes_ms[OAKI_CONCURRENT];
-    size_t dirty = AO_load(&plan->dirty);
-    if (pause <= 0 || mark <= 0 || dirty == 0 || between() <= 0) return 0;
+    if (pause <= 0 || mark <= 0 || AO_load(&plan->dirty) == 0 || between() <= 0) return 0;
     double ns = (double)oaki_gc.pace.full * (1e6 / mark - 1e6 / pause);
-    double writes = (double)(dirty - 1) * (double)oaki_cost_of(OAKI_COST_write);
-    return (OAKI_MAX(ns, 0) + writes) / between();
+    return (OAKI_MAX(ns, 0) + writes_ns()) / between();
 }
 
 /* Not on one processor, as the mark would take it from mutators. Not where dirty tracking
@@ -123,9 +128,7 @@ bool oaki_plan_minor_stops(void)
     double worst = plan->stop_rate * (double)(bytes - live);
     bool known = cpu > 0 && worst > 0 && between() > 0;
     if (!known || cpu > goal || worst > goal * OAKI_TUNE_MINOR_WORST) return false;
-    size_t dirty = AO_load(&plan->dirty);
-    double writes = dirty ? (double)(dirty - 1) * (double)oaki_cost_of(OAKI_COST_write) : 0;
-    double extra = cpu + writes - (double)plan->minor_cpu[OAKI_STOPPED];
+    double extra = cpu + writes_ns() - (double)plan->minor_cpu[OAKI_STOPPED];
     bool brief = (double)plan->minor_pause * OAKI_TUNE_MINOR_PAUSE <= goal;
     return brief && extra > between() * OAKI_TUNE_EXTRA_SHARE;
 }
@@ -168,10 +171,9 @@ static bool is_affordable(void)
 {
     size_t page = oaki_os_page_size();
     double all = (double)(AO_load(&oaki_the_heap.pages_inuse) << OAKI_PAGE_SHIFT) / (double)page;
-    double unknown = all / OAKI_TUNE_UNKNOWN_DIRTY;
-    double dirty = AO_load(&plan->dirty) ? (double)AO_load(&plan->dirty) - 1 : unknown;
     double each = (double)(oaki_cost_of(OAKI_COST_protect) + oaki_cost_of(OAKI_COST_ask));
-    double ns = all * each + dirty * (double)oaki_cost_of(OAKI_COST_write);
+    double unknown = all / OAKI_TUNE_UNKNOWN_DIRTY * (double)oaki_cost_of(OAKI_COST_write);
+    double ns = all * each + (AO_load(&plan->dirty) ? writes_ns() : unknown);
     return ns <= between() * OAKI_TUNE_EXTRA_SHARE;
 }
 

@@ -370,14 +370,9 @@ OAKI_INLINE unsigned oaki_map_of_class(const uint8_t *tags, unsigned bits)
 #endif
 }
 
-OAKI_INLINE const void *oaki_map_entry_key(const oak_map_type *t, const char *e)
-{
-    return t->key_size > OAK_MAP_INDIRECT_ ? *(void *const *)(const void *)e : e;
-}
-
 OAKI_INLINE uint64_t oaki_map_entry_hash(const oak_map *m, const oak_map_type *t, const char *e)
 {
-    return oak_map_hash_with_(t, oaki_map_entry_key(t, e), m->seed, m->mult);
+    return oak_map_hash_with_(t, oak_map_stored_key_(t, e), m->seed, m->mult);
 }
 
 OAKI_INLINE uint64_t oaki_map_entry_position(const oak_map *m, const oak_map_type *t,

@@ -40,7 +40,7 @@ void *oaki_map_find_custom(const oak_map *m, uint64_t hash, const void *key)
 {
     const oak_map_type *t = m->type;
     OAKI_ASSERT(t->key == OAK_KEY_CUSTOM && !t->equal);
-    const struct oak_map_array_ *a = &m->array[oak_map_position_(hash) > m->last];
+    const struct oak_map_array_ *a = oak_map_array_of_(m, hash);
     char *at, *e = a->slots == OAK_MAP_USED_
                        ? find_word(m, a, hash, oak_map_load8_(key))
                        : oak_map_find_in_(m, a, t, m->entry_size, hash, key, &at);

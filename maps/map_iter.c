@@ -47,7 +47,7 @@ struct oak_map_order_ {
 
 static uint64_t hash_under(const oak_map *m, const char *e, uint64_t seed, uint64_t mult)
 {
-    return oak_map_hash_under_(m, m->type, oaki_map_entry_key(m->type, e), seed, mult);
+    return oak_map_hash_under_(m, m->type, oak_map_stored_key_(m->type, e), seed, mult);
 }
 
 static uint64_t fingerprint(const oak_map *m, const char *e)
@@ -259,7 +259,7 @@ static bool at_end(oak_map_iter *it, int error)
 static bool give(oak_map_iter *it, char *e)
 {
     const oak_map_type *t = it->map->type;
-    it->key = oaki_map_entry_key(t, e);
+    it->key = oak_map_stored_key_(t, e);
     it->value = oak_map_value_(t, e, it->map->value_offset);
     return true;
 }

@@ -54,7 +54,7 @@ OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, c
                     !oaki_map_hash_is_own(t));
         if (nhomes == 2) {
             uint64_t p = oak_map_position_(
-                oak_map_hash_with_(t, oaki_map_entry_key(t, e), seed, mult));
+                oak_map_hash_with_(t, oak_map_stored_key_(t, e), seed, mult));
             k = (unsigned)(p >> shift) & 1;
         }
         OAKI_ASSERT(free[k]);

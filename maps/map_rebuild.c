@@ -53,7 +53,7 @@ OAKI_INLINE bool copy_group_as(oak_map *m, const oak_map_type *t, size_t size, c
     char *all = to->tags, **dir = to->dir; /* which stores of bytes don't change */
     for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
         const char *e = entries + oaki_ctz(used) * size;
-        uint64_t hash = oak_map_hash_with_(t, oaki_map_entry_key(t, e), seed, mult);
+        uint64_t hash = oak_map_hash_with_(t, oak_map_stored_key_(t, e), seed, mult);
         size_t home = (size_t)(oak_map_position_(hash) >> shift);
         uint8_t *there = (uint8_t *)all + home * OAKI_MAP_GROUP, tag = (uint8_t)oak_map_tag_(hash);
         unsigned free = ~oaki_map_used(there) & OAK_MAP_USED_;

@@ -72,7 +72,7 @@ typedef struct tally {
 
 static uint64_t hash_of(const oak_map *m, const char *e)
 {
-    return oak_map_hash_of_(m, m->type, oaki_map_entry_key(m->type, e));
+    return oak_map_hash_of_(m, m->type, oak_map_stored_key_(m->type, e));
 }
 
 size_t oaki_map_same_hash(const oak_map *m, const struct oak_map_array_ *a, size_t g,
@@ -97,7 +97,7 @@ static void count_entry(const oak_map *m, const struct oak_map_array_ *a, size_t
     sum->overflowed += past > 0;
     sum->probes += past + 1;
     sum->longest = OAKI_MAX(sum->longest, past + 1);
-    const void *key = oaki_map_entry_key(m->type, e);
+    const void *key = oak_map_stored_key_(m->type, e);
     sum->unfindable += !oak_map_equal_(m->type, key, key);
     if (m->moves != sum->moves) oak_map_misuse_(m, OAK_MAP_READ_);
     if (hash == sum->counted && sum->entries > 1) return;

@@ -27,7 +27,7 @@ typedef struct order {
     bool begun, own, own_first;
 } order;
 
-extern const char __ehdr_start[] __attribute__((weak, visibility("hidden"))); /* the library's */
+extern OAKI_HIDDEN const char file_start[] __asm__("__ehdr_start"); /* the library's */
 
 static int look(struct dl_phdr_info *info, size_t size, void *ctx)
 {
@@ -35,7 +35,7 @@ static int look(struct dl_phdr_info *info, size_t size, void *ctx)
     (void)size;
     if (!o->begun && (uintptr_t)info->dlpi_phdr != getauxval(AT_PHDR)) return 1; /* a namespace */
     o->begun = true;
-    o->own = o->own || (__ehdr_start && info->dlpi_addr == (uintptr_t)__ehdr_start);
+    o->own = o->own || info->dlpi_addr == (uintptr_t)file_start;
     o->own_first = o->own && info->dlpi_addr == o->loader;
     return info->dlpi_addr == o->loader;
 }

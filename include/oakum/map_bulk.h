@@ -60,16 +60,6 @@ enum {
     OAK_MAP_NEAR_BITS_ = 10 /* log2 of groups: below, a map lies in the caches */
 };
 
-OAK_MAP_INLINE_ const struct oak_map_array_ *oak_map_array_of_(const oak_map *m, uint64_t hash)
-{
-    return &m->array[oak_map_position_(hash) > m->last];
-}
-
-OAK_MAP_INLINE_ const void *oak_map_stored_key_(const oak_map_type *t, char *entry)
-{
-    return t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)entry : entry;
-}
-
 /* Whether the key's bytes lie outside of its entry. */
 OAK_MAP_INLINE_ bool oak_map_key_is_away_(const oak_map_type *t)
 {
@@ -120,13 +110,8 @@ OAK_MAP_INLINE_ char *oak_map_find_fetched_(const oak_map *m, const oak_map_type
                                             char *first)
 {
     const struct oak_map_array_ *a = oak_map_array_of_(m, hash);
-    uint64_t moves = m->moves;
-    size_t len = m->len;
     if (first) {
-        bool same = oak_map_equal_(t, oak_map_stored_key_(t, first), key);
-        if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
-            oak_map_misuse_(m, OAK_MAP_EQUAL_);
-        if (OAK_MAP_LIKELY_(same)) return first;
+        if (OAK_MAP_LIKELY_(oak_map_has_(m, t, first, key))) return first;
     } else {
         size_t g = (size_t)(oak_map_position_(hash) >> a->shift);
         if (OAK_MAP_LIKELY_(

@@ -327,6 +327,17 @@ OAK_MAP_INLINE_ oak_map_tags_ oak_map_no_tag_(void)
 
 /* ---- lookup ---- */
 
+/* The array that has the key of this hash, if the map has it. */
+OAK_MAP_INLINE_ const struct oak_map_array_ *oak_map_array_of_(const oak_map *m, uint64_t hash)
+{
+    return &m->array[oak_map_position_(hash) > m->last];
+}
+
+OAK_MAP_INLINE_ const void *oak_map_stored_key_(const oak_map_type *t, const char *entry)
+{
+    return t->key_size > OAK_MAP_INDIRECT_ ? *(const void *const *)(const void *)entry : entry;
+}
+
 /* Group g's first entry. Its segment is there. */
 OAK_MAP_INLINE_ char *oak_map_group_(const struct oak_map_array_ *a, size_t g, size_t entry_size)
 {
@@ -354,13 +365,12 @@ OAK_MAP_INLINE_ void oak_map_fetch_(const struct oak_map_array_ *a, const char *
 }
 
 /* Whether the entry has the key. A custom equal must not write to the map. */
-OAK_MAP_INLINE_ bool oak_map_has_(const oak_map *m, const oak_map_type *t, char *entry,
+OAK_MAP_INLINE_ bool oak_map_has_(const oak_map *m, const oak_map_type *t, const char *entry,
                                   const void *key)
 {
     uint64_t moves = m->moves;
     size_t len = m->len;
-    const void *stored = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)entry : entry;
-    bool same = oak_map_equal_(t, stored, key);
+    bool same = oak_map_equal_(t, oak_map_stored_key_(t, entry), key);
     if (t->key == OAK_KEY_CUSTOM && OAK_MAP_UNLIKELY_(m->moves != moves || m->len != len))
         oak_map_misuse_(m, OAK_MAP_EQUAL_);
     return same;
@@ -391,8 +401,7 @@ OAK_MAP_INLINE_ char *oak_map_find_in_(const oak_map *m, const struct oak_map_ar
 OAK_MAP_INLINE_ char *oak_map_find_(const oak_map *m, const oak_map_type *t, size_t entry_size,
                                     uint64_t hash, const void *key, char **at)
 {
-    const struct oak_map_array_ *a = &m->array[oak_map_position_(hash) > m->last];
-    return oak_map_find_in_(m, a, t, entry_size, hash, key, at);
+    return oak_map_find_in_(m, oak_map_array_of_(m, hash), t, entry_size, hash, key, at);
 }
 
 /* The home group of a key that isn't found at once. */
@@ -511,7 +520,7 @@ OAK_MAP_INLINE_ bool oak_map_iter_next_as_(oak_map_iter *it, const oak_map_type 
         it->left &= it->left - 1;
         if (OAK_MAP_UNLIKELY_(it->tags[slot] == 0)) continue;
         char *e = it->entries + slot * entry_size;
-        it->key = t->key_size > OAK_MAP_INDIRECT_ ? *(void **)(void *)e : e;
+        it->key = oak_map_stored_key_(t, e);
         it->value = oak_map_value_(t, e, value_offset);
         return true;
     }

@@ -76,7 +76,7 @@ static void *cell_of(uint64_t n)
     for (size_t g = 0; g < oaki_map_array_groups(map, 0); g++)
         for (unsigned used = oaki_map_used(oaki_map_tags(a, g)); used; used &= used - 1) {
             char *e = oaki_map_entry(map, a, g, oaki_ctz(used));
-            if (((const large *)oaki_map_entry_key(map->type, e))->n == n) return e;
+            if (((const large *)oak_map_stored_key_(map->type, e))->n == n) return e;
         }
     ck_abort_msg("no key %lu", (unsigned long)n);
     return NULL;
