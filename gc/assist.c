@@ -52,18 +52,19 @@ static bool waits(uint64_t begun, uint64_t marking, uint64_t most)
 {
     uint64_t now = oaki_os_now_ns(), ns = marking_ns();
     uint64_t marked = marking && ns >= marking ? ns - marking : 0;
-    if (stalled_ns(ns, now) < OAKI_TUNE_STALLED_NS) return marked < most;
-    bool goes_on = oaki_pace_waits(now - begun, marked, most, OAKI_TUNE_BLIND_NS);
-    if (!goes_on && marked < most) AO_fetch_and_add1(&self->blind);
+    bool goes_on = stalled_ns(ns, now) < OAKI_TUNE_STALLED_NS
+                       ? marked < most
+                       : oaki_pace_waits(now - begun, marked, most, OAKI_TUNE_BLIND_NS);
+    if (!goes_on) AO_fetch_and_add1(&self->given_up);
     return goes_on;
 }
 
 static bool mark(oaki_thread *t)
 {
-    uint64_t begun = oaki_os_now_ns();
-    oaki_driver d = { .thread = t, .assists = true, .end_ns = begun + OAKI_TUNE_ASSIST_NS };
+    uint64_t cpu = oaki_os_thread_cpu_ns(), end = oaki_os_now_ns() + OAKI_TUNE_ASSIST_NS;
+    oaki_driver d = { .thread = t, .assists = true, .end_ns = end };
     if (oaki_collector_step(&d) != OAKI_STEP_MORE) return false;
-    (void)AO_fetch_and_add(&self->assisted_ns, oaki_os_since(begun, oaki_os_now_ns()));
+    (void)AO_fetch_and_add(&self->assisted_ns, oaki_os_since(cpu, oaki_os_thread_cpu_ns()));
     return true;
 }
 

@@ -92,9 +92,9 @@ typedef struct oaki_background {
     AO_t started;           /* 1: there is a thread; 2: never, without dirty-page tracking */
     AO_t not_before;        /* no thread could be started: the oaki_heap.cycle of the next try */
     AO_t clock;             /* the clock of its processor time; 0: none yet */
-    AO_t assisted_ns;       /* time for which mutators have marked */
+    AO_t assisted_ns;       /* processor time of mutators that mark */
     AO_t progress, progress_ns; /* what a waiting mutator saw last of the mark, and since when */
-    AO_t blind;             /* waits given up, as the mark got no processor or waits for a lock */
+    AO_t given_up;          /* waits of mutators that ended before the mark */
     AO_t reporting;         /* it calls functions of the program after a cycle */
     AO_t refusals;          /* pauses in a row that the program has refused */
     AO_t waiting;           /* mutators that are throttled */
