@@ -3,6 +3,7 @@
  * Owner, invariants and lock: inner.h. */
 #include "inner.h"
 
+#include "map.h"
 #include "runtime/contract.h"
 #include <errno.h>
 #include <oakum/heap.h>
@@ -22,7 +23,7 @@ bool oaki_inner_init(oaki_inner *in, const char *what, const oak_map_type *keys,
     }
     in->type = (oak_map_type){
         .key = keys->key,
-        .flags = (keys->flags & OAK_MAP_SCAN_KEY) | OAK_MAP_SCAN_VALUE,
+        .flags = (keys->flags & OAKI_MAP_KEY_FLAGS) | OAK_MAP_SCAN_VALUE,
         .key_size = keys->key_size,
         .value_size = value_size,
         .hash = keys->hash,

@@ -47,6 +47,7 @@
 #define OAKI_MAP_HALF (UINT64_C(1) << 63) /* positions are below it */
 #define OAKI_MAP_COLLISIONS 16 /* entries of one full hash, which no seed separates */
 #define OAKI_MAP_GROUP (OAK_MAP_SLOTS_ + 1u) /* bytes of a group's tags */
+#define OAKI_MAP_KEY_FLAGS (OAK_MAP_SCAN_KEY | OAK_MAP_AVALANCHING) /* of keys alone */
 #define OAKI_MAP_RUN 8 /* adjacent deletes: more than by chance */
 #define OAKI_MAP_RUNS 64
 

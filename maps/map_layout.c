@@ -330,8 +330,9 @@ static bool geometry(oaki_map_layout *l)
         return false;
     if (t->key == OAK_KEY_CUSTOM ? !t->hash : t->hash || t->equal) return false;
     size_t key = cell(t->key_size), value = cell(t->value_size);
-    if (t->flags & ~(unsigned)(OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE | OAK_MAP_KEY_UPDATE))
-        return false;
+    unsigned flags = OAK_MAP_SCAN_KEY | OAK_MAP_SCAN_VALUE | OAK_MAP_KEY_UPDATE;
+    if (t->key == OAK_KEY_CUSTOM) flags |= OAK_MAP_AVALANCHING;
+    if (t->flags & ~flags) return false;
     if (t->entry_size > ENTRY_MAX || t->value_offset > ENTRY_MAX) return false;
     size_t va = alignment(value);
     size_t ka = t->key == OAK_KEY_SLICE ? alignof(oak_slice) : alignment(key);

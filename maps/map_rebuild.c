@@ -185,13 +185,15 @@ bool oaki_map_crowded(oak_map *m, uint64_t hash, size_t run)
     if (!oaki_map_need_more(m) || m->more->bad_hash) return false;
     m->more->crowding += run;
     if (m->more->reseeded && m->more->crowding < m->len * CHARGE) return false;
+    const oak_map_type *t = m->type;
+    bool again = m->more->reseeded && (t->flags & OAK_MAP_AVALANCHING) != 0; /* as it isn't */
     m->more->reseeded = true;
     m->more->crowding = 0;
     const struct oak_map_array_ *a = &m->array[0];
     size_t home = oaki_map_home(a, oak_map_position_(hash));
     size_t same = oaki_map_same_hash(m, a, home, hash) + 1;
     /* keys of the other kinds share a hash under one seed only */
-    m->more->bad_hash = same >= OAKI_MAP_COLLISIONS && m->type->key == OAK_KEY_CUSTOM;
+    m->more->bad_hash = t->key == OAK_KEY_CUSTOM && (again || same >= OAKI_MAP_COLLISIONS);
     if (m->more->bad_hash || !oaki_map_reorder(m, m->bits)) return false;
     m->more->reseeds++;
     return true;

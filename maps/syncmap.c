@@ -51,7 +51,7 @@ oak_syncmap *oak_syncmap_new(const oak_map_type *keys)
         return NULL;
     }
     oak_map_type given = { .key = keys->key,
-                           .flags = keys->flags & OAK_MAP_SCAN_KEY,
+                           .flags = keys->flags & OAKI_MAP_KEY_FLAGS,
                            .key_size = keys->key_size,
                            .hash = keys->hash,
                            .equal = keys->equal,

@@ -191,16 +191,22 @@ static inline void keys_begin(uint64_t n)
 #endif
 }
 
-/* SplitMix64's function; of texts, on their FNV-1a. All bits of it are as good. */
-static inline uint64_t key_hash(map_key k)
+/* SplitMix64's function; of texts, on their FNV-1a. All bits of it are as good. Of the maps only
+ * Oakum's has a seed. */
+static inline uint64_t key_hash_with(map_key k, uint64_t seed)
 {
 #ifdef TEXTS
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = 0xcbf29ce484222325u ^ seed;
     for (; *k; k++) hash = (hash ^ (unsigned char)*k) * 0x100000001b3u;
     return bench_mix(hash);
 #else
-    return bench_mix(k);
+    return bench_mix(k ^ seed);
 #endif
+}
+
+static inline uint64_t key_hash(map_key k)
+{
+    return key_hash_with(k, 0);
 }
 
 static inline bool key_equal(map_key a, map_key b)

@@ -34,8 +34,7 @@ static inline oak_slice owned(key_text k)
 #ifdef SAME_HASH
 static inline uint64_t hash_of(const map_key *k, uint64_t seed)
 {
-    (void)seed; /* the map mixes it in */
-    return key_hash(*k);
+    return key_hash_with(*k, seed);
 }
 
 static inline bool are_equal(const map_key *a, const map_key *b)
@@ -43,7 +42,7 @@ static inline bool are_equal(const map_key *a, const map_key *b)
     return key_equal(*a, *b);
 }
 
-OAK_MAP_DEFINE_WITH(map, map_key, map_value, hash_of, are_equal);
+OAK_MAP_DEFINE_AVALANCHING(map, map_key, map_value, hash_of, are_equal);
 #else
 OAK_MAP_DEFINE(map, map_key, map_value);
 #endif

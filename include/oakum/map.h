@@ -51,7 +51,11 @@ enum {
     /* A put over an equal key stores the new key; with doubles it always does. Iterators then
      * distinguish keys by their hashes. Where custom keys share a hash, an iterator may leave some
      * out after a write. */
-    OAK_MAP_KEY_UPDATE = 4
+    OAK_MAP_KEY_UPDATE = 4,
+    /* The hash of custom keys is avalanching (boost::unordered's word): each bit of it depends on
+     * all of the key and of the seed. So it is used as it is. One that isn't makes the map slow,
+     * and bad_hash of its statistics true. */
+    OAK_MAP_AVALANCHING = 8
 };
 
 /** A map's type. It must not change, and must outlive its maps. Fields that don't apply are zero.
@@ -64,9 +68,10 @@ typedef struct oak_map_type {
     size_t key_size; /* may be 0 where `key` implies it */
     size_t value_size; /* may be 0: a set */
     /** For custom keys; otherwise both are NULL. Any distribution of hashes will do, as the map
-     * mixes its seed in once more. Neither function may use the map: a write is fatal, and so is a
-     * read while the map moves entries. hash may leave by longjmp while a key is looked up or put,
-     * not otherwise. Both may allocate. equal may be NULL: keys are equal when their bytes are. */
+     * mixes its seed in once more, but for OAK_MAP_AVALANCHING. Neither function may use the map: a
+     * write is fatal, and so is a read while the map moves entries. hash may leave by longjmp while
+     * a key is looked up or put, not otherwise. Both may allocate. equal may be NULL: keys are
+     * equal when their bytes are. */
     uint64_t (*hash)(const void *key, uint64_t seed, size_t size);
     bool (*equal)(const void *a, const void *b, size_t size);
     /** The value's offset in an entry, and an entry's size. 0: the map chooses. */

@@ -174,8 +174,10 @@ OAK_MAP_INLINE_ uint64_t oak_map_hash_with_(const oak_map_type *t, const void *k
         return oak_hash_bytes(((const oak_slice *)key)->data, ((const oak_slice *)key)->len, seed);
     case OAK_KEY_DOUBLE:
         return oak_map_mix_(oak_map_real_(key, t->key_size), seed, mult);
-    case OAK_KEY_CUSTOM:
-        return oak_map_mix_(t->hash(key, seed, t->key_size), seed, mult);
+    case OAK_KEY_CUSTOM: {
+        uint64_t hash = t->hash(key, seed, t->key_size);
+        return t->flags & OAK_MAP_AVALANCHING ? hash : oak_map_mix_(hash, seed, mult);
+    }
     case OAK_KEY_BYTES:
     default:
         if (t->key_size == 8) return oak_map_mix_(oak_map_load8_(key), seed, mult);

@@ -1,7 +1,7 @@
 /* map_typed.h - maps of a key type and a value type, whose functions are compiled in.
  *
- * Included by <oakum/map.h>. Only OAK_MAP_DEFINE, OAK_MAP_DEFINE_WITH and the functions that they
- * define are for use. */
+ * Included by <oakum/map.h>. Only OAK_MAP_DEFINE, OAK_MAP_DEFINE_WITH, OAK_MAP_DEFINE_AVALANCHING
+ * and the functions that they define are for use. */
 #ifndef OAKUM_MAP_TYPED_H
 #define OAKUM_MAP_TYPED_H
 
@@ -107,11 +107,18 @@ __extension__ typedef _Float128 oak_map_float128_;
 #define OAK_MAP_DEFINE(name, K, V) \
     typedef char name##_with_long_double_keys_needs_OAK_MAP_DEFINE_WITH \
         [OAK_MAP_WIDE_(K) ? -1 : 1]; \
-    OAK_MAP_DEFINE_(name, K, V, OAK_MAP_KIND_(K), NULL, NULL)
+    OAK_MAP_DEFINE_(name, K, V, OAK_MAP_KIND_(K), 0, NULL, NULL)
 
 /** As OAK_MAP_DEFINE, with custom functions: uint64_t hash(const K *key, uint64_t seed), bool
  * equal(const K *a, const K *b). */
 #define OAK_MAP_DEFINE_WITH(name, K, V, hash_, equal_) \
+    OAK_MAP_DEFINE_CUSTOM_(name, K, V, 0, hash_, equal_)
+
+/** As OAK_MAP_DEFINE_WITH, for a hash that is OAK_MAP_AVALANCHING. */
+#define OAK_MAP_DEFINE_AVALANCHING(name, K, V, hash_, equal_) \
+    OAK_MAP_DEFINE_CUSTOM_(name, K, V, OAK_MAP_AVALANCHING, hash_, equal_)
+
+#define OAK_MAP_DEFINE_CUSTOM_(name, K, V, flags, hash_, equal_) \
     OAK_MAP_INLINE_ uint64_t name##_hash_(const void *key, uint64_t seed, size_t size) \
     { \
         (void)size; \
@@ -122,13 +129,13 @@ __extension__ typedef _Float128 oak_map_float128_;
         (void)size; \
         return equal_((K const *)a, (K const *)b); \
     } \
-    OAK_MAP_DEFINE_(name, K, V, OAK_KEY_CUSTOM, name##_hash_, name##_equal_)
+    OAK_MAP_DEFINE_(name, K, V, OAK_KEY_CUSTOM, flags, name##_hash_, name##_equal_)
 
-#define OAK_MAP_DEFINE_(name, K, V, kind, hash, equal) \
+#define OAK_MAP_DEFINE_(name, K, V, kind, flags, hash, equal) \
     typedef struct name name; \
     static const oak_map_type name##_type = { \
         kind, \
-        (OAK_MAP_SCANNED_(K) ? 1u : 0u) | (OAK_MAP_SCANNED_(V) ? 2u : 0u), \
+        (OAK_MAP_SCANNED_(K) ? 1u : 0u) | (OAK_MAP_SCANNED_(V) ? 2u : 0u) | (flags), \
         sizeof(K), \
         sizeof(V), \
         hash, \

@@ -331,6 +331,7 @@ static const oak_map_type senseless[] = {
     { .key = OAK_KEY_CUSTOM, .hash = some_hash, .equal = some_equal },
     { .key = OAK_KEY_CUSTOM, .key_size = 8, .equal = some_equal },
     { .key = OAK_KEY_U64, .hash = some_hash, .equal = some_equal },
+    { .key = OAK_KEY_U64, .flags = OAK_MAP_AVALANCHING },
     { .key = OAK_KEY_U64, .hash = some_hash },
     { .key = OAK_KEY_U64, .equal = some_equal },
     { .key = OAK_KEY_U64, .value_size = 200, .value_offset = 12, .entry_size = 24 }, /* in a cell */

@@ -373,6 +373,68 @@ START_TEST(a_bad_hash_is_right_and_reported)
 }
 END_TEST
 
+/* A hash that is told to be avalanching, but leaves all keys in the first home, or the last. */
+static uint64_t to_first(uint64_t k)
+{
+    return k;
+}
+
+static uint64_t to_last(uint64_t k)
+{
+    return ~k;
+}
+
+START_TEST(a_hash_that_is_not_avalanching_is_right_and_reported)
+{
+    static const oak_map_type told = { .key = OAK_KEY_CUSTOM, .flags = OAK_MAP_AVALANCHING,
+                                       .key_size = 8, .value_size = 8, .hash = hash,
+                                       .equal = equal };
+    start();
+    size_t n = OAKI_MAX(test_scale(ATTACK), 2000);
+    spread = _i ? to_last : to_first;
+    oak_map *m = oak_map_new(&told, 0);
+    for (uint64_t k = 0; k < n; k++) {
+        keys[k] = k;
+        *(uint64_t *)oak_map_put(m, &k) = k;
+    }
+    assert_whole(m, keys, n);
+    oak_map_stats s = stats_of(m);
+    ck_assert(s.bad_hash);
+    ck_assert_uint_eq(s.same_hash, 1);
+    ck_assert_uint_eq(s.reseeds, 1); /* as bad under the second seed */
+    for (uint64_t k = 0; k < n; k++)
+        if (k % 3 && !oak_map_delete(m, &k)) ck_abort_msg("key %lu", (unsigned long)k);
+    for (uint64_t k = 0; k < n; k++)
+        if ((oak_map_get(m, &k) != NULL) != (k % 3 == 0)) ck_abort_msg("key %lu", (unsigned long)k);
+}
+END_TEST
+
+static uint64_t to_any(uint64_t k)
+{
+    return oak_map_mix_(k, 1, 3);
+}
+
+/* As spread as those that the map mixes, and as they are: the first home is that of the hash. */
+START_TEST(an_avalanching_hash_is_used_as_it_is)
+{
+    static const oak_map_type told = { .key = OAK_KEY_CUSTOM, .flags = OAK_MAP_AVALANCHING,
+                                       .key_size = 8, .value_size = 8, .hash = hash,
+                                       .equal = equal };
+    start();
+    size_t n = test_scale(ATTACK);
+    spread = to_any;
+    oak_map *m = oak_map_new(&told, 0);
+    for (uint64_t k = 0; k < n; k++) {
+        keys[k] = k;
+        *(uint64_t *)oak_map_put(m, &k) = k;
+    }
+    assert_whole(m, keys, n);
+    assert_spread(m);
+    for (uint64_t k = 0; k < n; k++)
+        ck_assert_uint_eq(oak_map_hash_under_(m, &told, &k, m->seed, m->mult), to_any(k));
+}
+END_TEST
+
 /* Though few of its entries are left: no new seed will be tried. */
 START_TEST(a_bad_hash_stays_known)
 {
@@ -494,6 +556,8 @@ Suite *suite_maps_map_hostile(void)
     tcase_add_test(tc, iterators_that_reseeds_pass);
     tcase_add_test(tc, a_reseed_while_an_iterator_is_among_overflow);
     tcase_add_loop_test(tc, a_bad_hash_is_right_and_reported, 0, 2);
+    tcase_add_loop_test(tc, a_hash_that_is_not_avalanching_is_right_and_reported, 0, 2);
+    tcase_add_test(tc, an_avalanching_hash_is_used_as_it_is);
     tcase_add_test(tc, a_bad_hash_stays_known);
     tcase_add_test(tc, a_bad_hash_is_forgotten_with_the_last_entry);
     tcase_add_loop_test(tc, good_hashes_are_as_expected, 0, OAKI_COUNT(sequences));

@@ -69,7 +69,8 @@ OAK_MAP_DEFINE(colour_map, colour, const char *);
 OAK_MAP_DEFINE(quad_map, __int128, long double);
 OAK_MAP_DEFINE_WITH(real_map, long double, unsigned __int128, hash_of_real, equal_reals);
 OAK_MAP_DEFINE(int_set, int, nothing);
-OAK_MAP_DEFINE_WITH(caseless_map, const char *, int, hash_without_case, equal_without_case);
+OAK_MAP_DEFINE_AVALANCHING(caseless_map, const char *, int, hash_without_case,
+                           equal_without_case);
 
 static void start(void)
 {

@@ -9,12 +9,16 @@
 enum { KEY = OAK_MAP_SCAN_KEY, VALUE = OAK_MAP_SCAN_VALUE };
 
 static uint64_t pattern_hash(const void *key, uint64_t seed, size_t size);
+static uint64_t hash_as_it_is(const void *key, uint64_t seed, size_t size);
 static bool word_equal(const void *a, const void *b, size_t size);
 
-#define HASHED(which, pattern, update) \
+#define HASHED_BY(which, pattern, bits, function) \
     { which, MODEL_HASHED, pattern, false, \
-      { .key = OAK_KEY_CUSTOM, .flags = update, .key_size = 8, .value_size = 8, \
-        .hash = pattern_hash, .equal = word_equal, .name = which } }
+      { .key = OAK_KEY_CUSTOM, .flags = bits, .key_size = 8, .value_size = 8, \
+        .hash = function, .equal = word_equal, .name = which } }
+#define HASHED(which, pattern, update) HASHED_BY(which, pattern, update, pattern_hash)
+#define AS_IT_IS(which, pattern, update) \
+    HASHED_BY(which, pattern, OAK_MAP_AVALANCHING | (update), hash_as_it_is)
 
 const model_kind model_kinds[] = {
     { "u64_u64", MODEL_WORD, 0, false, { .key = OAK_KEY_U64, .key_size = 8, .value_size = 8 } },
@@ -55,6 +59,11 @@ const model_kind model_kinds[] = {
     HASHED("last_positions", MODEL_LAST, 0),
     HASHED("one_tag", MODEL_TAG, 0),
     HASHED("updated_top", MODEL_TOP, OAK_MAP_KEY_UPDATE),
+    AS_IT_IS("avalanching", MODEL_RANDOM, 0),
+    AS_IT_IS("avalanching_constant", MODEL_FEW1, 0),
+    AS_IT_IS("avalanching_first", MODEL_FIRST, 0),
+    AS_IT_IS("avalanching_last", MODEL_LAST, 0),
+    AS_IT_IS("avalanching_updated_top", MODEL_TOP, OAK_MAP_KEY_UPDATE),
 };
 const unsigned model_nkinds = sizeof model_kinds / sizeof model_kinds[0];
 
@@ -130,6 +139,14 @@ static uint64_t pattern_hash(const void *key, uint64_t seed, size_t size)
     uint64_t k;
     memcpy(&k, key, size);
     return model_unmix(wanted_hash(k), seed, hashing.mult);
+}
+
+/* Avalanching if it is random; the other patterns are as bad under each seed. */
+static uint64_t hash_as_it_is(const void *key, uint64_t seed, size_t size)
+{
+    uint64_t k;
+    memcpy(&k, key, size);
+    return wanted_hash(hashing.pattern == MODEL_RANDOM ? k ^ seed : k);
 }
 
 static bool word_equal(const void *a, const void *b, size_t size)
