@@ -174,6 +174,7 @@ bool oaki_host_is_unmarked(size_t slot)
 void oaki_reading_update(void)
 {
     static const oaki_reading by_form[] = { [OAKI_TAG_GENERAL] = OAKI_READ_ANY,
+                                            [OAKI_TAG_ADDED] = OAKI_READ_ADDED,
                                             [OAKI_TAG_MASKED] = OAKI_READ_MASKED,
                                             [OAKI_TAG_ROTATED] = OAKI_READ_ROTATED,
                                             [OAKI_TAG_SHIFTED] = OAKI_READ_SHIFTED };

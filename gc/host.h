@@ -26,7 +26,8 @@ typedef struct oaki_mark_rule {
 typedef enum oaki_reading {
     OAKI_READ_PLAIN,  /* words that lie in the range */
     OAKI_READ_STRICT, /* those at allowed displacements */
-    OAKI_READ_MASKED, /* also by the one tag, of this form (runtime/tags.h) */
+    OAKI_READ_ADDED,  /* also by the one tag, of this form (runtime/tags.h) */
+    OAKI_READ_MASKED,
     OAKI_READ_ROTATED,
     OAKI_READ_SHIFTED,
     OAKI_READ_ANY     /* also by tags; at allowed displacements, if those are limited */

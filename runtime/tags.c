@@ -190,8 +190,8 @@ static bool is_ambiguous(const oak_pointer_tag *t, const oaki_tag *d)
 static oaki_tag_form form_of(const oak_pointer_tag *t, const oaki_tag *d)
 {
     if (d->left > 0 || t->flags || is_ambiguous(t, d)) return OAKI_TAG_GENERAL;
+    if (d->keep == ~(uint64_t)0) return d->rot ? OAKI_TAG_ROTATED : OAKI_TAG_ADDED;
     if (d->rot == 0) return OAKI_TAG_MASKED;
-    if (d->keep == ~(uint64_t)0) return OAKI_TAG_ROTATED;
     return d->keep == ~(uint64_t)0 << d->rot ? OAKI_TAG_SHIFTED : OAKI_TAG_GENERAL;
 }
 

@@ -32,6 +32,7 @@ typedef struct oaki_tag {
  * for each form. */
 typedef enum oaki_tag_form {
     OAKI_TAG_GENERAL, /* none of those below */
+    OAKI_TAG_ADDED,   /* every bit is kept, nothing is rotated */
     OAKI_TAG_MASKED,  /* nothing is rotated */
     OAKI_TAG_ROTATED, /* every bit is kept */
     OAKI_TAG_SHIFTED  /* every bit is kept but those that are shifted out */

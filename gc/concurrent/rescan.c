@@ -37,7 +37,8 @@ OAKI_NO_ASAN void oaki_trace_sift(oak_marker *m, const uintptr_t *p, const uintp
 
 OAKI_NO_ASAN void oaki_trace_sift_tagged(oak_marker *m, const uintptr_t *p, const uintptr_t *end)
 {
-    if (oaki_gc.host.words_read == OAKI_READ_MASKED) sift(m, p, end, OAKI_READ_MASKED);
+    if (oaki_gc.host.words_read == OAKI_READ_ADDED) sift(m, p, end, OAKI_READ_ADDED);
+    else if (oaki_gc.host.words_read == OAKI_READ_MASKED) sift(m, p, end, OAKI_READ_MASKED);
     else sift(m, p, end, OAKI_READ_ANY);
 }
 

@@ -117,6 +117,7 @@ OAKI_INLINE size_t oaki_reader_index(const oaki_reader r, uintptr_t word)
 {
     if (r.how == OAKI_READ_ROTATED) return oaki_rotate_right(word + r.add, r.rot);
     if (r.how == OAKI_READ_SHIFTED) return (word + r.add) >> r.rot;
+    if (r.how == OAKI_READ_ADDED) return word + r.add;
     return (word & r.keep) + r.add;
 }
 
@@ -129,7 +130,7 @@ OAKI_INLINE unsigned oaki_hot_append(size_t *queue, unsigned tail, uintptr_t bas
     size_t off = word - base;
     if (oaki_reads_tags(r.how) && r.how != OAKI_READ_ANY) {
         size_t tagged = oaki_reader_index(r, word);
-        off = OAKI_MIN(off, tagged); /* at most one of them is in the range, or both are the same */
+        if (tagged < used) off = tagged; /* if both are in the range, they are the same */
     }
     queue[tail] = off;
     tail += off < used;

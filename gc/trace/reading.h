@@ -11,7 +11,7 @@ void oaki_reading_update(void);
 
 OAKI_INLINE bool oaki_reads_tags(oaki_reading how)
 {
-    return how >= OAKI_READ_MASKED;
+    return how >= OAKI_READ_ADDED;
 }
 
 /* Do words count only at allowed displacements? */

@@ -367,6 +367,8 @@ OAKI_NO_ASAN static OAKI_NOINLINE void trace_range_otherwise(oaki_hot *h, oak_ma
         trace_range(h, m, m->shared_bits, OAKI_READ_ROTATED);
     else if (oaki_gc.host.words_read == OAKI_READ_SHIFTED)
         trace_range(h, m, m->shared_bits, OAKI_READ_SHIFTED);
+    else if (oaki_gc.host.words_read == OAKI_READ_ADDED)
+        trace_range(h, m, m->shared_bits, OAKI_READ_ADDED);
     else if (oaki_gc.host.words_read == OAKI_READ_MASKED)
         trace_range(h, m, m->shared_bits, OAKI_READ_MASKED);
     else
@@ -493,7 +495,12 @@ OAKI_NO_ASAN static OAKI_NOINLINE void loop_strictly(oak_marker *m)
 }
 
 /* A loop by each form of a tag, alone and together. */
-#define LOOPS(X) X(masked, MASKED) X(rotated, ROTATED) X(shifted, SHIFTED) X(any, ANY)
+#define LOOPS(X)          \
+    X(added, ADDED)       \
+    X(masked, MASKED)     \
+    X(rotated, ROTATED)   \
+    X(shifted, SHIFTED)   \
+    X(any, ANY)
 #define DEFINE(name, how)                                              \
     OAKI_NO_ASAN static OAKI_NOINLINE void loop_##name(oak_marker *m)  \
     {                                                                  \
