@@ -388,7 +388,7 @@ static bool same_type(const oak_map_type *a, const oak_map_type *b)
     return a->key == b->key && a->flags == b->flags && a->key_size == b->key_size &&
            a->value_size == b->value_size && a->hash == b->hash && a->equal == b->equal &&
            a->value_offset == b->value_offset && a->entry_size == b->entry_size &&
-           a->name == b->name;
+           a->name == b->name && a->split == b->split;
 }
 
 static oaki_map_layout *look(unsigned b, const oak_map_type *t)
@@ -400,8 +400,9 @@ static oaki_map_layout *look(unsigned b, const oak_map_type *t)
 
 static unsigned bucket_of(const oak_map_type *t)
 {
-    uint64_t x = (uintptr_t)t->name ^ (uintptr_t)t->hash ^ t->key_size << 20 ^ t->value_size << 4 ^
-                 (uint64_t)t->key << 40 ^ t->flags;
+    uint64_t pointers = (uintptr_t)t->name ^ (uintptr_t)t->hash ^ (uintptr_t)t->split;
+    uint64_t x = pointers ^ t->key_size << 20 ^ t->value_size << 4 ^ (uint64_t)t->key << 40 ^
+                 t->flags;
     return (unsigned)(x * UINT64_C(0x9e3779b97f4a7c15) >> 58) % BUCKETS;
 }
 

@@ -28,70 +28,74 @@ void oaki_map_move_entry(oak_map *m, const char *from, uint8_t tag)
     put_copy(m, 0, oaki_map_entry_position(m, m->type, from), from, tag);
 }
 
-/* The usual case, without take_slot for each entry: a home goes to one new home, or to two side by
- * side. Each of them has room for all of its entries, whatever the hashes say. The new tags are
- * stored when all entries are there. Where there is one new home, no hash is needed. */
-OAKI_INLINE void move_group_as(oak_map *m, const oak_map_type *t, size_t size, const uint8_t *tags,
-                               const char *entries, size_t home, unsigned nhomes)
+/* The entries `which` of a group are copied into `home`, which has room for them, and their tags
+ * into a copy of its tags. */
+OAKI_INLINE void copy_some(const oak_map *m, size_t home, size_t size, const char *entries,
+                           const uint8_t *tags, unsigned which, uint8_t *copy)
 {
     const struct oak_map_array_ *to = &m->array[0];
-    OAKI_ASSERT(nhomes == 1 || nhomes == 2);
-    uint8_t copy[2][OAKI_MAP_GROUP] __attribute__((aligned(16)));
-    unsigned free[2];
-    char *place[2];
-    const uint64_t seed = m->seed, mult = m->mult;
-    const unsigned shift = to->shift;
-    for (unsigned k = 0; k < nhomes; k++) {
-        OAKI_ASSERT(to->dir[(home + k) >> to->gbits]);
-        memcpy(copy[k], oaki_map_tags(to, home + k), sizeof copy[k]);
-        free[k] = ~oaki_map_used(copy[k]) & OAK_MAP_USED_;
-        place[k] = oaki_map_entries(to, home + k, size);
-    }
-    for (unsigned used = oaki_map_used(tags); used; used &= used - 1) {
-        unsigned from = oaki_ctz(used), k = 0;
-        const char *e = entries + from * size;
-        OAKI_ASSERT(oaki_map_home(to, oaki_map_entry_position(m, t, e)) - home < nhomes ||
-                    !oaki_map_hash_is_own(t));
-        if (nhomes == 2) {
-            uint64_t p = oak_map_position_(
-                oak_map_hash_with_(t, oak_map_stored_key_(t, e), seed, mult));
-            k = (unsigned)(p >> shift) & 1;
-        }
-        OAKI_ASSERT(free[k]);
-        unsigned slot = oaki_ctz(free[k]);
-        free[k] &= free[k] - 1;
-        oaki_map_copy_entry(place[k] + slot * size, e, size);
-        copy[k][slot] = tags[from];
-    }
-    AO_compiler_barrier();
-    for (unsigned k = 0; k < nhomes; k++) {
-        memcpy(oaki_map_tags(to, home + k), copy[k], sizeof copy[k]);
-        oaki_map_note_write(place[k]);
+    char *place = oaki_map_entries(to, home, size);
+    memcpy(copy, oaki_map_tags(to, home), OAKI_MAP_GROUP);
+    unsigned free = ~oaki_map_used(copy) & OAK_MAP_USED_;
+    for (; which; which &= which - 1, free &= free - 1) {
+        unsigned from = oaki_ctz(which), slot = oaki_ctz(free);
+        OAKI_ASSERT(free);
+        OAKI_ASSERT(oaki_map_home(to, oaki_map_entry_position(m, m->type, entries + from * size)) ==
+                        home ||
+                    !oaki_map_hash_is_own(m->type));
+        oaki_map_copy_entry(place + slot * size, entries + from * size, size);
+        copy[slot] = tags[from];
     }
 }
 
-/* For integer keys the loop has the hash inlined; for the usual small entries, the copy too. */
-static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *tags,
-                       const char *entries)
+/* The usual case, without take_slot for each entry: a home goes to one new home, or to two side by
+ * side; `upper` are the slots whose entries go to the second. Each of them has room for all of its
+ * entries, whatever the hashes say. The new tags are stored when all entries are there. */
+OAKI_INLINE void move_group_as(oak_map *m, size_t size, const uint8_t *tags, const char *entries,
+                               size_t home, unsigned nhomes, unsigned upper)
+{
+    const struct oak_map_array_ *to = &m->array[0];
+    uint8_t copy[2][OAKI_MAP_GROUP] __attribute__((aligned(16)));
+    unsigned used = oaki_map_used(tags);
+    OAKI_ASSERT(to->dir[home >> to->gbits] && to->dir[(home + nhomes - 1) >> to->gbits]);
+    OAKI_ASSERT((upper & ~used) == 0 && (nhomes == 2 || (nhomes == 1 && !upper)));
+    copy_some(m, home, size, entries, tags, used & ~upper, copy[0]);
+    if (nhomes == 2) copy_some(m, home + 1, size, entries, tags, upper, copy[1]);
+    AO_compiler_barrier();
+    for (unsigned k = 0; k < nhomes; k++) {
+        memcpy(oaki_map_tags(to, home + k), copy[k], sizeof copy[k]);
+        oaki_map_note_write(oaki_map_entries(to, home + k, size));
+    }
+}
+
+/* For integer keys the loop has the hash inlined. */
+static unsigned split(const oak_map *m, const uint8_t *tags, const char *entries)
 {
     static const oak_map_type u64 = { .key = OAK_KEY_U64, .key_size = 8 };
     static const oak_map_type u32 = { .key = OAK_KEY_U32, .key_size = 4 };
     const oak_map_type *t = m->type;
+    const uint64_t seed = m->seed, mult = m->mult;
+    const unsigned used = oaki_map_used(tags), shift = m->array[0].shift;
     const size_t size = m->entry_size;
-    if (nhomes == 1)
-        move_group_as(m, t, size, tags, entries, home, 1);
-    else if (t->key == OAK_KEY_U64 && size == 16)
-        move_group_as(m, &u64, 16, tags, entries, home, 2);
-    else if (t->key == OAK_KEY_U64 && size == 64)
-        move_group_as(m, &u64, 64, tags, entries, home, 2);
-    else if (t->key == OAK_KEY_U64 || t->key == OAK_KEY_POINTER)
-        move_group_as(m, &u64, size, tags, entries, home, 2);
-    else if (t->key == OAK_KEY_U32 && size == 8)
-        move_group_as(m, &u32, 8, tags, entries, home, 2);
-    else if (t->key == OAK_KEY_U32)
-        move_group_as(m, &u32, size, tags, entries, home, 2);
+    if (t->split) return t->split(entries, used, seed, mult, shift);
+    if (t->key == OAK_KEY_U64 || t->key == OAK_KEY_POINTER)
+        return oak_map_split_as_(&u64, size, entries, used, seed, mult, shift);
+    if (t->key == OAK_KEY_U32)
+        return oak_map_split_as_(&u32, size, entries, used, seed, mult, shift);
+    return oak_map_split_as_(t, size, entries, used, seed, mult, shift);
+}
+
+static void move_group(oak_map *m, size_t home, unsigned nhomes, const uint8_t *tags,
+                       const char *entries)
+{
+    const size_t size = m->entry_size;
+    unsigned upper = nhomes == 2 ? split(m, tags, entries) : 0;
+    if (size == 16)
+        move_group_as(m, 16, tags, entries, home, nhomes, upper);
+    else if (size == 8)
+        move_group_as(m, 8, tags, entries, home, nhomes, upper);
     else
-        move_group_as(m, t, size, tags, entries, home, 2);
+        move_group_as(m, size, tags, entries, home, nhomes, upper);
 }
 
 static bool has_room(const struct oak_map_array_ *a, size_t g, size_t n)

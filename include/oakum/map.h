@@ -77,6 +77,9 @@ typedef struct oak_map_type {
     /** The value's offset in an entry, and an entry's size. 0: the map chooses. */
     size_t value_offset, entry_size;
     const char *name; /* for profiles and paths; may be NULL */
+    /** NULL, but for maps of OAK_MAP_DEFINE and its kin, where it is private. */
+    unsigned (*split)(const char *entries, unsigned used, uint64_t seed, uint64_t mult,
+                      unsigned shift);
 } oak_map_type;
 
 /** Ready types, named by key and value. Keys and values of pointers, strings and slices are

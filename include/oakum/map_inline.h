@@ -224,6 +224,27 @@ OAK_MAP_INLINE_ unsigned oak_map_tag_(uint64_t hash)
     return tag + !tag;
 }
 
+OAK_MAP_INLINE_ const void *oak_map_stored_key_(const oak_map_type *t, const char *entry)
+{
+    return t->key_size > OAK_MAP_INDIRECT_ ? *(const void *const *)(const void *)entry : entry;
+}
+
+/* Of the slots in `used` of a group, those whose entries have bit `shift` of their positions set. A
+ * group that is moved to two homes is split so. */
+OAK_MAP_INLINE_ unsigned oak_map_split_as_(const oak_map_type *t, size_t entry_size,
+                                           const char *entries, unsigned used, uint64_t seed,
+                                           uint64_t mult, unsigned shift)
+{
+    unsigned upper = 0;
+    for (; used; used &= used - 1) {
+        unsigned slot = (unsigned)__builtin_ctz(used);
+        const void *key = oak_map_stored_key_(t, entries + slot * entry_size);
+        uint64_t p = oak_map_position_(oak_map_hash_with_(t, key, seed, mult));
+        upper |= (unsigned)(p >> shift & 1) << slot;
+    }
+    return upper;
+}
+
 /* ---- a group's tags ---- */
 
 #if defined(__SSE2__)
@@ -333,11 +354,6 @@ OAK_MAP_INLINE_ oak_map_tags_ oak_map_no_tag_(void)
 OAK_MAP_INLINE_ const struct oak_map_array_ *oak_map_array_of_(const oak_map *m, uint64_t hash)
 {
     return &m->array[oak_map_position_(hash) > m->last];
-}
-
-OAK_MAP_INLINE_ const void *oak_map_stored_key_(const oak_map_type *t, const char *entry)
-{
-    return t->key_size > OAK_MAP_INDIRECT_ ? *(const void *const *)(const void *)entry : entry;
 }
 
 /* Group g's first entry. Its segment is there. */

@@ -133,6 +133,13 @@ __extension__ typedef _Float128 oak_map_float128_;
 
 #define OAK_MAP_DEFINE_(name, K, V, kind, flags, hash, equal) \
     typedef struct name name; \
+    __attribute__((unused)) static unsigned name##_split_(const char *entries, unsigned used, \
+                                                          uint64_t seed, uint64_t mult, \
+                                                          unsigned shift) \
+    { \
+        static const oak_map_type type = { kind, flags, sizeof(K), 0, hash, equal, 0, 0, 0, 0 }; \
+        return oak_map_split_as_(&type, OAK_MAP_ENTRY_(K, V), entries, used, seed, mult, shift); \
+    } \
     static const oak_map_type name##_type = { \
         kind, \
         (OAK_MAP_SCANNED_(K) ? 1u : 0u) | (OAK_MAP_SCANNED_(V) ? 2u : 0u) | (flags), \
@@ -143,6 +150,7 @@ __extension__ typedef _Float128 oak_map_float128_;
         OAK_MAP_OFFSET_(K, V), \
         OAK_MAP_ENTRY_(K, V), \
         #name, \
+        name##_split_, \
     }; \
     typedef union name##_iter { \
         __extension__ struct { /* as in oak_map_iter */ \

@@ -182,6 +182,12 @@ template <class K, class V, class Hash, class Equal> class table
         up(cell::size ? value_offset + cell_size<stored_value>() : cell_size<stored_key>(),
            larger(key_align, value_align));
 
+    static unsigned split(const char *entries, unsigned used, std::uint64_t seed,
+                          std::uint64_t mult, unsigned shift)
+    {
+        return oak_map_split_as_(&type, entry_size, entries, used, seed, mult, shift);
+    }
+
     static constexpr oak_map_type type = {
         key_cell::kind,
         (key_cell::scanned ? unsigned(OAK_MAP_SCAN_KEY) : 0u) |
@@ -193,6 +199,7 @@ template <class K, class V, class Hash, class Equal> class table
         value_offset,
         entry_size,
         cell::size ? "oak::map" : "oak::set",
+        split,
     };
 
     oak_map *m_;
@@ -287,7 +294,7 @@ template <class K, class V, class Hash, class Equal> class table
     /* Finds a key of an entry by its bytes, even one that doesn't equal itself. */
     static constexpr oak_map_type by_bytes = { OAK_KEY_BYTES, 0, sizeof(stored_key), cell::size,
                                                nullptr, nullptr, value_offset, entry_size,
-                                               nullptr };
+                                               nullptr, nullptr };
 
     bool remove(const stored_key &key, const oak_map_type &how = type) noexcept
     {
