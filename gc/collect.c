@@ -17,6 +17,7 @@
 #include "runtime/contain.h"
 #include "runtime/dirty.h"
 #include "runtime/os.h"
+#include "runtime/restore.h"
 #include "runtime/room.h"
 #include "runtime/scrub.h"
 #include "sweep.h"
@@ -169,6 +170,8 @@ bool oak_collect_step(unsigned budget_us)
 OAKI_AT_START int oaki_gc_init(void)
 {
     oaki_collector_init();
+    oaki_restore_count(&oaki_gc.disabled);
+    oaki_restore_setting(&oaki_gc.finalrun.notify);
     oaki_fork_register(oaki_collector_reset);
     oaki_mark_init();
     oaki_settings_init();

@@ -7,7 +7,8 @@
  *
  * A protecting type's objects also keep what they refer to, for their function to read. So the
  * final pause traces the contents of unmarked ones, but doesn't mark them. A chain of such objects
- * goes one in each cycle, and a circle of them never.
+ * goes one in each cycle, and a circle of them never. As in libgc, an object protects while one of
+ * the two lowest bits of its first word is set.
  *
  * No function is called for an object that is freed by hand, or with its zone. Where its memory
  * had to stay, it has lost its type by then (refs/deferred_free.c).
@@ -43,6 +44,12 @@ static bool is_dead(size_t slot)
 
 /* ---- in the pause ---- */
 
+static bool protects(const oak_type *t, size_t slot)
+{
+    const uintptr_t *first = (const uintptr_t *)(oaki_the_heap.base + slot);
+    return t->disclaim && t->protects && (*first & 3) != 0;
+}
+
 typedef struct each {
     void (*fn)(void *ctx, size_t slot);
     void *ctx;
@@ -55,7 +62,7 @@ static bool each_protecting(oaki_span *s, void *ctx)
     for (size_t i = 0; i < slots_of(s); i++) {
         size_t slot = base + i * s->size;
         const oak_type *t = is_dead(slot) ? type_at(slot) : NULL;
-        if (t && t->disclaim && t->protects) e->fn(e->ctx, slot);
+        if (t && protects(t, slot)) e->fn(e->ctx, slot);
     }
     return true;
 }

@@ -130,8 +130,9 @@ bool oaki_is_held(const void *obj);
  * returns true, the object is kept, and fn is called again in the next cycle. fn must return, and
  * calls nothing that enters the runtime. oak_base and the like know the objects whose call is
  * still to come. oak_free does not call it.
- * protects: what a dead object refers to is kept until fn was called for it, also in circles, which
- * are therefore never reclaimed. Without it, those may have been reclaimed before.
+ * protects: what a dead object refers to is kept until fn was called for it, if one of the two
+ * lowest bits of the object's first word is set. Circles of such objects are never reclaimed. What
+ * others refer to may have been reclaimed before.
  * The type is made by oaki_type_host. 0, or -1 with ENOMEM. Not inside oaki_enter. */
 int oaki_type_disclaim(const oak_type *type, oaki_disclaim_fn *fn, bool protects);
 

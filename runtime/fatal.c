@@ -5,7 +5,9 @@
  * and held locks do no harm. Threads that fail at the same moment don't wait for each other: each
  * reports, and the first to finish aborts. A handler that fails itself is not called again: its
  * message is written and the process aborts. */
+#include "heap.h"
 #include "print.h"
+#include "restore.h"
 
 #include <stdlib.h>
 
@@ -36,6 +38,11 @@ static bool inside_handler(void)
 const char *oak_version(void)
 {
     return VERSION(OAK_VERSION_MAJOR, OAK_VERSION_MINOR, OAK_VERSION_PATCH);
+}
+
+OAKI_AT_START void oaki_fatal_init(void)
+{
+    oaki_restore_setting(&handler);
 }
 
 oak_fatal_handler oak_set_fatal_handler(oak_fatal_handler fn)

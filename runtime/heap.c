@@ -62,6 +62,7 @@ static int start(const oak_config *cfg)
         return -1;
     }
     (void)oaki_restore_note();
+    oaki_fatal_init();
     oak_config_default(&from_env); /* also reads OAKUM_DEBUG */
     h->config = cfg ? *cfg : from_env;
     if (oaki_options_check(&h->config)) {

@@ -35,9 +35,12 @@ typedef struct run {
     uint32_t at, n; /* in words from `lo` */
 } run;
 
+typedef enum how { KEPT, LEAST, UNCHANGED } how;
+
 typedef struct exception {
     void *p;
     size_t n;
+    how how;
 } exception;
 
 typedef struct record {
@@ -60,20 +63,34 @@ AO_t oaki_restores(void)
     return AO_load(&self.restores);
 }
 
-void oaki_restore_except(void *p, size_t n)
+static void except(void *p, size_t n, how how)
 {
     size_t sum = 0;
     for (size_t i = 0; i < EXCEPTIONS; i++) {
         if (self.but[i].p == p) return;
         if (!self.but[i].p) {
             OAKI_INVARIANT(sum + n <= EXCEPTED, "too many bytes outlive the heap");
-            self.but[i].n = n;
-            self.but[i].p = p;
+            self.but[i] = (exception){ p, n, how };
             return;
         }
         sum += self.but[i].n;
     }
     OAKI_INVARIANT(false, "too many variables outlive the heap");
+}
+
+void oaki_restore_except(void *p, size_t n)
+{
+    except(p, n, KEPT);
+}
+
+void oaki_restore_count(AO_t *count)
+{
+    except(count, sizeof *count, LEAST);
+}
+
+void oaki_restore_setting(AO_t *setting)
+{
+    except(setting, sizeof *setting, UNCHANGED);
 }
 
 #ifdef PIC
@@ -276,8 +293,16 @@ static void keep(record *r)
 static void put_back_kept(const record *r)
 {
     const char *from = r->kept;
-    for (const exception *e = r->but; e < r->but + EXCEPTIONS && e->p; from += e++->n)
-        memcpy(e->p, from, e->n);
+    for (const exception *e = r->but; e < r->but + EXCEPTIONS && e->p; from += e++->n) {
+        AO_t now = 0, noted = 0;
+        if (e->how != KEPT) {
+            memcpy(&now, from, sizeof now);
+            memcpy(&noted, e->p, sizeof noted);
+        }
+        if (e->how == LEAST) now = OAKI_MIN(now, noted);
+        if (e->how == UNCHANGED && now != noted) now = 0;
+        memcpy(e->p, e->how == KEPT ? from : (const char *)&now, e->n);
+    }
 }
 
 /* Signals wait, as a handler of Oakum's that is still installed reads variables. Another thread may

@@ -13,6 +13,11 @@ bool oaki_restore_note(void);
 /* These bytes stay as they are. At most 16 such, of 1 KiB in all; the same one counts once. */
 void oaki_restore_except(void *p, size_t n);
 
+/* For what a program may also change before the start, and undo after it. By the start. A count
+ * becomes the lesser of its values at the start and now; a setting that changed becomes 0. */
+void oaki_restore_count(AO_t *count);
+void oaki_restore_setting(AO_t *setting);
+
 /* Puts back all variables, and the calling thread's thread-local ones. No other thread uses any.
  * false: they are not known; then none is changed. */
 bool oaki_restore(void);

@@ -279,7 +279,8 @@ OAK_API int oak_finalize_all(size_t *left);
  * to the system. All objects are gone, with zones, maps, types and whatever else Oakum has
  * returned. No finalizer runs: call oak_finalize_all before, if they are to. The debug server, the
  * detector, a trace and a log end. After that the library can be unloaded, as when a plugin is. The
- * next use, or oak_init, starts a new heap.
+ * next use, or oak_init, starts a new heap. Of settings, a fatal handler, a notifier and calls of
+ * oak_gc_disable stay that were there before the start, and still are.
  *
  * All other threads have detached (oak_thread_detach) or ended, those of oak_thread_create have
  * ended, and none calls Oakum meanwhile. Call it from the program's own code: not below a function

@@ -36,6 +36,71 @@ static void with_config(void)
     use();
 }
 
+/* ---- settings from before the start ---- */
+
+static void note(void)
+{
+}
+
+static void told(const char *message)
+{
+    (void)message;
+}
+
+static bool collects(void)
+{
+    oak_memstats before, after;
+    use();
+    oak_memstats_read(&before);
+    oak_collect();
+    oak_memstats_read(&after);
+    return after.num_gc > before.num_gc;
+}
+
+static void undone_settings_stay_undone(void)
+{
+    oak_gc_disable();
+    (void)oak_finalizer_notify(note);
+    (void)oak_set_fatal_handler(told);
+    use();
+    oak_gc_enable();
+    CHECK(oak_finalizer_notify(NULL) == note);
+    CHECK(oak_set_fatal_handler(NULL) == told);
+    CHECK(ended() == 0);
+    CHECK(collects());
+    CHECK(oak_finalizer_notify(NULL) == NULL);
+    CHECK(oak_set_fatal_handler(NULL) == NULL);
+}
+
+static void settings_from_before_stay(void)
+{
+    oak_gc_disable();
+    (void)oak_finalizer_notify(note);
+    (void)oak_set_fatal_handler(told);
+    use();
+    oak_gc_disable();
+    CHECK(ended() == 0);
+    CHECK(!collects());
+    oak_gc_enable();
+    CHECK(collects());
+    CHECK(oak_finalizer_notify(NULL) == note);
+    CHECK(oak_set_fatal_handler(NULL) == told);
+}
+
+static void later_settings_go(void)
+{
+    use();
+    oak_gc_disable();
+    (void)oak_finalizer_notify(note);
+    (void)oak_set_fatal_handler(told);
+    CHECK(ended() == 0);
+    CHECK(collects());
+    CHECK(oak_finalizer_notify(NULL) == NULL);
+    CHECK(oak_set_fatal_handler(NULL) == NULL);
+}
+
+/* ---- what is left ---- */
+
 static size_t keys_left(void)
 {
     pthread_key_t key[2048];
@@ -487,6 +552,9 @@ int main(int argc, char **argv)
         CASE(without_heap),
         CASE(twice),
         CASE(with_config),
+        CASE(undone_settings_stay_undone),
+        CASE(settings_from_before_stay),
+        CASE(later_settings_go),
         CASE(keys),
         CASE(beside_thread),
         CASE(wandering_thread),

@@ -163,7 +163,9 @@ static void *key;
 static void fill_data(void *arg)
 {
     (void)arg;
-    make(in_data);
+    uint64_t *words = in_data;
+    make(words);
+    OAKI_HOLD(words); /* a compiler may drop what is only written */
 }
 
 static void empty_data(void *arg)

@@ -119,6 +119,33 @@ static void chain(void)
     say("and twice", asked(2));
 }
 
+/* Circles, each with a first word that says that it protects nothing. */
+static long circular; /* the allocation lock */
+
+static int count_circular(void *obj)
+{
+    circular += ((uintptr_t *)obj)[2] == 4711;
+    return 0;
+}
+
+static NOINLINE void make_circles(void)
+{
+    for (int i = 0; i < MANY; i++) {
+        uintptr_t *a = GC_generic_malloc(48, self.kind), *b = GC_generic_malloc(48, self.kind);
+        a[1] = (uintptr_t)b;
+        b[1] = (uintptr_t)(i % 2 ? a : b);
+        a[2] = b[2] = 4711;
+    }
+}
+
+static void circles(void)
+{
+    self.kind = new_kind(count_circular, 1);
+    make_circles();
+    for (int i = 0; i < 3; i++) collect();
+    say("circles that protect nothing are asked", circular > 2 * MANY - 100);
+}
+
 /* ---- finalized objects ---- */
 
 static struct {
@@ -177,6 +204,7 @@ void test_disclaim(void)
     collect();
     say_of_many("asked of freed ones", asked(1));
     chain();
+    circles();
     forget();
     for (int i = 0; i < MANY; i++) (void)made_empty();
     collect();

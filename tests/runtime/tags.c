@@ -335,8 +335,8 @@ START_TEST(unknown_names_are_refused)
                                          ",",
                                          "nan-fffc,,shift-1",
                                          "a-name-that-is-longer-than-any-other-of-them",
-                                         "shift-1,shift-1,shift-1,shift-1,shift-1,shift-1,shift-1,"
-                                         "shift-1,shift-1" };
+                                         ("shift-1,shift-1,shift-1,shift-1,shift-1,shift-1,"
+                                          "shift-1,shift-1,shift-1") };
     for (size_t i = 0; i < OAKI_COUNT(names); i++) {
         oak_pointer_tag tag[OAK_POINTER_TAGS] = { { .mask = 0 } };
         ck_assert_msg(!oaki_tags_parse(names[i], tag), "%s", names[i]);
