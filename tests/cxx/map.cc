@@ -211,8 +211,25 @@ void text()
     CHECK(s.insert(heap_string("x")) && s.contains("x"));
 }
 
+/* Trivially copyable, as its moves are trivial. */
+struct handle {
+    int number;
+    explicit handle(int n) : number(n) {}
+    handle(const handle &) = delete;
+    handle &operator=(const handle &) = delete;
+    handle(handle &&) = default;
+    handle &operator=(handle &&) = default;
+};
+
 void values()
 {
+    oak::map<int, handle> handles;
+    CHECK(handles.try_emplace(1, 5).second && !handles.try_emplace(1, 6).second);
+    CHECK(handles.insert_or_assign(2, handle(7)).second);
+    CHECK(!handles.insert_or_assign(2, handle(8)).second);
+    CHECK(handles.insert(3, handle(9)).second);
+    CHECK(handles.at(1).number == 5 && handles.at(2).number == 8 && handles.at(3).number == 9);
+
     oak::map<int, std::unique_ptr<int>> moved;
     auto value = std::make_unique<int>(7);
     CHECK(moved.try_emplace(1, std::move(value)).second && !value);

@@ -282,7 +282,7 @@ template <class K, class V, class Hash, class Equal> class table
             if (void *s = slot(k)) return { s, false };
             if (!m_) oak_map_misuse_(m_, OAK_MAP_NIL_);
             pending_value v{ cell::own(std::forward<A>(args)...) };
-            pending p{ key_cell::own(k, std::forward<Q>(key)), v.value };
+            pending p{ key_cell::own(k, std::forward<Q>(key)), std::move(v.value) };
             v.kept = true;
             auto put = this->put(p.key, p.value);
             p.kept = put.second;
