@@ -204,7 +204,8 @@ int oak_thread_attach(void)
 static const char *where(const oaki_thread *t)
 {
     if (t->in_runtime == OAKI_IN_BLOCKING) return "in a blocking region";
-    return "inside Oakum: from a signal handler, a mark function, or a handler of pthread_atfork";
+    return "inside Oakum: from a signal handler, a mark function, a heap walk, a hook of a pause, "
+           "or a handler of pthread_atfork";
 }
 
 OAKI_COLD oaki_thread *oaki_enter_slow(void)

@@ -60,9 +60,9 @@ typedef bool (*oak_walk_fn)(const oak_object *o, void *ctx);
  * objects and their words agree with each other. flags is 0 or OAK_WALK_DEAD.
  *
  * fn runs with all other threads stopped. It may read memory, and write its own. It may not call
- * Oakum's functions, except for oak_type_name: that is fatal, with one line. Nor may it wait for
- * another thread, which includes malloc and stdio: a stopped thread may hold their locks. It may
- * not be left by longjmp or an exception. The pause takes some nanoseconds for each object.
+ * Oakum's functions, except for oak_type_name: most are fatal then, with one line. Nor may it wait
+ * for another thread, which includes malloc and stdio: a stopped thread may hold their locks. It
+ * may not be left by longjmp or an exception. The pause takes some nanoseconds for each object.
  *
  * Returns 0, or -1 with errno. EINVAL: fn is NULL, or flags are unknown. ENOMEM: the thread can't
  * be attached. Fatal inside of a mark function and of another walk. */
