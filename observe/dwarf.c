@@ -27,7 +27,8 @@
     X(dwfl_begin) X(dwfl_end) X(dwfl_report_begin) X(dwfl_report_module) X(dwfl_report_end)    \
     X(dwfl_linux_proc_find_elf) X(dwfl_module_build_id)                                        \
     X(dwfl_build_id_find_debuginfo) X(dwfl_addrmodule) X(dwfl_module_addrinfo)                 \
-    X(dwfl_module_getsrc) X(dwfl_lineinfo) X(dwfl_module_addrdie) X(dwarf_getscopes)           \
+    X(dwfl_module_getsrc) X(dwfl_lineinfo) X(dwfl_module_addrdie) X(dwfl_module_nextcu)        \
+    X(dwarf_haspc) X(dwarf_getsrc_die) X(dwarf_linesrc) X(dwarf_lineno) X(dwarf_getscopes)     \
     X(dwarf_getscopes_die) X(dwarf_tag) X(dwarf_diename) X(dwarf_attr_integrate)               \
     X(dwarf_attr) X(dwarf_formstring) X(dwarf_formudata) X(dwarf_getsrcfiles) X(dwarf_filesrc)
 
@@ -298,6 +299,30 @@ static size_t functions_at(Dwarf_Die *unit, Dwarf_Addr addr, oak_frame *out)
     return got;
 }
 
+/* The unit with the address. libdw looks it up in the table of ranges, which clang doesn't make:
+ * then each unit is asked. */
+static Dwarf_Die *unit_at(Dwfl_Module *m, Dwarf_Addr addr, Dwarf_Addr *bias)
+{
+    Dwarf_Die *unit = self.dw.dwfl_module_addrdie(m, addr, bias);
+    if (unit) return unit;
+    while ((unit = self.dw.dwfl_module_nextcu(m, unit, bias)))
+        if (self.dw.dwarf_haspc(unit, addr - *bias) == 1) return unit;
+    return NULL;
+}
+
+static void line_at(Dwfl_Module *m, Dwarf_Die *unit, Dwarf_Addr addr, Dwarf_Addr bias,
+                    oak_frame *out)
+{
+    Dwfl_Line *line = self.dw.dwfl_module_getsrc(m, addr);
+    if (line) {
+        out->file = self.dw.dwfl_lineinfo(line, NULL, &out->line, NULL, NULL, NULL);
+        return;
+    }
+    Dwarf_Line *in_unit = unit ? self.dw.dwarf_getsrc_die(unit, addr - bias) : NULL;
+    if (!in_unit || self.dw.dwarf_lineno(in_unit, &out->line) != 0) return;
+    out->file = self.dw.dwarf_linesrc(in_unit, NULL, NULL);
+}
+
 static void find_code(void *ctx)
 {
     struct query *q = ctx;
@@ -305,10 +330,9 @@ static void find_code(void *ctx)
     Dwfl_Module *m = self.dw.dwfl_addrmodule(self.dwfl, q->addr);
     q->covered = m != NULL;
     if (!m) return;
-    Dwfl_Line *line = self.dw.dwfl_module_getsrc(m, q->addr);
-    if (line) out[0].file = self.dw.dwfl_lineinfo(line, NULL, &out[0].line, NULL, NULL, NULL);
     Dwarf_Addr bias = 0;
-    Dwarf_Die *unit = self.dw.dwfl_module_addrdie(m, q->addr, &bias);
+    Dwarf_Die *unit = unit_at(m, q->addr, &bias);
+    line_at(m, unit, q->addr, bias, &out[0]);
     q->n = unit ? functions_at(unit, q->addr - bias, out) : 0;
     if (q->n > 0 && out[q->n - 1].function) return;
     GElf_Off offset = 0;

@@ -392,7 +392,7 @@ static OAKI_NOINLINE void through(void (*fn)(void (*)(void)))
     __asm__ __volatile__("" : : : "memory");
 }
 
-static bool seen_through(void (*fn)(void (*)(void)))
+static OAKI_NOINLINE bool seen_through(void (*fn)(void (*)(void)))
 {
     nseen = 0;
     through(fn);
