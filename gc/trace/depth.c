@@ -225,12 +225,6 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, oaki
 }
 
 /* A loop by each form of a tag, alone and together. */
-#define LOOPS(X)          \
-    X(added, ADDED)       \
-    X(masked, MASKED)     \
-    X(rotated, ROTATED)   \
-    X(shifted, SHIFTED)   \
-    X(any, ANY)
 #define DEFINE(name, how)                                                                          \
     OAKI_NO_ASAN static OAKI_NOINLINE void deep_##name(oaki_hot *h, oak_marker *m, bool shared)    \
     {                                                                                              \
@@ -239,7 +233,7 @@ OAKI_NO_ASAN OAKI_INLINE void deep(oaki_hot *h, oak_marker *m, bool shared, oaki
         else                                                                                       \
             deep(h, m, false, OAKI_READ_##how);                                                    \
     }
-LOOPS(DEFINE)
+OAKI_TAGGED_READINGS(DEFINE)
 #undef DEFINE
 
 #ifdef __x86_64__
@@ -263,7 +257,7 @@ static OAKI_NOINLINE void deep_tagged(oaki_hot *h, oak_marker *m, bool shared, o
 #define CASE(name, form) \
     case OAKI_READ_##form: deep_##name(h, m, shared); break;
     switch (how) {
-        LOOPS(CASE)
+        OAKI_TAGGED_READINGS(CASE)
     default: break;
     }
 #undef CASE

@@ -102,6 +102,13 @@ typedef struct oaki_reader {
     unsigned rot;
 } oaki_reader;
 
+#define OAKI_TAGGED_READINGS(X) \
+    X(added, ADDED)             \
+    X(masked, MASKED)           \
+    X(rotated, ROTATED)         \
+    X(shifted, SHIFTED)         \
+    X(any, ANY)
+
 OAKI_INLINE oaki_reader oaki_reader_load(oaki_reading how)
 {
     oaki_reader r = { .how = how };

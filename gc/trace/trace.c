@@ -495,12 +495,6 @@ OAKI_NO_ASAN static OAKI_NOINLINE void loop_strictly(oak_marker *m)
 }
 
 /* A loop by each form of a tag, alone and together. */
-#define LOOPS(X)          \
-    X(added, ADDED)       \
-    X(masked, MASKED)     \
-    X(rotated, ROTATED)   \
-    X(shifted, SHIFTED)   \
-    X(any, ANY)
 #define DEFINE(name, how)                                              \
     OAKI_NO_ASAN static OAKI_NOINLINE void loop_##name(oak_marker *m)  \
     {                                                                  \
@@ -509,7 +503,7 @@ OAKI_NO_ASAN static OAKI_NOINLINE void loop_strictly(oak_marker *m)
         else                                                           \
             loop(m, false, OAKI_READ_##how);                           \
     }
-LOOPS(DEFINE)
+OAKI_TAGGED_READINGS(DEFINE)
 #undef DEFINE
 
 static OAKI_NOINLINE void loop_otherwise(oak_marker *m)
@@ -517,7 +511,7 @@ static OAKI_NOINLINE void loop_otherwise(oak_marker *m)
 #define CASE(name, how) \
     case OAKI_READ_##how: loop_##name(m); break;
     switch (oaki_gc.host.words_read) {
-        LOOPS(CASE)
+        OAKI_TAGGED_READINGS(CASE)
     default: loop_strictly(m); break;
     }
 #undef CASE

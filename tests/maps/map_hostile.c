@@ -351,25 +351,41 @@ static bool equal(const void *a, const void *b, size_t size)
 static const oak_map_type custom = { .key = OAK_KEY_CUSTOM, .key_size = 8, .value_size = 8,
                                      .hash = hash, .equal = equal };
 
-START_TEST(a_bad_hash_is_right_and_reported)
+static const oak_map_type told = { .key = OAK_KEY_CUSTOM, .flags = OAK_MAP_AVALANCHING,
+                                   .key_size = 8, .value_size = 8, .hash = hash,
+                                   .equal = equal };
+
+/* Keys 0 to n - 1. */
+static oak_map *filled(const oak_map_type *t, size_t n)
 {
-    start();
-    size_t n = OAKI_MAX(test_scale(ATTACK), 2000), per = _i ? n / 10 : n;
-    spread = _i ? to_few : to_one;
-    oak_map *m = oak_map_new(&custom, 0);
+    oak_map *m = oak_map_new(t, 0);
     for (uint64_t k = 0; k < n; k++) {
         keys[k] = k;
         *(uint64_t *)oak_map_put(m, &k) = k;
     }
     assert_whole(m, keys, n);
-    oak_map_stats s = stats_of(m);
-    ck_assert(s.bad_hash || _i > 0);
-    ck_assert_uint_eq(s.same_hash, per);
-    ck_assert(s.mean_probe > 4 * s.expected_probe);
+    return m;
+}
+
+static void thin_out(oak_map *m, size_t n)
+{
     for (uint64_t k = 0; k < n; k++)
         if (k % 3 && !oak_map_delete(m, &k)) ck_abort_msg("key %lu", (unsigned long)k);
     for (uint64_t k = 0; k < n; k++)
         if ((oak_map_get(m, &k) != NULL) != (k % 3 == 0)) ck_abort_msg("key %lu", (unsigned long)k);
+}
+
+START_TEST(a_bad_hash_is_right_and_reported)
+{
+    start();
+    size_t n = OAKI_MAX(test_scale(ATTACK), 2000), per = _i ? n / 10 : n;
+    spread = _i ? to_few : to_one;
+    oak_map *m = filled(&custom, n);
+    oak_map_stats s = stats_of(m);
+    ck_assert(s.bad_hash || _i > 0);
+    ck_assert_uint_eq(s.same_hash, per);
+    ck_assert(s.mean_probe > 4 * s.expected_probe);
+    thin_out(m, n);
 }
 END_TEST
 
@@ -386,26 +402,15 @@ static uint64_t to_last(uint64_t k)
 
 START_TEST(a_hash_that_is_not_avalanching_is_right_and_reported)
 {
-    static const oak_map_type told = { .key = OAK_KEY_CUSTOM, .flags = OAK_MAP_AVALANCHING,
-                                       .key_size = 8, .value_size = 8, .hash = hash,
-                                       .equal = equal };
     start();
     size_t n = OAKI_MAX(test_scale(ATTACK), 2000);
     spread = _i ? to_last : to_first;
-    oak_map *m = oak_map_new(&told, 0);
-    for (uint64_t k = 0; k < n; k++) {
-        keys[k] = k;
-        *(uint64_t *)oak_map_put(m, &k) = k;
-    }
-    assert_whole(m, keys, n);
+    oak_map *m = filled(&told, n);
     oak_map_stats s = stats_of(m);
     ck_assert(s.bad_hash);
     ck_assert_uint_eq(s.same_hash, 1);
     ck_assert_uint_eq(s.reseeds, 1); /* as bad under the second seed */
-    for (uint64_t k = 0; k < n; k++)
-        if (k % 3 && !oak_map_delete(m, &k)) ck_abort_msg("key %lu", (unsigned long)k);
-    for (uint64_t k = 0; k < n; k++)
-        if ((oak_map_get(m, &k) != NULL) != (k % 3 == 0)) ck_abort_msg("key %lu", (unsigned long)k);
+    thin_out(m, n);
 }
 END_TEST
 
@@ -417,18 +422,10 @@ static uint64_t to_any(uint64_t k)
 /* As spread as those that the map mixes, and as they are: the first home is that of the hash. */
 START_TEST(an_avalanching_hash_is_used_as_it_is)
 {
-    static const oak_map_type told = { .key = OAK_KEY_CUSTOM, .flags = OAK_MAP_AVALANCHING,
-                                       .key_size = 8, .value_size = 8, .hash = hash,
-                                       .equal = equal };
     start();
     size_t n = test_scale(ATTACK);
     spread = to_any;
-    oak_map *m = oak_map_new(&told, 0);
-    for (uint64_t k = 0; k < n; k++) {
-        keys[k] = k;
-        *(uint64_t *)oak_map_put(m, &k) = k;
-    }
-    assert_whole(m, keys, n);
+    oak_map *m = filled(&told, n);
     assert_spread(m);
     for (uint64_t k = 0; k < n; k++)
         ck_assert_uint_eq(oak_map_hash_under_(m, &told, &k, m->seed, m->mult), to_any(k));
