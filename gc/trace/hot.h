@@ -102,6 +102,7 @@ typedef struct oaki_reader {
     unsigned rot;
 } oaki_reader;
 
+/* The readings by tags: a name, and the end of the constant's. */
 #define OAKI_TAGGED_READINGS(X) \
     X(added, ADDED)             \
     X(masked, MASKED)           \
