@@ -5,6 +5,7 @@
  * and held locks do no harm. Threads that fail at the same moment don't wait for each other: each
  * reports, and the first to finish aborts. A handler that fails itself is not called again: its
  * message is written and the process aborts. */
+#include "contract.h"
 #include "heap.h"
 #include "print.h"
 #include "restore.h"
@@ -42,6 +43,7 @@ const char *oak_version(void)
 
 OAKI_AT_START void oaki_fatal_init(void)
 {
+    OAKI_REQUIRES_STARTING();
     oaki_restore_setting(&handler);
 }
 

@@ -277,7 +277,6 @@ void oaki_pages_touched(const oaki_touching *x);
 /* ---- checking (check.c) ---- */
 
 const char *oaki_pages_check(void); /* the violated rule, or NULL; takes the lock */
-void oaki_fatal_init(void);         /* by the start; fatal.c */
 void oaki_heap_check(void);         /* checks all structures, in a stop: fatal with the rule */
 
 /* ---- large objects (large.c) ---- */

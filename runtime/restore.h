@@ -18,6 +18,9 @@ void oaki_restore_except(void *p, size_t n);
 void oaki_restore_count(AO_t *count);
 void oaki_restore_setting(AO_t *setting);
 
+/* The program's fatal handler is such a setting (fatal.c). */
+void oaki_fatal_init(void);
+
 /* Puts back all variables, and the calling thread's thread-local ones. No other thread uses any.
  * false: they are not known; then none is changed. */
 bool oaki_restore(void);
